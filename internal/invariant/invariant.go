@@ -1,0 +1,38 @@
+// Package invariant states what cannot happen, and stops the program when it
+// does, in tests and in builds with -tags invariants; in a release it says
+// nothing and costs a branch.
+//
+// It is for conditions that only a bug in this program can break. What a
+// client, a disk or another broker can cause is an error, not an invariant.
+package invariant
+
+import (
+	"fmt"
+	"testing"
+)
+
+// On tells whether invariants are checked. A check whose condition or arguments
+// cost something, an allocation for instance, stands under it:
+//
+//	if invariant.On {
+//		invariant.Check(l.sorted(), "segments of %s out of order", l.dir)
+//	}
+var On = tagged || testing.Testing()
+
+// Check panics with the formatted message when invariants are on and ok is
+// false. Arguments beyond constants may be allocated even when it is off.
+func Check(ok bool, format string, args ...any) {
+	if On && !ok {
+		panic("invariant broken: " + fmt.Sprintf(format, args...))
+	}
+}
+
+// Mangle overwrites b when invariants are on. A pool calls it on a buffer that
+// is given back, so that whoever kept a reference reads nonsense at once.
+func Mangle(b []byte) {
+	if On {
+		for i := range b {
+			b[i] = 0xdb
+		}
+	}
+}

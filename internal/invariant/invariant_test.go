@@ -1,0 +1,31 @@
+package invariant
+
+import (
+	"bytes"
+	"testing"
+)
+
+func TestCheckPanicsInTests(t *testing.T) {
+	Check(true, "never said")
+	defer func() {
+		if got, want := recover(), "invariant broken: end 3 before start 7"; got != want {
+			t.Errorf("Check panicked with %v, want %q", got, want)
+		}
+	}()
+	Check(false, "end %d before start %d", 3, 7)
+	t.Error("Check let a false condition pass")
+}
+
+func TestMangle(t *testing.T) {
+	b := []byte("kept too long")
+	Mangle(b)
+	if bytes.Contains(b, []byte("long")) {
+		t.Errorf("Mangle left %q readable", b)
+	}
+}
+
+func TestCheckIsFree(t *testing.T) {
+	if n := testing.AllocsPerRun(100, func() { Check(true, "constant message") }); n != 0 {
+		t.Errorf("a check that holds allocates %v times", n)
+	}
+}
