@@ -1,0 +1,297 @@
+package wire
+
+import (
+	"math"
+	"unsafe"
+
+	"github.com/myelin-stream/myelin/internal/kafka"
+)
+
+// length reads the length of a string: two bytes, or a varint of it plus one.
+// -1 is null.
+func (r *Reader) length(flex bool) int {
+	if flex {
+		return r.compact()
+	}
+	return int(r.Int16())
+}
+
+// size reads the length of bytes or the count of an array: four bytes, or a
+// varint of it plus one. -1 is null.
+func (r *Reader) size(flex bool) int {
+	if flex {
+		return r.compact()
+	}
+	return int(r.Int32())
+}
+
+// compact reads a varint less one. After an error it is -1, a null.
+func (r *Reader) compact() int {
+	n := r.Uvarint()
+	if n > math.MaxInt32 {
+		r.Fail("length %d too large", n)
+		return -1
+	}
+	return int(n) - 1
+}
+
+// text returns the bytes of a string of n bytes and charges a copy of it.
+func (r *Reader) text(n int) []byte {
+	switch {
+	case n < 0:
+		r.Fail("length %d of a string that may not be null", n)
+		return nil
+	case n > MaxString:
+		r.Fail("string of %d bytes", n)
+		return nil
+	}
+	b := r.take(n)
+	if !r.charge(round(len(b))) {
+		return nil
+	}
+	return b
+}
+
+// round gives what the allocator takes for n bytes of a string, about.
+func round(n int) int { return (n + 7) &^ 7 }
+
+// String reads a string that may not be null. If it equals old, old is
+// returned, which saves the copy when a message is decoded again and again.
+func (r *Reader) String(old string, flex bool) string {
+	b := r.text(r.length(flex))
+	if string(b) == old {
+		return old
+	}
+	return string(b)
+}
+
+// NullableString reads a string of which nil is the null, which is refused if
+// null is not true. If it equals *old, old is returned.
+func (r *Reader) NullableString(old *string, flex, null bool) *string {
+	n := r.length(flex)
+	if n == -1 && (null || r.err != nil) {
+		return nil
+	}
+	b := r.text(n)
+	if r.err != nil || !r.charge(int(unsafe.Sizeof(""))) {
+		return nil
+	}
+	if old != nil && string(b) == *old {
+		return old
+	}
+	s := string(b)
+	return &s
+}
+
+// Text is a string that may not be null, not copied: it aliases the frame.
+func (r *Reader) Text(flex bool) []byte {
+	n := r.length(flex)
+	if n < 0 || n > MaxString {
+		r.Fail("length %d of a string", n)
+		return nil
+	}
+	return r.take(n)
+}
+
+// Bytes reads bytes or records, which alias the frame. nil is the null, which
+// is refused if null is not true; empty bytes are not nil.
+func (r *Reader) Bytes(flex, null bool) []byte {
+	n := r.size(flex)
+	if n < 0 {
+		if n != -1 || !null {
+			r.Fail("length %d of bytes that may not be null", n)
+		}
+		return nil
+	}
+	return r.take(n)
+}
+
+// Count reads the count of an array whose elements take at least least bytes
+// each and size bytes of heap, which it charges. -1 is the null, which is
+// refused (and 0) if null is not true.
+func (r *Reader) Count(flex, null bool, least, size int) int {
+	n := r.size(flex)
+	switch {
+	case n == -1 && null && r.err == nil:
+		return -1
+	case n < 0:
+		r.Fail("count %d of an array that may not be null", n)
+		return 0
+	case n > MaxArray || n > r.Remaining()/max(least, 1):
+		r.Fail("array of %d elements in %d bytes", n, r.Remaining())
+		return 0
+	case !r.charge(n * size):
+		return 0
+	}
+	r.steps += n
+	return n
+}
+
+// Array reads the count of an array and returns a slice of as many elements:
+// old, if it has room, or a larger one that begins with the elements of old, so
+// that the caller can decode into what these hold. nil is the null.
+func Array[T any](r *Reader, old []T, flex, null bool, least int) []T {
+	var zero T
+	n := r.Count(flex, null, least, int(unsafe.Sizeof(zero)))
+	switch {
+	case n < 0:
+		return nil
+	case n <= cap(old) && old != nil:
+		return old[:n]
+	}
+	larger := make([]T, n)
+	copy(larger, old[:cap(old)])
+	return larger
+}
+
+// Int8s reads an array of int8 into old.
+func (r *Reader) Int8s(old []int8, flex, null bool) []int8 {
+	s := Array(r, old, flex, null, 1)
+	for i := range s {
+		s[i] = r.Int8()
+	}
+	return s
+}
+
+// Int16s reads an array of int16 into old.
+func (r *Reader) Int16s(old []int16, flex, null bool) []int16 {
+	s := Array(r, old, flex, null, 2)
+	for i := range s {
+		s[i] = r.Int16()
+	}
+	return s
+}
+
+// Int32s reads an array of int32 into old.
+func (r *Reader) Int32s(old []int32, flex, null bool) []int32 {
+	s := Array(r, old, flex, null, 4)
+	for i := range s {
+		s[i] = r.Int32()
+	}
+	return s
+}
+
+// Int64s reads an array of int64 into old.
+func (r *Reader) Int64s(old []int64, flex, null bool) []int64 {
+	s := Array(r, old, flex, null, 8)
+	for i := range s {
+		s[i] = r.Int64()
+	}
+	return s
+}
+
+// UUIDs reads an array of UUIDs into old.
+func (r *Reader) UUIDs(old []kafka.UUID, flex, null bool) []kafka.UUID {
+	s := Array(r, old, flex, null, 16)
+	for i := range s {
+		s[i] = r.UUID()
+	}
+	return s
+}
+
+// Strings reads an array of strings, none of them null, into old.
+func (r *Reader) Strings(old []string, flex, null bool) []string {
+	least := 2
+	if flex {
+		least = 1
+	}
+	s := Array(r, old, flex, null, least)
+	for i := range s {
+		if s[i] = r.String(s[i], flex); r.err != nil {
+			return s[:i]
+		}
+	}
+	return s
+}
+
+// Allow charges n bytes of heap that a decoder is about to take for itself. If
+// it is false, the Reader has failed.
+func (r *Reader) Allow(n int) bool { return r.charge(n) }
+
+// Tags walks the tags at the end of a struct of a flexible version:
+//
+//	for t := r.Tags(); t.Next(r); {
+//		switch t.Tag {
+//		case 0:
+//			m.X = r.Int32()
+//		default:
+//			t.Skip(r)
+//		}
+//	}
+type Tags struct {
+	Tag  uint32 // the number of the present one
+	left int
+	end  int // where it ends
+	last int64
+}
+
+// Tags reads the number of tags.
+func (r *Reader) Tags() Tags {
+	n := int(r.Uvarint())
+	if n == 0 {
+		return Tags{}
+	}
+	if n > MaxTags || n > r.Remaining()/2 {
+		r.Fail("%d tags in %d bytes", n, r.Remaining())
+		return Tags{}
+	}
+	r.steps += n
+	return Tags{left: n, last: -1, end: -1}
+}
+
+// Next goes to the next tag and says whether there is one. It refuses tags
+// that do not ascend and the one before if that was not read to its end.
+func (t *Tags) Next(r *Reader) bool {
+	if t.last >= 0 && r.off != t.end && r.err == nil && t.end >= 0 {
+		r.Fail("tag %d is not as long as it says", t.Tag)
+	}
+	if t.left == 0 || r.err != nil {
+		return false
+	}
+	t.left--
+	t.Tag = r.Uvarint()
+	n := r.Uvarint()
+	if int64(n) > int64(r.Remaining()) {
+		r.short()
+		return false
+	}
+	if int64(t.Tag) <= t.last {
+		r.Fail("tag %d after %d", t.Tag, t.last)
+		return false
+	}
+	t.last, t.end = int64(t.Tag), r.off+int(n)
+	return r.err == nil
+}
+
+// Skip goes past the present tag, of which nothing is kept.
+func (t *Tags) Skip(r *Reader) { r.off = max(r.off, t.end) }
+
+// SkipTags goes past the tags of a struct that knows none.
+func (r *Reader) SkipTags() {
+	if r.off < len(r.buf) && r.buf[r.off] == 0 {
+		r.off++
+		return
+	}
+	for t := r.Tags(); t.Next(r); {
+		t.Skip(r)
+	}
+}
+
+// Present reads the byte before a struct that may be null: -1 is null, anything
+// else says that the struct follows.
+func (r *Reader) Present(null bool) bool {
+	if r.Int8() >= 0 {
+		return r.err == nil
+	}
+	if !null {
+		r.Fail("null where none is allowed")
+	}
+	return false
+}
+
+// New returns a new T, charged to the heap budget of r.
+func New[T any](r *Reader) *T {
+	t := new(T)
+	r.charge(int(unsafe.Sizeof(*t)))
+	return t
+}
