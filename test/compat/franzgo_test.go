@@ -1,0 +1,80 @@
+//go:build compat
+
+package compat
+
+import (
+	"bufio"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// notYet are the tests of franz-go's own suite that need what is not served
+// yet: transactions, share groups, KIP-848 and SASL.
+const notYet = "^(TestTxnEtl|TestShareGroup|Test848|TestSCRAM|TestConsumeRegexShare)"
+
+// franz-go's own integration tests, unchanged, from the module cache.
+func TestFranzGoSuite(t *testing.T) {
+	b := target(t)
+	list := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/twmb/franz-go")
+	out, err := list.Output()
+	if err != nil {
+		t.Fatalf("finding franz-go's sources: %v", err)
+	}
+	dir := filepath.Join(t.TempDir(), "franz-go")
+	if err := os.CopyFS(dir, os.DirFS(strings.TrimSpace(string(out)))); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("go", "test", "-json", "-count=1", "-timeout", "9m", "./pkg/kgo", "-skip", notYet)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "KGO_SEEDS="+b, "KGO_TEST_RF=1", "KGO_TEST_RECORDS=50000", "GOFLAGS=-mod=mod")
+	pipe, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	passed := report(t, bufio.NewScanner(pipe))
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("franz-go's suite: %v\n%s", err, tail(stderr.String()))
+	}
+	if passed < 100 {
+		t.Errorf("only %d of franz-go's tests ran", passed)
+	}
+}
+
+// report logs the verdict of each test in a stream of test2json events, fails
+// for each that failed with what it printed, and counts those that passed.
+func report(t *testing.T, lines *bufio.Scanner) int {
+	t.Helper()
+	lines.Buffer(nil, 1<<20)
+	printed := map[string]*strings.Builder{}
+	passed := 0
+	for lines.Scan() {
+		var e struct{ Action, Test, Output string }
+		if json.Unmarshal(lines.Bytes(), &e) != nil || e.Test == "" {
+			continue
+		}
+		switch e.Action {
+		case "output":
+			if printed[e.Test] == nil {
+				printed[e.Test] = new(strings.Builder)
+			}
+			printed[e.Test].WriteString(e.Output)
+		case "pass":
+			passed++
+			t.Logf("pass %s", e.Test)
+		case "skip":
+			t.Logf("skip %s", e.Test)
+		case "fail":
+			t.Errorf("fail %s\n%s", e.Test, tail(printed[e.Test].String()))
+		}
+	}
+	return passed
+}
