@@ -221,8 +221,7 @@ func (r *Reader) Allow(n int) bool { return r.charge(n) }
 type Tags struct {
 	Tag  uint32 // the number of the present one
 	left int
-	end  int // where it ends
-	last int64
+	end  int // where the present one ends; 0 before the first
 }
 
 // Tags reads the number of tags.
@@ -236,30 +235,27 @@ func (r *Reader) Tags() Tags {
 		return Tags{}
 	}
 	r.steps += n
-	return Tags{left: n, last: -1, end: -1}
+	return Tags{left: n}
 }
 
 // Next goes to the next tag and says whether there is one. It refuses tags
 // that do not ascend and the one before if that was not read to its end.
 func (t *Tags) Next(r *Reader) bool {
-	if t.last >= 0 && r.off != t.end && r.err == nil && t.end >= 0 {
+	if t.end > 0 && r.off != t.end && r.err == nil {
 		r.Fail("tag %d is not as long as it says", t.Tag)
 	}
 	if t.left == 0 || r.err != nil {
 		return false
 	}
 	t.left--
-	t.Tag = r.Uvarint()
-	n := r.Uvarint()
-	if int64(n) > int64(r.Remaining()) {
+	tag, n := r.Uvarint(), r.Uvarint()
+	switch {
+	case int64(n) > int64(r.Remaining()):
 		r.short()
-		return false
+	case t.end > 0 && tag <= t.Tag:
+		r.Fail("tag %d after tag %d", tag, t.Tag)
 	}
-	if int64(t.Tag) <= t.last {
-		r.Fail("tag %d after %d", t.Tag, t.last)
-		return false
-	}
-	t.last, t.end = int64(t.Tag), r.off+int(n)
+	t.Tag, t.end = tag, r.off+int(n)
 	return r.err == nil
 }
 
