@@ -1,0 +1,201 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/myelin-stream/myelin/internal/auth"
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/metrics"
+	"github.com/myelin-stream/myelin/internal/quota"
+	"github.com/myelin-stream/myelin/internal/wire"
+	"github.com/myelin-stream/myelin/internal/wire/msg"
+)
+
+// Versions is a range of versions, both ends included.
+type Versions struct{ Min, Max int16 }
+
+// Has says whether v lies in the range.
+func (v Versions) Has(version int16) bool { return v.Min <= version && version <= v.Max }
+
+// Access is something a handler may ask the authorizer, by [Call.Allowed].
+type Access struct {
+	Op auth.Operation
+	On auth.Resource
+}
+
+// Handler answers one request: it appends a body to out.
+type Handler func(c *Call, out *Reply)
+
+// Row is one key of the dispatch table.
+type Row struct {
+	Key        int16
+	Name       string   // Kafka's, such as "Produce"
+	Served     Versions // what is answered; anything else closes the connection
+	Advertised Versions // what ApiVersions tells
+	Hidden     bool     // served, but not told by ApiVersions
+	Early      bool     // served before authentication too
+	Pipelined  bool     // see [Call.Pipelined]
+	Access     []Access // all that its handler asks; none means anyone may
+	Serve      Handler
+
+	stats *metrics.Request
+}
+
+// Config is what a Table is made of.
+type Config struct {
+	Data    *DataHandlers
+	Groups  *GroupHandlers
+	Admin   *AdminHandlers
+	Cluster *ClusterHandlers
+
+	Authorizer auth.Authorizer
+	Quotas     quota.Quotas
+	Metrics    *metrics.Requests
+	Logger     *slog.Logger
+	Now        func() time.Time
+}
+
+// Table is the dispatch table: a row for each key that is served. It does not
+// change.
+type Table struct {
+	cfg   Config
+	rows  []*Row // by key; nil where nothing is served
+	slots slotPool
+}
+
+// NewTable builds the table. A group of handlers may be nil in a test; its keys
+// are then unknown.
+func NewTable(cfg Config) (*Table, error) {
+	t := &Table{cfg: cfg}
+	for _, row := range t.serves() {
+		if err := t.add(row); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+func (t *Table) serves() []Row {
+	rows := []Row{t.apiVersionsRow()}
+	if h := t.cfg.Data; h != nil {
+		rows = append(rows, h.rows()...)
+	}
+	if h := t.cfg.Groups; h != nil {
+		rows = append(rows, h.rows()...)
+	}
+	if h := t.cfg.Admin; h != nil {
+		rows = append(rows, h.rows()...)
+	}
+	if h := t.cfg.Cluster; h != nil {
+		rows = append(rows, h.rows()...)
+	}
+	return rows
+}
+
+func (t *Table) add(row Row) error {
+	switch {
+	case row.Key < 0 || row.Serve == nil || row.Served.Min > row.Served.Max:
+		return fmt.Errorf("table: the row of key %d is not whole", row.Key)
+	case int(row.Key) < len(t.rows) && t.rows[row.Key] != nil:
+		return fmt.Errorf("table: two rows for key %d", row.Key)
+	}
+	row.stats = t.cfg.Metrics.Request(row.Name)
+	t.rows = append(t.rows, make([]*Row, max(0, int(row.Key)+1-len(t.rows)))...)
+	t.rows[row.Key] = &row
+	return nil
+}
+
+// row makes a Row of an API at the versions of its schema.
+func row(key int16, serve Handler, access ...Access) Row {
+	a, _ := msg.APIByKey(key)
+	v := Versions{a.Min, a.Max}
+	return Row{Key: key, Name: a.Name, Served: v, Advertised: v, Access: access, Serve: serve}
+}
+
+// Rows lists the table by key.
+func (t *Table) Rows() []*Row {
+	return slices.DeleteFunc(slices.Clone(t.rows), func(r *Row) bool { return r == nil })
+}
+
+// The reasons to close a connection before a handler sees the request.
+var (
+	ErrHeader  = errors.New("the request header cannot be read")
+	ErrUnknown = errors.New("unknown API key or version")
+	ErrPending = errors.New("not served before authentication")
+)
+
+// Admit reads the header of a frame into c and finds its row. On an error the
+// connection has to close, without an answer, as Kafka does.
+func (t *Table) Admit(c *Call, frame []byte) error {
+	var r wire.Reader
+	r.Reset(frame)
+	c.t, c.row, c.Size = t, nil, len(frame)
+	c.Key, c.Version, c.CorrelationID = r.Int16(), r.Int16(), r.Int32()
+	if r.Failed() {
+		return ErrHeader
+	}
+	if c.Key < 0 || int(c.Key) >= len(t.rows) || t.rows[c.Key] == nil {
+		return fmt.Errorf("%w: key %d version %d", ErrUnknown, c.Key, c.Version)
+	}
+	c.row = t.rows[c.Key]
+	if !c.row.Served.Has(c.Version) && !c.forgiven() {
+		return fmt.Errorf("%w: %s version %d", ErrUnknown, c.row.Name, c.Version)
+	}
+	if c.Conn.Pending && !c.row.Early {
+		return fmt.Errorf("%w: %s", ErrPending, c.row.Name)
+	}
+	if !c.header(&r) {
+		return ErrHeader
+	}
+	c.Body = frame[r.Offset():]
+	return nil
+}
+
+// forgiven says that a client asked for ApiVersions in a version that is still
+// to come; it is told so in version 0.
+func (c *Call) forgiven() bool { return c.Key == kafka.KeyAPIVersions && c.Version > c.row.Served.Max }
+
+// header reads what follows the correlation id. A client sends the same id in
+// every request, so the string is made once.
+func (c *Call) header(r *wire.Reader) bool {
+	id := r.NullableString(&c.ClientID, false, true)
+	switch {
+	case id == nil:
+		c.ClientID = ""
+	case id != &c.ClientID:
+		c.ClientID = *id
+	}
+	if !c.forgiven() && msg.RequestHeaderVersion(c.Key, c.Version) >= 2 {
+		r.SkipTags()
+	}
+	if c.Conn.quota.ID != c.ClientID || c.Conn.quota.Principal != c.Conn.Subject.Principal {
+		c.Conn.quota = quota.Client{Principal: c.Conn.Subject.Principal, ID: c.ClientID}
+	}
+	return !r.Failed()
+}
+
+// Serve answers the request that Admit took. c.Time has to be set. It is the one
+// place where requests are metered.
+//
+// What comes out is one of: a frame at the end of out, with or without ranges of
+// files; that frame and out.Later; nothing; nothing and out.Close.
+func (t *Table) Serve(c *Call, out *Reply) {
+	out.Later, out.Mute = nil, 0
+	out.begin(c)
+	c.row.Serve(c, out)
+	if len(out.Buf) > out.start {
+		out.end()
+	}
+	if out.Later == nil {
+		c.row.stats.Observe(c.Conn.ID, c.Version, c.Size, t.cfg.Now().Sub(c.Time))
+	}
+}
+
+// Answered meters an answer that came later, when it was sent at now.
+func (t *Table) Answered(s *Slot, now time.Time) {
+	s.row.stats.Observe(s.conn, s.version, s.size, now.Sub(s.began))
+}

@@ -1,0 +1,105 @@
+package metrics
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Requests counts requests by API.
+type Requests struct {
+	mu struct {
+		sync.Mutex
+		byName map[string]*Request
+	}
+}
+
+// NewRequests returns an empty set.
+func NewRequests() *Requests {
+	r := new(Requests)
+	r.mu.byName = map[string]*Request{}
+	return r
+}
+
+// Request is the counters of the API of that name, made at the first call. It
+// may be called on nil, for a broker without metrics.
+func (r *Requests) Request(name string) *Request {
+	if r == nil {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	q := r.mu.byName[name]
+	if q == nil {
+		q = &Request{name: name}
+		r.mu.byName[name] = q
+	}
+	return q
+}
+
+func (r *Requests) all() []*Request {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := make([]*Request, 0, len(r.mu.byName))
+	for _, q := range r.mu.byName {
+		out = append(out, q)
+	}
+	slices.SortFunc(out, func(a, b *Request) int { return strings.Compare(a.name, b.name) })
+	return out
+}
+
+// maxVersion is above the newest version of any API.
+const maxVersion = 32
+
+// Request is the counters of one API.
+type Request struct {
+	name     string
+	versions [maxVersion]atomic.Uint64
+	bytes    atomic.Uint64
+	errors   atomic.Uint64
+	total    Histogram // from the whole frame read to the answer given
+
+	old window // for quantiles of the last minutes
+}
+
+// Observe counts an answered request: who tells connections apart, size is the
+// request's in bytes, d from the whole frame read to the answer.
+func (q *Request) Observe(who uint64, version int16, size int, d time.Duration) {
+	if q == nil {
+		return
+	}
+	q.versions[uint16(version)%maxVersion].Add(1)
+	q.bytes.Add(uint64(size))
+	q.total.Observe(who, d)
+}
+
+// Fail counts a request that was answered with an error, or not at all because
+// of one.
+func (q *Request) Fail() {
+	if q != nil {
+		q.errors.Add(1)
+	}
+}
+
+// window remembers two older snapshots, so that quantiles speak of the last
+// five to ten minutes.
+type window struct {
+	mu      sync.Mutex
+	old     *Snapshot
+	young   *Snapshot
+	youngAt time.Time
+}
+
+const windowStep = 5 * time.Minute
+
+// since returns the snapshot to compare s with, and remembers s when it is time.
+func (w *window) since(s *Snapshot, now time.Time) *Snapshot {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.youngAt.IsZero() || now.Sub(w.youngAt) >= windowStep {
+		w.old, w.young, w.youngAt = w.young, s, now
+	}
+	return w.old
+}
