@@ -1,0 +1,139 @@
+//go:build compat
+
+package compat
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"path"
+	"strings"
+	"testing"
+
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/wire/msg"
+	"github.com/myelin-stream/myelin/test/compat/wirecmp"
+)
+
+// difference is a listed way in which our answers may differ from Kafka's:
+// "API case-pattern path-pattern | reason" with the patterns of path.Match.
+type difference struct {
+	api, name, field, reason string
+	used                     int
+}
+
+func listed(t *testing.T) []*difference {
+	t.Helper()
+	f, err := os.Open("testdata/differences.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var out []*difference
+	for s := bufio.NewScanner(f); s.Scan(); {
+		line := strings.TrimSpace(s.Text())
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		parts := strings.Split(line, "|")
+		if len(parts) != 4 || strings.TrimSpace(parts[3]) == "" {
+			t.Fatalf("testdata/differences.txt: %q is not API | case | field | reason", line)
+		}
+		out = append(out, &difference{api: strings.TrimSpace(parts[0]), name: strings.TrimSpace(parts[1]), field: strings.TrimSpace(parts[2]), reason: parts[3]})
+	}
+	if len(out) > 40 {
+		t.Errorf("%d listed differences, at most 40 are allowed", len(out))
+	}
+	return out
+}
+
+func allowed(list []*difference, api, name, line string) bool {
+	field, _, _ := strings.Cut(line, ":")
+	for _, d := range list {
+		okAPI, _ := path.Match(d.api, api)
+		okName, _ := path.Match(d.name, name)
+		okField, _ := path.Match(d.field, field)
+		if okAPI && okName && okField {
+			d.used++
+			return true
+		}
+	}
+	return false
+}
+
+// The same raw requests to Myelin and to a real Kafka 4.4: for every key and
+// version that Myelin serves, the ordinary request and every single change of
+// it are answered alike, field by field.
+func TestWireComparison(t *testing.T) {
+	ours := wirecmp.Dial("myelin", startMyelin(t, t.TempDir(), "", "--set", "node.id=1", "--set", "group.initial.rebalance.delay.ms=0").bootstrap)
+	kafkas := wirecmp.Dial("kafka", startKafka(t).bootstrap)
+	peers := [2]*wirecmp.Peer{ours, kafkas}
+	for _, p := range peers {
+		defer p.Close()
+		if err := p.Setup(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var versions msg.APIVersionsResponse
+	if err := ours.Do(&msg.APIVersionsRequest{}, 0, &versions); err != nil {
+		t.Fatal(err)
+	}
+	list := listed(t)
+	total := 0
+	ordinary := [2]map[int16]wirecmp.Build{wirecmp.Ordinary(ours), wirecmp.Ordinary(kafkas)}
+	for _, api := range versions.APIKeys {
+		name := kafka.KeyName(api.APIKey)
+		t.Run(name, func(t *testing.T) {
+			if ordinary[0][api.APIKey] == nil {
+				t.Fatalf("no ordinary request of %s stands in wirecmp/ordinary.go", name)
+			}
+			count := 0
+			for v := api.MinVersion; v <= api.MaxVersion; v++ {
+				n := compareVersion(t, peers, ordinary, api.APIKey, v, list)
+				if n < 6 {
+					t.Errorf("%s v%d has %d cases, at least 6 are wanted", name, v, n)
+				}
+				count += n
+			}
+			t.Logf("%s: %d answers compared", name, count)
+			total += count
+		})
+	}
+	t.Logf("%d answers compared in all", total)
+	if total < 3000 && os.Getenv("WIRE_API") == "" {
+		t.Errorf("%d answers compared, at least 3000 are wanted", total)
+	}
+	for _, d := range list {
+		if d.used == 0 && os.Getenv("WIRE_API") == "" {
+			t.Errorf("the listed difference %s | %s | %s was not seen: take it out", d.api, d.name, d.field)
+		}
+	}
+}
+
+func compareVersion(t *testing.T, peers [2]*wirecmp.Peer, ordinary [2]map[int16]wirecmp.Build, key, version int16, list []*difference) int {
+	t.Helper()
+	api := kafka.KeyName(key)
+	if only := os.Getenv("WIRE_API"); only != "" && only != api {
+		return 6
+	}
+	var cases [2][]wirecmp.Case
+	for i := range peers {
+		cases[i] = wirecmp.Cases(ordinary[i][key], key, version)
+	}
+	for i := range cases[0] {
+		var outcomes [2]string
+		var answers [2][]byte
+		for j, p := range peers {
+			var err error
+			if outcomes[j], answers[j], err = p.Exchange(key, version, cases[j][i].Body); err != nil {
+				t.Fatalf("%s v%d %s: %v", api, version, cases[0][i].Name, err)
+			}
+		}
+		for _, line := range wirecmp.Differences(key, version, outcomes, answers) {
+			if !allowed(list, api, cases[0][i].Name, line) {
+				t.Errorf("%s v%d [%s] %s", api, version, cases[0][i].Name, fmt.Sprintf("%.300s", line))
+			}
+		}
+	}
+	return len(cases[0])
+}

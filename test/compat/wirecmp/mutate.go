@@ -1,0 +1,162 @@
+package wirecmp
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"reflect"
+	"strings"
+
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/wire/msg"
+)
+
+// Case is one request body and the name of what was changed in it.
+type Case struct {
+	Name string
+	Body []byte
+}
+
+// Build makes a fresh ordinary request whose own groups and topics carry the
+// label; cases change it in place.
+type Build func(label string) msg.Request
+
+// Cases is every change of one request at one version that reaches the wire:
+// a change to a field that the version lacks makes no case.
+//
+// Every case has its own label, so that one case's groups and topics are not
+// another's.
+func Cases(ordinary Build, key, version int16) []Case {
+	const same = "same"
+	var cases []Case
+	seen := map[string]bool{}
+	add := func(name string, change func(msg.Request)) {
+		probe := ordinary(same)
+		change(probe)
+		if body := string(probe.Append(nil, version)); seen[body] {
+			return
+		} else {
+			seen[body] = true
+		}
+		req := ordinary(fmt.Sprintf("w%d-%d-%d", key, version, len(cases)))
+		change(req)
+		cases = append(cases, Case{name, req.Append(nil, version)})
+	}
+	add("ordinary", func(msg.Request) {})
+	for _, path := range fields(reflect.ValueOf(ordinary(same)).Elem(), "") {
+		for _, m := range mutations(path.value, path.name) {
+			add(path.name+" "+m.name, func(req msg.Request) { m.apply(path.find(reflect.ValueOf(req).Elem())) })
+		}
+	}
+	return append(cases, malformed(ordinary("malformed").Append(nil, version))...)
+}
+
+// malformed is the ordinary body, broken in ways no encoder would.
+func malformed(base []byte) []Case {
+	var out []Case
+	if len(base) > 0 {
+		out = append(out, Case{"malformed: last byte missing", base[:len(base)-1]},
+			Case{"malformed: half", base[:len(base)/2]},
+			Case{"malformed: nothing", nil})
+	}
+	out = append(out, Case{"malformed: garbage", bytes.Repeat([]byte{0xfe}, 40)})
+	if len(base) > 8 {
+		huge := bytes.Clone(base)
+		binary.BigEndian.PutUint32(huge[len(huge)-8:], math.MaxInt32)
+		out = append(out, Case{"malformed: huge count near the end", huge})
+	}
+	return out
+}
+
+// path leads from a request to one of its fields, through first elements of
+// arrays.
+type path struct {
+	name  string
+	steps []int // field index, or -1 for the first element
+	value reflect.Value
+}
+
+func (p path) find(v reflect.Value) reflect.Value {
+	for _, s := range p.steps {
+		if s < 0 {
+			v = v.Index(0)
+		} else {
+			v = v.Field(s)
+		}
+	}
+	return v
+}
+
+func fields(v reflect.Value, name string, steps ...int) []path {
+	var out []path
+	for i := range v.NumField() {
+		f := v.Field(i)
+		at := append(append([]int(nil), steps...), i)
+		n := strings.TrimPrefix(name+"."+v.Type().Field(i).Name, ".")
+		out = append(out, path{n, at, f})
+		switch {
+		case f.Kind() == reflect.Slice && f.Len() > 0 && f.Index(0).Kind() == reflect.Struct:
+			out = append(out, fields(f.Index(0), n, append(at, -1)...)...)
+		case f.Kind() == reflect.Slice && f.Len() > 0 && f.Index(0).Kind() != reflect.Uint8:
+			out = append(out, path{n + "[0]", append(at, -1), f.Index(0)})
+		case f.Kind() == reflect.Struct:
+			out = append(out, fields(f, n, at...)...)
+		}
+	}
+	return out
+}
+
+type mutation struct {
+	name  string
+	apply func(reflect.Value)
+}
+
+// mutations are the changes that make sense for a field's type. Waits are left
+// alone but for "none": a broker that honours a long one is right.
+func mutations(v reflect.Value, name string) []mutation {
+	set := func(label string, x any) mutation {
+		return mutation{label, func(f reflect.Value) { f.Set(reflect.ValueOf(x).Convert(f.Type())) }}
+	}
+	wait := strings.Contains(name, "Timeout") || strings.Contains(name, "MaxWait") || strings.HasSuffix(name, "MinBytes")
+	switch {
+	case v.Type() == reflect.TypeFor[kafka.UUID]():
+		return []mutation{set("zero", kafka.UUID{}), set("unknown", kafka.UUID{9, 9, 9})}
+	case v.Kind() == reflect.String:
+		return []mutation{set("empty", ""), set("unknown", "no-such-name"), set("illegal", "bad name!"), set("long", strings.Repeat("x", 300))}
+	case v.Kind() == reflect.Pointer && v.Type().Elem().Kind() == reflect.String:
+		empty, unknown, illegal := "", "no-such-name", "bad name!"
+		return []mutation{{"null", func(f reflect.Value) { f.SetZero() }}, set("empty", &empty), set("unknown", &unknown), set("illegal", &illegal)}
+	case v.Kind() == reflect.Slice:
+		return sliceMutations(v)
+	case v.Kind() == reflect.Bool:
+		return []mutation{{"flipped", func(f reflect.Value) { f.SetBool(!f.Bool()) }}}
+	case v.CanInt() && wait:
+		return []mutation{set("none", 0)}
+	case v.CanInt():
+		return []mutation{set("zero", 0), set("minus one", -1), set("minus nine", -9), set("nine", 9), set("large", 120)}
+	}
+	return nil
+}
+
+func sliceMutations(v reflect.Value) []mutation {
+	out := []mutation{
+		{"null", func(f reflect.Value) { f.SetZero() }},
+		{"empty", func(f reflect.Value) { f.Set(reflect.MakeSlice(f.Type(), 0, 0)) }},
+	}
+	if v.Type().Elem().Kind() == reflect.Uint8 {
+		return append(out, mutation{"cut", func(f reflect.Value) { f.SetLen(f.Len() / 2) }},
+			mutation{"damaged", func(f reflect.Value) {
+				b := bytes.Clone(f.Bytes())
+				if len(b) > 0 {
+					b[len(b)-1] ^= 0x55
+				}
+				f.SetBytes(b)
+			}})
+	}
+	if v.Len() > 0 {
+		out = append(out, mutation{"doubled", func(f reflect.Value) { f.Set(reflect.Append(f, f.Index(0))) }})
+	}
+	return out
+}
+

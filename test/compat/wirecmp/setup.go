@@ -1,0 +1,120 @@
+package wirecmp
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"time"
+
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/wire/msg"
+)
+
+// CommittedGroup is a group without members that has committed offset 5 of
+// partition 0 of Topic.
+const CommittedGroup = "wire-group"
+
+// Batch is an uncompressed batch of n small records at fixed times, as a
+// producer that is not idempotent would seal it.
+func Batch(n int) []byte {
+	const created = 1_700_000_000_000
+	b := make([]byte, 61)
+	for i := range n {
+		b = append(b, 18, 0, 0, byte(i<<1), 2, 'k', 4, 'v', byte('0'+i%10), 0) // zigzag varints: length 9, ...
+	}
+	binary.BigEndian.PutUint32(b[8:], uint32(len(b)-12))
+	binary.BigEndian.PutUint32(b[12:], ^uint32(0))
+	b[16] = 2
+	binary.BigEndian.PutUint32(b[23:], uint32(n-1))
+	binary.BigEndian.PutUint64(b[27:], created)
+	binary.BigEndian.PutUint64(b[35:], created)
+	binary.BigEndian.PutUint64(b[43:], ^uint64(0))
+	binary.BigEndian.PutUint16(b[51:], ^uint16(0))
+	binary.BigEndian.PutUint32(b[53:], ^uint32(0))
+	binary.BigEndian.PutUint32(b[57:], uint32(n))
+	binary.BigEndian.PutUint32(b[17:], crc32.Checksum(b[21:], crc32.MakeTable(crc32.Castagnoli)))
+	return b
+}
+
+// Setup brings a fresh broker to the state that the cases start from.
+func (p *Peer) Setup() error {
+	create := msg.NewCreateTopicsRequest()
+	create.TimeoutMs = 10000
+	compact := "compact"
+	create.Topics = []msg.CreateTopicsRequestTopic{
+		{Name: Topic, NumPartitions: 3, ReplicationFactor: 1},
+		{Name: Compact, NumPartitions: 1, ReplicationFactor: 1, Configs: []msg.CreateTopicsRequestTopicConfig{{Name: "cleanup.policy", Value: &compact}}},
+		{Name: Doomed, NumPartitions: 1, ReplicationFactor: 1},
+	}
+	var created msg.CreateTopicsResponse
+	if err := p.Do(&create, 7, &created); err != nil {
+		return err
+	}
+	for _, t := range created.Topics {
+		if t.ErrorCode != 0 {
+			return fmt.Errorf("%s: creating %s: %w", p.Name, t.Name, kafka.Code(t.ErrorCode))
+		}
+		p.TopicIDs[t.Name] = t.TopicID
+	}
+	for i := range 4 {
+		if err := p.until(func() (kafka.Code, error) { return p.produce() }); err != nil {
+			return fmt.Errorf("batch %d: %w", i, err)
+		}
+	}
+	if err := p.until(p.findCoordinator); err != nil {
+		return err
+	}
+	return p.until(p.commit)
+}
+
+// until repeats a step while its error is one that clients retry, as a topic
+// that was just made may not be led yet.
+func (p *Peer) until(step func() (kafka.Code, error)) error {
+	limit := time.NewTimer(20 * time.Second)
+	defer limit.Stop()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		code, err := step()
+		if err != nil || code == kafka.None {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-limit.C:
+			return fmt.Errorf("%s: %w after 20 s", p.Name, code)
+		}
+	}
+}
+
+func (p *Peer) produce() (kafka.Code, error) {
+	req := msg.NewProduceRequest()
+	req.Acks, req.TimeoutMs = -1, 5000
+	req.TopicData = []msg.ProduceRequestTopicData{{Name: Topic, PartitionData: []msg.ProduceRequestTopicDataPartitionData{{Records: Batch(3)}}}}
+	var resp msg.ProduceResponse
+	if err := p.Do(&req, 9, &resp); err != nil {
+		return 0, err
+	}
+	return kafka.Code(resp.Responses[0].PartitionResponses[0].ErrorCode), nil
+}
+
+func (p *Peer) findCoordinator() (kafka.Code, error) {
+	req := msg.NewFindCoordinatorRequest()
+	req.CoordinatorKey = CommittedGroup
+	var resp msg.FindCoordinatorResponse
+	err := p.Do(&req, 2, &resp)
+	return kafka.Code(resp.ErrorCode), err
+}
+
+func (p *Peer) commit() (kafka.Code, error) {
+	req := msg.NewOffsetCommitRequest()
+	req.GroupID, req.GenerationIDOrMemberEpoch = CommittedGroup, -1
+	part := msg.NewOffsetCommitRequestTopicPartition()
+	part.CommittedOffset = 5
+	req.Topics = []msg.OffsetCommitRequestTopic{{Name: Topic, Partitions: []msg.OffsetCommitRequestTopicPartition{part}}}
+	var resp msg.OffsetCommitResponse
+	if err := p.Do(&req, 7, &resp); err != nil {
+		return 0, err
+	}
+	return kafka.Code(resp.Topics[0].Partitions[0].ErrorCode), nil
+}
