@@ -78,7 +78,7 @@ func (c *conn) RemoteAddr() net.Addr { return c.remote }
 func (c *conn) Read(p []byte) (int, error) {
 	for {
 		c.network.lock.take()
-		n, err, until := c.tryRead(p)
+		n, until, err := c.tryRead(p)
 		if n > 0 || err != nil || len(p) == 0 {
 			c.network.lock.give()
 			return n, c.wrap("read", err)
@@ -91,15 +91,15 @@ func (c *conn) Read(p []byte) (int, error) {
 
 // tryRead takes what has arrived; if that is nothing it tells when to look again
 // at the latest.
-func (c *conn) tryRead(p []byte) (n int, err error, until time.Time) {
+func (c *conn) tryRead(p []byte) (n int, until time.Time, err error) {
 	now := time.Now()
 	switch {
 	case c.closed:
-		return 0, net.ErrClosed, until
+		return 0, until, net.ErrClosed
 	case c.failed != nil:
-		return 0, c.failed, until
+		return 0, until, c.failed
 	case expired(c.readDeadline, now):
-		return 0, os.ErrDeadlineExceeded, until
+		return 0, until, os.ErrDeadlineExceeded
 	}
 	s := c.in
 	for n < len(p) && len(s.chunks) > s.held && !s.chunks[0].at.After(now) && !s.chunks[0].fin {
@@ -120,7 +120,7 @@ func (c *conn) tryRead(p []byte) (n int, err error, until time.Time) {
 	default:
 		err = io.EOF
 	}
-	return n, err, until
+	return n, until, err
 }
 
 // Write hands bytes to the network, which keeps a copy. It waits while the

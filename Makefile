@@ -1,0 +1,66 @@
+# What a developer runs. "make help" lists it; .ci/run runs what must pass.
+
+GO          ?= go
+STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
+FUZZTIME    ?= 30s
+SEED        ?= 1
+SEEDS       ?= 20
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+export CGO_ENABLED ?= 0
+
+.DEFAULT_GOAL := help
+.PHONY: build check cross test race sim fuzz golden compat bench gen map help
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## the binary, in bin/myelin
+	$(GO) build -trimpath -o bin/myelin ./cmd/myelin
+
+check: ## formatting, vet, staticcheck, the rules of the house: under a minute
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then \
+		echo "run gofmt -w on:" $$unformatted; exit 1; fi
+	$(GO) vet ./...
+	$(GO) vet -tags compat,bench,invariants ./...
+	$(GO) run $(STATICCHECK) ./...
+	$(GO) test -count=1 -run '^Test(Layers|Budgets|Package|NoInit|Machine|Selects|MapOrder|NoSleep|FolderMap|Dependencies|Changelog|Links|Config|ParseLayers)' .
+
+cross: ## build and vet for the systems that are not Linux
+	GOOS=darwin $(GO) build ./... && GOOS=darwin $(GO) vet ./...
+	GOOS=windows $(GO) build ./... && GOOS=windows $(GO) vet ./...
+
+test: ## all tests in their short form
+	$(GO) test -short ./...
+
+race: ## all tests, whole, with the race detector and invariants
+	CGO_ENABLED=1 $(GO) test -race -tags invariants -timeout 15m ./...
+
+sim: ## the simulator: SEEDS seeds from SEED on, each run twice; one seed again: make sim SEED=n SEEDS=1
+	SIM_SEED=$(SEED) SIM_SEEDS=$(SEEDS) $(GO) test -count=1 -tags invariants -timeout 15m ./internal/sim
+
+fuzz: ## every fuzz target for FUZZTIME
+	@$(GO) test -list '^Fuzz' ./... | awk '/^Fuzz/ { f[++n] = $$1 } /^ok/ { for (i = 1; i <= n; i++) print $$2, f[i]; n = 0 }' | \
+	while read -r package target; do \
+		echo "$$package $$target"; \
+		$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$package" </dev/null || exit 1; \
+	done
+
+golden: ## rewrite the expected outputs of scripts; read the difference before you commit it
+	$(GO) test $$($(GO) list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | \
+		awk '/internal\/script/ && $$1 !~ /myelin$$/ { print $$1 }') -update
+
+compat: ## real clients of other languages, and a real Kafka beside us (needs Java 17 with Maven, Python 3, kcat)
+	$(GO) test -count=1 -tags compat -timeout 20m ./test/compat/...
+
+bench: build ## the table of speed and memory; PEER=host:port,pid compares a running Kafka, ROWS=P1,P3 chooses, QUICK=1 shortens
+	$(GO) build -trimpath -o bin/bench ./test/bench
+	bin/bench -myelin bin/myelin -peer '$(PEER)' -rows '$(ROWS)' $(if $(QUICK),-quick)
+
+gen: ## what is generated: the wire codec, the configuration page
+	$(GO) generate ./...
+
+map: ## the folder map in ARCHITECTURE.md, from the package docs
+	$(GO) test -count=1 -run '^TestFolderMap$$' . -update
