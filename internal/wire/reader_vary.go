@@ -273,16 +273,19 @@ func (r *Reader) SkipTags() {
 	}
 }
 
-// Present reads the byte before a struct that may be null: -1 is null, anything
-// else says that the struct follows.
-func (r *Reader) Present(null bool) bool {
-	if r.Int8() >= 0 {
-		return r.err == nil
+// Present reads what stands before a struct that may be null: a byte, -1 if it
+// is null, or, in a tag, a varint, 0 if it is null.
+func (r *Reader) Present(tag, null bool) bool {
+	present := false
+	if tag {
+		present = r.Uvarint() > 0
+	} else {
+		present = r.Int8() >= 0
 	}
-	if !null {
+	if !present && !null {
 		r.Fail("null where none is allowed")
 	}
-	return false
+	return present && r.err == nil
 }
 
 // New returns a new T, charged to the heap budget of r.

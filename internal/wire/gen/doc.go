@@ -32,7 +32,7 @@
 //	null        may be null, in all its versions, or in those of null=7+
 //	tag=N       is a tag, in all its versions, or in those of tagged=7+
 //	default=V   its value where a version lacks it; else zero, empty or, for
-//	            what may be null, null
+//	            what may be null, null; default=empty says: null is no default
 //	ignorable   may be dropped silently where a version lacks it
 //	key         is part of the key of its array's elements
 //	go=N        is called N in Go, where Kafka's name is taken by a method

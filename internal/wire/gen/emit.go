@@ -139,6 +139,10 @@ func (m *message) describe() string {
 // zero is the default of a field as an expression.
 func (f *field) zero() string {
 	switch {
+	case f.defaultVal == emptyVal && f.array:
+		return f.goType() + "{}"
+	case f.defaultVal == emptyVal:
+		return "&" + f.body.goName + "{}"
 	case f.defaultVal != "" && f.typ == "string":
 		return fmt.Sprintf("%q", f.defaultVal)
 	case f.defaultVal != "":

@@ -46,7 +46,11 @@ func (f *field) write(s *strukt) string {
 	case f.array:
 		p.f("b = wire.Append%ss(b, m.%s, %s, %s)", methods[f.typ], f.goName, flex, null)
 	case f.body != nil && f.nullable():
-		p.f("if m.%s == nil {\nb = append(b, 0xff)\n} else {", f.goName)
+		absent := "0xff"
+		if f.tag >= 0 {
+			absent = "0"
+		}
+		p.f("if m.%s == nil {\nb = append(b, %s)\n} else {", f.goName, absent)
 		p.f("b = m.%s.appendTo(append(b, 1), version)\n}", f.goName)
 	case f.body != nil:
 		p.f("b = m.%s.appendTo(b, version)", f.goName)
@@ -65,6 +69,10 @@ func (f *field) write(s *strukt) string {
 // isSet is the condition under which the field is not at its default.
 func (f *field) isSet() string {
 	switch {
+	case f.defaultVal == emptyVal && f.array:
+		return fmt.Sprintf("(m.%s == nil || len(m.%s) > 0)", f.goName, f.goName)
+	case f.defaultVal == emptyVal:
+		return fmt.Sprintf("(m.%s == nil || !m.%s.isDefault())", f.goName, f.goName)
 	case f.nullable():
 		return fmt.Sprintf("m.%s != nil", f.goName)
 	case f.array, f.typ == "bytes", f.typ == "records":

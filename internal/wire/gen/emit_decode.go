@@ -89,7 +89,7 @@ func (f *field) read(s *strukt) string {
 	case f.array:
 		p.f("m.%s = r.%ss(m.%s, %s, %s)", f.goName, methods[f.typ], f.goName, flex, null)
 	case f.body != nil && f.nullable():
-		p.f("if r.Present(%s) {", null)
+		p.f("if r.Present(%t, %s) {", f.tag >= 0, null)
 		p.f("if m.%s == nil {\nm.%s = wire.New[%s](r)\n}", f.goName, f.goName, f.body.goName)
 		p.f("if m.%s.decode(r, version); r.Failed() {\nreturn\n}", f.goName)
 		p.f("} else {\nm.%s = nil\n}", f.goName)

@@ -126,6 +126,9 @@ func (m *message) resolve() error {
 
 const maxDepth = 8
 
+// emptyVal is the default of what may be null but is empty by default.
+const emptyVal = "empty"
+
 func (m *message) resolveStruct(s *strukt, in versions, used map[string]bool, depth int) error {
 	if used[s.goName] {
 		return fmt.Errorf("%s: two structs have this name", s.goName)
@@ -173,12 +176,18 @@ func (f *field) check(s *strukt, m *message) error {
 		if !m.flexible.covers(f.tagged.and(m.valid)) {
 			return fail("a tag in a version that is not flexible")
 		}
-		if f.nullable() && f.defaultVal != "" {
-			return fail("a tag that may be null has null as its default")
-		}
-		if f.body != nil && !f.array && !f.nullable() {
+		if f.body != nil && !f.array && (!f.nullable() || f.defaultVal != "") {
 			f.body.asTag = true
 		}
+	}
+	if f.nullable() && f.defaultVal != "" && (f.defaultVal != emptyVal || !f.array && f.body == nil) {
+		return fail("what may be null has null as its default, or an array or struct empty")
+	}
+	if f.tag >= 0 && f.body != nil && f.nullable() && !f.tagged.covers(f.in.and(m.valid)) {
+		return fail("null is written differently in a tag")
+	}
+	if f.defaultVal == emptyVal && f.body != nil && f.body.hasDefaults() {
+		return fail("an empty struct must be a zero one")
 	}
 	if f.body == nil && primitives[f.typ] == 0 {
 		return fail("unknown type " + f.typ)

@@ -177,7 +177,7 @@ func (m *ConsumerGroupHeartbeatResponse) Decode(r *wire.Reader, version int16) {
 	m.MemberID = r.NullableString(m.MemberID, true, true)
 	m.MemberEpoch = r.Int32()
 	m.HeartbeatIntervalMs = r.Int32()
-	if r.Present(true) {
+	if r.Present(false, true) {
 		if m.Assignment == nil {
 			m.Assignment = wire.New[ConsumerGroupHeartbeatResponseAssignment](r)
 		}

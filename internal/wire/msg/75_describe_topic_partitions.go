@@ -50,7 +50,7 @@ func (m *DescribeTopicPartitionsRequest) Decode(r *wire.Reader, version int16) {
 		}
 	}
 	m.ResponsePartitionLimit = r.Int32()
-	if r.Present(true) {
+	if r.Present(false, true) {
 		if m.Cursor == nil {
 			m.Cursor = wire.New[DescribeTopicPartitionsRequestCursor](r)
 		}
@@ -157,7 +157,7 @@ func (m *DescribeTopicPartitionsResponse) Decode(r *wire.Reader, version int16) 
 			return
 		}
 	}
-	if r.Present(true) {
+	if r.Present(false, true) {
 		if m.NextCursor == nil {
 			m.NextCursor = wire.New[DescribeTopicPartitionsResponseNextCursor](r)
 		}

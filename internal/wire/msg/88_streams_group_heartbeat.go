@@ -175,7 +175,7 @@ func (m *StreamsGroupHeartbeatRequest) Decode(r *wire.Reader, version int16) {
 	m.InstanceID = r.NullableString(m.InstanceID, true, true)
 	m.RackID = r.NullableString(m.RackID, true, true)
 	m.RebalanceTimeoutMs = r.Int32()
-	if r.Present(true) {
+	if r.Present(false, true) {
 		if m.Topology == nil {
 			m.Topology = wire.New[StreamsGroupHeartbeatRequestTopology](r)
 		}
@@ -204,7 +204,7 @@ func (m *StreamsGroupHeartbeatRequest) Decode(r *wire.Reader, version int16) {
 		}
 	}
 	m.ProcessID = r.NullableString(m.ProcessID, true, true)
-	if r.Present(true) {
+	if r.Present(false, true) {
 		if m.UserEndpoint == nil {
 			m.UserEndpoint = wire.New[StreamsGroupHeartbeatRequestEndpoint](r)
 		}

@@ -423,7 +423,7 @@ func (m *StreamsGroupDescribeResponseGroup) decode(r *wire.Reader, version int16
 	m.GroupState = r.String(m.GroupState, true)
 	m.GroupEpoch = r.Int32()
 	m.AssignmentEpoch = r.Int32()
-	if r.Present(true) {
+	if r.Present(false, true) {
 		if m.Topology == nil {
 			m.Topology = wire.New[StreamsGroupDescribeResponseGroupTopology](r)
 		}
@@ -441,7 +441,7 @@ func (m *StreamsGroupDescribeResponseGroup) decode(r *wire.Reader, version int16
 	}
 	m.AuthorizedOperations = r.Int32()
 	if version >= 1 {
-		if r.Present(true) {
+		if r.Present(false, true) {
 			if m.TopologyDescription == nil {
 				m.TopologyDescription = wire.New[StreamsGroupDescribeResponseTopologyDescription](r)
 			}
@@ -609,7 +609,7 @@ func (m *StreamsGroupDescribeResponseGroupMember) decode(r *wire.Reader, version
 	m.ClientHost = r.String(m.ClientHost, true)
 	m.TopologyEpoch = r.Int32()
 	m.ProcessID = r.String(m.ProcessID, true)
-	if r.Present(true) {
+	if r.Present(false, true) {
 		if m.UserEndpoint == nil {
 			m.UserEndpoint = wire.New[StreamsGroupDescribeResponseEndpoint](r)
 		}

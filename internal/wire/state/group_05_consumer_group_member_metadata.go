@@ -59,7 +59,7 @@ type ConsumerGroupMemberMetadataValue struct {
 	SubscribedTopicRegex  *string                                                // may be null
 	RebalanceTimeoutMs    int32                                                  // default -1
 	ServerAssignor        *string                                                // may be null
-	ClassicMemberMetadata *ConsumerGroupMemberMetadataValueClassicMemberMetadata // tag 0; may be null
+	ClassicMemberMetadata *ConsumerGroupMemberMetadataValueClassicMemberMetadata // tag 0; may be null; default empty
 }
 
 // NewConsumerGroupMemberMetadataValue returns a ConsumerGroupMemberMetadataValue with every field at its default.
@@ -72,7 +72,8 @@ func NewConsumerGroupMemberMetadataValue() ConsumerGroupMemberMetadataValue {
 // SetDefaults sets every field to its default.
 func (m *ConsumerGroupMemberMetadataValue) SetDefaults() {
 	*m = ConsumerGroupMemberMetadataValue{
-		RebalanceTimeoutMs: -1,
+		RebalanceTimeoutMs:    -1,
+		ClassicMemberMetadata: &ConsumerGroupMemberMetadataValueClassicMemberMetadata{},
 	}
 }
 
@@ -99,11 +100,11 @@ func (m *ConsumerGroupMemberMetadataValue) Decode(r *wire.Reader, version int16)
 	m.SubscribedTopicRegex = r.NullableString(m.SubscribedTopicRegex, true, true)
 	m.RebalanceTimeoutMs = r.Int32()
 	m.ServerAssignor = r.NullableString(m.ServerAssignor, true, true)
-	m.ClassicMemberMetadata = nil
+	m.ClassicMemberMetadata = &ConsumerGroupMemberMetadataValueClassicMemberMetadata{}
 	for t := r.Tags(); t.Next(r); {
 		switch t.Tag {
 		case 0:
-			if r.Present(true) {
+			if r.Present(true, true) {
 				if m.ClassicMemberMetadata == nil {
 					m.ClassicMemberMetadata = wire.New[ConsumerGroupMemberMetadataValueClassicMemberMetadata](r)
 				}
@@ -130,16 +131,16 @@ func (m *ConsumerGroupMemberMetadataValue) Append(b []byte, version int16) []byt
 	b = wire.AppendInt32(b, m.RebalanceTimeoutMs)
 	b = wire.AppendNullableString(b, m.ServerAssignor, true, true)
 	tags := 0
-	if m.ClassicMemberMetadata != nil {
+	if m.ClassicMemberMetadata == nil || !m.ClassicMemberMetadata.isDefault() {
 		tags++
 	}
 	b = append(b, byte(tags))
 	if tags > 0 {
-		if m.ClassicMemberMetadata != nil {
+		if m.ClassicMemberMetadata == nil || !m.ClassicMemberMetadata.isDefault() {
 			b = wire.AppendUvarint(b, 0)
 			start := len(b)
 			if m.ClassicMemberMetadata == nil {
-				b = append(b, 0xff)
+				b = append(b, 0)
 			} else {
 				b = m.ClassicMemberMetadata.appendTo(append(b, 1), version)
 			}
@@ -174,6 +175,11 @@ func (m *ConsumerGroupMemberMetadataValueClassicMemberMetadata) appendTo(b []byt
 	}
 	b = append(b, 0)
 	return b
+}
+
+// isDefault says whether every field has its default.
+func (m *ConsumerGroupMemberMetadataValueClassicMemberMetadata) isDefault() bool {
+	return !(m.SessionTimeoutMs != 0 || len(m.SupportedProtocols) > 0)
 }
 
 // ConsumerGroupMemberMetadataValueClassicMemberMetadataSupportedProtocol is what [ConsumerGroupMemberMetadataValueClassicMemberMetadata.SupportedProtocols] holds.

@@ -54,13 +54,27 @@ func (m *ConsumerGroupCurrentMemberAssignmentKey) Append(b []byte, _ int16) []by
 type ConsumerGroupCurrentMemberAssignmentValueTopicPartition struct {
 	TopicID          kafka.UUID
 	Partitions       []int32
-	AssignmentEpochs []int32 // tag 0; may be null
+	AssignmentEpochs []int32 // tag 0; may be null; default empty
+}
+
+// NewConsumerGroupCurrentMemberAssignmentValueTopicPartition returns a ConsumerGroupCurrentMemberAssignmentValueTopicPartition with every field at its default.
+func NewConsumerGroupCurrentMemberAssignmentValueTopicPartition() ConsumerGroupCurrentMemberAssignmentValueTopicPartition {
+	var m ConsumerGroupCurrentMemberAssignmentValueTopicPartition
+	m.SetDefaults()
+	return m
+}
+
+// SetDefaults sets every field to its default.
+func (m *ConsumerGroupCurrentMemberAssignmentValueTopicPartition) SetDefaults() {
+	*m = ConsumerGroupCurrentMemberAssignmentValueTopicPartition{
+		AssignmentEpochs: []int32{},
+	}
 }
 
 func (m *ConsumerGroupCurrentMemberAssignmentValueTopicPartition) decode(r *wire.Reader, _ int16) {
 	m.TopicID = r.UUID()
 	m.Partitions = r.Int32s(m.Partitions, true, false)
-	m.AssignmentEpochs = nil
+	m.AssignmentEpochs = []int32{}
 	for t := r.Tags(); t.Next(r); {
 		switch t.Tag {
 		case 0:
@@ -75,12 +89,12 @@ func (m *ConsumerGroupCurrentMemberAssignmentValueTopicPartition) appendTo(b []b
 	b = wire.AppendUUID(b, m.TopicID)
 	b = wire.AppendInt32s(b, m.Partitions, true, false)
 	tags := 0
-	if m.AssignmentEpochs != nil {
+	if m.AssignmentEpochs == nil || len(m.AssignmentEpochs) > 0 {
 		tags++
 	}
 	b = append(b, byte(tags))
 	if tags > 0 {
-		if m.AssignmentEpochs != nil {
+		if m.AssignmentEpochs == nil || len(m.AssignmentEpochs) > 0 {
 			b = wire.AppendUvarint(b, 0)
 			start := len(b)
 			b = wire.AppendInt32s(b, m.AssignmentEpochs, true, true)

@@ -70,7 +70,7 @@ type StreamsGroupMetadataValue struct {
 	Epoch                          int32
 	MetadataHash                   int64
 	ValidatedTopologyEpoch         int32                                           // tag 0; default -1
-	LastAssignmentConfigs          []StreamsGroupMetadataValueLastAssignmentConfig // tag 1; may be null
+	LastAssignmentConfigs          []StreamsGroupMetadataValueLastAssignmentConfig // tag 1; may be null; default empty
 	StoredDescriptionTopologyEpoch int32                                           // tag 2; default -1
 	FailedDescriptionTopologyEpoch int32                                           // tag 3; default -1
 }
@@ -86,6 +86,7 @@ func NewStreamsGroupMetadataValue() StreamsGroupMetadataValue {
 func (m *StreamsGroupMetadataValue) SetDefaults() {
 	*m = StreamsGroupMetadataValue{
 		ValidatedTopologyEpoch:         -1,
+		LastAssignmentConfigs:          []StreamsGroupMetadataValueLastAssignmentConfig{},
 		StoredDescriptionTopologyEpoch: -1,
 		FailedDescriptionTopologyEpoch: -1,
 	}
@@ -109,7 +110,7 @@ func (m *StreamsGroupMetadataValue) Decode(r *wire.Reader, version int16) {
 	m.Epoch = r.Int32()
 	m.MetadataHash = r.Int64()
 	m.ValidatedTopologyEpoch = -1
-	m.LastAssignmentConfigs = nil
+	m.LastAssignmentConfigs = []StreamsGroupMetadataValueLastAssignmentConfig{}
 	m.StoredDescriptionTopologyEpoch = -1
 	m.FailedDescriptionTopologyEpoch = -1
 	for t := r.Tags(); t.Next(r); {
@@ -141,7 +142,7 @@ func (m *StreamsGroupMetadataValue) Append(b []byte, version int16) []byte {
 	if m.ValidatedTopologyEpoch != -1 {
 		tags++
 	}
-	if m.LastAssignmentConfigs != nil {
+	if m.LastAssignmentConfigs == nil || len(m.LastAssignmentConfigs) > 0 {
 		tags++
 	}
 	if m.StoredDescriptionTopologyEpoch != -1 {
@@ -158,7 +159,7 @@ func (m *StreamsGroupMetadataValue) Append(b []byte, version int16) []byte {
 			b = wire.AppendInt32(b, m.ValidatedTopologyEpoch)
 			b = wire.CloseTag(b, start)
 		}
-		if m.LastAssignmentConfigs != nil {
+		if m.LastAssignmentConfigs == nil || len(m.LastAssignmentConfigs) > 0 {
 			b = wire.AppendUvarint(b, 1)
 			start := len(b)
 			b = wire.AppendCount(b, len(m.LastAssignmentConfigs), m.LastAssignmentConfigs == nil, true, true)

@@ -136,7 +136,7 @@ func (m *StreamsGroupMemberMetadataValue) Decode(r *wire.Reader, version int16) 
 	m.RebalanceTimeoutMs = r.Int32()
 	m.TopologyEpoch = r.Int32()
 	m.ProcessID = r.String(m.ProcessID, true)
-	if r.Present(true) {
+	if r.Present(false, true) {
 		if m.UserEndpoint == nil {
 			m.UserEndpoint = wire.New[StreamsGroupMemberMetadataValueEndpoint](r)
 		}

@@ -53,13 +53,27 @@ func (m *StreamsGroupCurrentMemberAssignmentKey) Append(b []byte, _ int16) []byt
 type StreamsGroupCurrentMemberAssignmentValueTaskID struct {
 	SubtopologyID    string
 	Partitions       []int32
-	AssignmentEpochs []int32 // tag 0; may be null
+	AssignmentEpochs []int32 // tag 0; may be null; default empty
+}
+
+// NewStreamsGroupCurrentMemberAssignmentValueTaskID returns a StreamsGroupCurrentMemberAssignmentValueTaskID with every field at its default.
+func NewStreamsGroupCurrentMemberAssignmentValueTaskID() StreamsGroupCurrentMemberAssignmentValueTaskID {
+	var m StreamsGroupCurrentMemberAssignmentValueTaskID
+	m.SetDefaults()
+	return m
+}
+
+// SetDefaults sets every field to its default.
+func (m *StreamsGroupCurrentMemberAssignmentValueTaskID) SetDefaults() {
+	*m = StreamsGroupCurrentMemberAssignmentValueTaskID{
+		AssignmentEpochs: []int32{},
+	}
 }
 
 func (m *StreamsGroupCurrentMemberAssignmentValueTaskID) decode(r *wire.Reader, _ int16) {
 	m.SubtopologyID = r.String(m.SubtopologyID, true)
 	m.Partitions = r.Int32s(m.Partitions, true, false)
-	m.AssignmentEpochs = nil
+	m.AssignmentEpochs = []int32{}
 	for t := r.Tags(); t.Next(r); {
 		switch t.Tag {
 		case 0:
@@ -74,12 +88,12 @@ func (m *StreamsGroupCurrentMemberAssignmentValueTaskID) appendTo(b []byte, _ in
 	b = wire.AppendString(b, m.SubtopologyID, true)
 	b = wire.AppendInt32s(b, m.Partitions, true, false)
 	tags := 0
-	if m.AssignmentEpochs != nil {
+	if m.AssignmentEpochs == nil || len(m.AssignmentEpochs) > 0 {
 		tags++
 	}
 	b = append(b, byte(tags))
 	if tags > 0 {
-		if m.AssignmentEpochs != nil {
+		if m.AssignmentEpochs == nil || len(m.AssignmentEpochs) > 0 {
 			b = wire.AppendUvarint(b, 0)
 			start := len(b)
 			b = wire.AppendInt32s(b, m.AssignmentEpochs, true, true)

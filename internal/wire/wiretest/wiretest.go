@@ -17,6 +17,8 @@ type Filler struct {
 	Most int
 	// Leave says which fields keep the value they have; nil: none.
 	Leave func(structName, field string) bool
+	// NotNull says which slices may not be nil, even if they are left; nil: none.
+	NotNull func(structName, field string) bool
 }
 
 // Fill sets the exported fields of the struct that p points to, and of those
@@ -39,6 +41,10 @@ func (f *Filler) value(v reflect.Value) {
 	case reflect.Struct:
 		for i := range v.NumField() {
 			name := v.Type().Field(i)
+			if f.NotNull != nil && f.NotNull(v.Type().Name(), name.Name) {
+				v.Field(i).Set(reflect.MakeSlice(name.Type, 1, 1))
+				continue
+			}
 			if !name.IsExported() || f.Rand.Float64() < f.Keep || f.Leave != nil && f.Leave(v.Type().Name(), name.Name) {
 				continue
 			}
