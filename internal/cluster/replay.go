@@ -1,5 +1,3 @@
-//go:build wirestate
-
 package cluster
 
 import (

@@ -164,3 +164,16 @@ func (c Configs) with(name string, value *string) Configs {
 	}
 	return slices.Insert(next, i, Pair{name, *value})
 }
+
+// Map is a copy as a map, as package config takes settings; nil when there are
+// none.
+func (c Configs) Map() map[string]string {
+	if len(c) == 0 {
+		return nil
+	}
+	m := make(map[string]string, len(c))
+	for _, p := range c {
+		m[p.Name] = p.Value
+	}
+	return m
+}
