@@ -68,7 +68,7 @@ func (b *Broker) Alter(r Resource, current map[string]string, changes []Change) 
 	for i, c := range changes {
 		names[i] = c.Name
 	}
-	if err := b.judge(r, next, names); err != nil {
+	if err := judge(b, r, next, names); err != nil {
 		return nil, err
 	}
 	return delta(current, next, names), nil
@@ -90,7 +90,7 @@ func (b *Broker) Replace(r Resource, current map[string]string, pairs []Change) 
 			names = append(names, name)
 		}
 	}
-	if err := b.judge(r, next, names); err != nil {
+	if err := judge(b, r, next, names); err != nil {
 		return nil, err
 	}
 	return delta(current, next, names), nil
@@ -110,7 +110,7 @@ func (b *Broker) NewTopic(topic string, pairs []Change) (map[string]string, erro
 	if null != nil {
 		return nil, badConfig("Null value not supported for topic configs: " + strings.Join(null, ","))
 	}
-	return set, b.judge(Resource{Topic, topic}, set, nil)
+	return set, judge(b, Resource{Topic, topic}, set, nil)
 }
 
 func wellFormed(changes []Change) error {
@@ -182,14 +182,14 @@ func delta(current, next map[string]string, names []string) []Delta {
 
 // judge says whether next may be the overrides of r. names are those that the
 // request touched.
-func (b *Broker) judge(r Resource, next map[string]string, names []string) error {
+func judge(b *Broker, r Resource, next map[string]string, names []string) error {
 	switch r.Scope {
 	case Topic:
-		return b.judgeTopic(r.Name, next)
+		return judgeTopic(b, r.Name, next)
 	case BrokerScope:
-		return b.judgeBroker(r.Name, next, names)
+		return judgeBroker(b, r.Name, next, names)
 	case Group:
-		return b.judgeGroup(next)
+		return judgeGroup(b, next)
 	}
 	return judgeClientMetrics(next)
 }
@@ -210,7 +210,7 @@ func parseAll(scope Scope, next map[string]string, unknown func(name string) err
 	return nil
 }
 
-func (b *Broker) judgeTopic(topic string, next map[string]string) error {
+func judgeTopic(b *Broker, topic string, next map[string]string) error {
 	err := parseAll(Topic, next, func(name string) error { return badConfig("Unknown topic config name: " + name) })
 	if err != nil {
 		return err
@@ -246,7 +246,7 @@ var groupBounds = []struct{ name, min, max string }{
 	{"streams.task.offset.interval.ms", "group.streams.min.task.offset.interval.ms", ""},
 }
 
-func (b *Broker) judgeGroup(next map[string]string) error {
+func judgeGroup(b *Broker, next map[string]string) error {
 	err := parseAll(Group, next, func(name string) error { return badConfig("Unknown group config name: " + name) })
 	if err != nil {
 		return err

@@ -38,7 +38,7 @@ func judgeClientMetrics(next map[string]string) error {
 // judgeBroker says whether the overrides of a broker, or of all where id is "",
 // may change so. Names the table does not hold are taken, as in Kafka: they
 // may be meant for a plug-in.
-func (b *Broker) judgeBroker(id string, next map[string]string, names []string) error {
+func judgeBroker(b *Broker, id string, next map[string]string, names []string) error {
 	var fixed, single, bare []string
 	for _, name := range names {
 		d, ok := Lookup(BrokerScope, name)

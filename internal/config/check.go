@@ -46,11 +46,11 @@ func Check(set Settings) ([]Notice, error) {
 	if wrong != nil {
 		return notices, errors.Join(wrong...)
 	}
-	return notices, NewBroker(set).check()
+	return notices, checkTogether(NewBroker(set))
 }
 
-// check judges what properties mean together.
-func (b *Broker) check() error {
+// checkTogether judges what properties mean together.
+func checkTogether(b *Broker) error {
 	var wrong []error
 	fail := func(format string, args ...any) { wrong = append(wrong, fmt.Errorf(format, args...)) }
 	if b.IsSet("node.id") && b.IsSet("broker.id") && b.Int64("node.id") != b.Int64("broker.id") {
@@ -67,7 +67,7 @@ func (b *Broker) check() error {
 		wrong = append(wrong, err)
 	} else if _, err := b.Advertised(); err != nil {
 		wrong = append(wrong, err)
-	} else if err := b.checkListenerNames(); err != nil {
+	} else if err := checkListenerNames(b); err != nil {
 		wrong = append(wrong, err)
 	}
 	for _, o := range ordered {
@@ -110,7 +110,7 @@ var ordered = [][2]string{
 }
 
 // checkListenerNames finds names that other properties give to listeners.
-func (b *Broker) checkListenerNames() error {
+func checkListenerNames(b *Broker) error {
 	listeners, _ := b.Listeners()
 	has := func(name string) bool {
 		return slices.ContainsFunc(listeners, func(l Listener) bool { return l.Name == name })

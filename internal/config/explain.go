@@ -11,7 +11,7 @@ func (b *Broker) Explain(name string) (string, error) {
 	var out []string
 	for _, scope := range []Scope{BrokerScope, Topic, Group, ClientMetrics} {
 		if d, ok := Lookup(scope, name); ok {
-			out = append(out, b.explain(d, name))
+			out = append(out, explain(b, d, name))
 		}
 	}
 	if out == nil {
@@ -24,14 +24,14 @@ func (b *Broker) Explain(name string) (string, error) {
 	return strings.Join(out, "\n"), nil
 }
 
-func (b *Broker) explain(d *Def, name string) string {
+func explain(b *Broker, d *Def, name string) string {
 	var s strings.Builder
 	line := func(label, format string, args ...any) {
 		fmt.Fprintf(&s, "  %-10s %s\n", label, fmt.Sprintf(format, args...))
 	}
 	fmt.Fprintf(&s, "%s (%s)\n", name, d.scope)
 	line("does", "%s", d.Doc)
-	value, source := b.explained(d, name)
+	value, source := explained(b, d, name)
 	line("value", "%s", value)
 	line("source", "%s", source)
 	line("default", "%s", d.DefaultText())
@@ -58,7 +58,7 @@ func (b *Broker) explain(d *Def, name string) string {
 	return s.String()
 }
 
-func (b *Broker) explained(d *Def, name string) (value, source string) {
+func explained(b *Broker, d *Def, name string) (value, source string) {
 	v, from := Value{}, FromDefault
 	switch d.scope {
 	case BrokerScope:

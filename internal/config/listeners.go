@@ -75,7 +75,7 @@ func (b *Broker) Advertised() ([]Listener, error) {
 	}
 	for _, l := range all {
 		if ip, err := netip.ParseAddr(l.Host); err == nil && ip.IsUnspecified() {
-			return nil, fmt.Errorf("advertised.listeners cannot use the nonroutable meta-address %s. Use a routable IP address.", l.Host)
+			return nil, fmt.Errorf("advertised.listeners cannot use the nonroutable meta-address %s: use a routable IP address", l.Host)
 		}
 		if !slices.ContainsFunc(open, func(o Listener) bool { return o.Name == l.Name }) {
 			return nil, fmt.Errorf("advertised.listeners names %s, but listeners has %s", l.Name, listenerNames(open))

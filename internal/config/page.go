@@ -5,6 +5,8 @@ import (
 	"strings"
 )
 
+//go:generate go test -run ^TestPageIsFresh$ -update .
+
 // Page writes the reference page: every property of the table, in Markdown.
 func Page() string {
 	var s strings.Builder
