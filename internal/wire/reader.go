@@ -61,6 +61,7 @@ type Reader struct {
 	heap  int // left of the budget
 	steps int
 	err   error
+	names map[string]string // see Intern
 }
 
 // NewReader returns a Reader at the start of frame.
@@ -72,7 +73,38 @@ func NewReader(frame []byte) *Reader {
 
 // Reset puts r at the start of frame, with no error and a fresh budget.
 func (r *Reader) Reset(frame []byte) {
-	*r = Reader{buf: frame, heap: HeapPerByte*len(frame) + HeapFree}
+	*r = Reader{buf: frame, heap: HeapPerByte*len(frame) + HeapFree, names: r.names}
+}
+
+// maxNames is how many strings a Reader remembers, each of maxName bytes at most.
+const (
+	maxNames = 128
+	maxName  = 256
+)
+
+// Intern makes r remember the strings it reads, over Reset, and return the same
+// one instead of a copy. It pays where the same few names come again and again,
+// as on one connection; it costs up to 32 KiB.
+func (r *Reader) Intern() {
+	if r.names == nil {
+		r.names = make(map[string]string)
+	}
+}
+
+// copy returns b as a string.
+func (r *Reader) copy(b []byte) string {
+	if r.names == nil || len(b) > maxName {
+		return string(b)
+	}
+	if s, ok := r.names[string(b)]; ok {
+		return s
+	}
+	if len(r.names) == maxNames {
+		clear(r.names)
+	}
+	s := string(b)
+	r.names[s] = s
+	return s
 }
 
 // Err is the first error, nil if there was none.
@@ -83,8 +115,8 @@ func (r *Reader) Failed() bool { return r.err != nil }
 
 // Done is Err, and an error as well if bytes are left over.
 func (r *Reader) Done() error {
-	if n := len(r.buf) - r.off; n > 0 && r.err == nil {
-		r.Fail("%d bytes left over", n)
+	if r.off < len(r.buf) {
+		r.Fail("%d bytes left over", len(r.buf)-r.off)
 	}
 	return r.err
 }
@@ -111,20 +143,22 @@ func (r *Reader) Fail(format string, args ...any) {
 	r.off = len(r.buf)
 }
 
-func (r *Reader) short() {
-	if r.err == nil {
-		r.Fail("the frame ends early")
-	}
-}
+// short fails: the frame has fewer bytes than are wanted.
+//
+//go:noinline
+func (r *Reader) short() { r.Fail("the frame ends early") }
 
 // charge takes n bytes from the heap budget.
 func (r *Reader) charge(n int) bool {
 	r.heap -= n
-	if r.heap < 0 {
-		r.Fail("more memory needed than a message of %d bytes may take", len(r.buf))
-		return false
-	}
-	return true
+	return r.heap >= 0 || r.broke()
+}
+
+//go:noinline
+func (r *Reader) broke() bool {
+	r.heap = 0
+	r.Fail("more memory needed than a message of %d bytes may take", len(r.buf))
+	return false
 }
 
 // take returns the next n bytes, which alias the frame. n may be anything.

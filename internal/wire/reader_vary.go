@@ -62,7 +62,7 @@ func (r *Reader) String(old string, flex bool) string {
 	if string(b) == old {
 		return old
 	}
-	return string(b)
+	return r.copy(b)
 }
 
 // NullableString reads a string of which nil is the null, which is refused if
@@ -79,7 +79,7 @@ func (r *Reader) NullableString(old *string, flex, null bool) *string {
 	if old != nil && string(b) == *old {
 		return old
 	}
-	s := string(b)
+	s := r.copy(b)
 	return &s
 }
 

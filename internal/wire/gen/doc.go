@@ -37,6 +37,8 @@
 //	key         is part of the key of its array's elements
 //	go=N        is called N in Go, where Kafka's name is taken by a method
 //	is=T        holds a T: topicName, groupId, brokerId, producerId, transactionalId
+//	split       the struct can be read and written in two pieces, before and after
+//	            this field
 //	inflexible  is written as in old versions even where the message is flexible
 //
 // "shared Name 0+", before the fields of a message, opens a struct that several

@@ -260,6 +260,10 @@ func (f *field) flex(s *strukt) string {
 // function writes a function whose body may use the variable flex, which is
 // declared only then.
 func function(p *printer, s *strukt, signature, body string) {
+	usesVersion := strings.Contains(body, "version") || s.flexExpr() == "flex" && strings.Contains(body, "flex")
+	if !usesVersion {
+		signature = strings.Replace(signature, "version int16", "_ int16", 1)
+	}
 	p.f("%s {", signature)
 	if s.flexExpr() == "flex" && strings.Contains(body, "flex") {
 		p.f("flex := %s", when(s.flexible, s.in))

@@ -6,8 +6,35 @@ import (
 )
 
 func emitAppend(p *printer, m *message, s *strukt) {
-	var body printer
-	for _, f := range s.fields {
+	var whole printer
+	appendFields(&whole, s, s.fields)
+	appendTags(&whole, s)
+	whole.f("return b")
+	if s == m.root {
+		p.f("// Append appends a version to b.")
+	} else {
+		p.f("// Append appends the struct as a version of its message has it.")
+	}
+	function(p, s, fmt.Sprintf("func (m *%s) Append(b []byte, version int16) []byte", s.goName), whole.String())
+	for i, f := range s.fields {
+		if !f.split {
+			continue
+		}
+		var before, after printer
+		appendFields(&before, s, s.fields[:i])
+		before.f("return wire.AppendCount(b, n, n < 0, %s, %s)", f.flex(s), f.nullExpr(s))
+		appendFields(&after, s, s.fields[i+1:])
+		appendTags(&after, s)
+		after.f("return b")
+		p.f("// AppendBefore%s appends what stands before that field, and n as its count: see \"In pieces\".", f.goName)
+		function(p, s, fmt.Sprintf("func (m *%s) AppendBefore%s(b []byte, version int16, n int) []byte", s.goName, f.goName), before.String())
+		p.f("// AppendAfter%s appends what stands after that field.", f.goName)
+		function(p, s, fmt.Sprintf("func (m *%s) AppendAfter%s(b []byte, version int16) []byte", s.goName, f.goName), after.String())
+	}
+}
+
+func appendFields(p *printer, s *strukt, fields []*field) {
+	for _, f := range fields {
 		inline := f.in
 		if f.tag >= 0 {
 			if inline = none; !f.tagged.covers(f.in.and(s.in)) {
@@ -16,23 +43,12 @@ func emitAppend(p *printer, m *message, s *strukt) {
 		}
 		switch c := when(inline, s.in); c {
 		case "true":
-			body.WriteString(f.write(s))
+			p.WriteString(f.write(s))
 		case "false":
 		default:
-			body.f("if %s {\n%s}", c, f.write(s))
+			p.f("if %s {\n%s}", c, f.write(s))
 		}
 	}
-	appendTags(&body, s)
-	body.f("return b")
-	signature := fmt.Sprintf("func (m *%s) appendTo(b []byte, version int16) []byte", s.goName)
-	if s == m.root {
-		p.f("// Append appends a version to b.")
-		signature = fmt.Sprintf("func (m *%s) Append(b []byte, version int16) []byte", s.goName)
-	}
-	if !strings.Contains(body.String(), "version") && s.flexExpr() != "flex" {
-		signature = strings.Replace(signature, "version int16", "_ int16", 1)
-	}
-	function(p, s, signature, body.String())
 }
 
 // write appends the field, wherever it stands.
@@ -42,7 +58,7 @@ func (f *field) write(s *strukt) string {
 	switch {
 	case f.array && f.body != nil:
 		p.f("b = wire.AppendCount(b, len(m.%s), m.%s == nil, %s, %s)", f.goName, f.goName, flex, null)
-		p.f("for i := range m.%s {\nb = m.%s[i].appendTo(b, version)\n}", f.goName, f.goName)
+		p.f("for i := range m.%s {\nb = m.%s[i].Append(b, version)\n}", f.goName, f.goName)
 	case f.array:
 		p.f("b = wire.Append%ss(b, m.%s, %s, %s)", methods[f.typ], f.goName, flex, null)
 	case f.body != nil && f.nullable():
@@ -51,9 +67,9 @@ func (f *field) write(s *strukt) string {
 			absent = "0"
 		}
 		p.f("if m.%s == nil {\nb = append(b, %s)\n} else {", f.goName, absent)
-		p.f("b = m.%s.appendTo(append(b, 1), version)\n}", f.goName)
+		p.f("b = m.%s.Append(append(b, 1), version)\n}", f.goName)
 	case f.body != nil:
-		p.f("b = m.%s.appendTo(b, version)", f.goName)
+		p.f("b = m.%s.Append(b, version)", f.goName)
 	case f.typ == "string" && f.nullable():
 		p.f("b = wire.AppendNullableString(b, m.%s, %s, %s)", f.goName, flex, null)
 	case f.typ == "string":

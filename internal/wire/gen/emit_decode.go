@@ -13,24 +13,38 @@ var methods = map[string]string{
 }
 
 func emitDecode(p *printer, m *message, s *strukt) {
-	var body printer
+	var check, whole printer
 	if s == m.root {
-		body.f("if version < %d || version > %d {", m.valid.lo, m.valid.hi)
-		body.f("r.Fail(%q, version)\nreturn\n}", "no version %d of "+m.name)
-	}
-	for _, f := range s.fields {
-		decodeField(&body, s, f)
-	}
-	decodeTags(&body, s)
-	signature := fmt.Sprintf("func (m *%s) decode(r *wire.Reader, version int16)", s.goName)
-	if s == m.root {
+		check.f("if version < %d || version > %d {", m.valid.lo, m.valid.hi)
+		check.f("r.Fail(%q, version)\nreturn\n}", "no version %d of "+m.name)
 		p.f("// Decode reads a version from r, which keeps the error.")
-		signature = fmt.Sprintf("func (m *%s) Decode(r *wire.Reader, version int16)", s.goName)
+	} else {
+		p.f("// Decode reads the struct as a version of its message has it.")
 	}
-	if !strings.Contains(body.String(), "version") && s.flexExpr() != "flex" {
-		signature = strings.Replace(signature, "version int16", "_ int16", 1)
+	decodeFields(&whole, s, s.fields)
+	decodeTags(&whole, s)
+	function(p, s, fmt.Sprintf("func (m *%s) Decode(r *wire.Reader, version int16)", s.goName), check.String()+whole.String())
+	for i, f := range s.fields {
+		if !f.split || !f.array {
+			continue
+		}
+		var before, after printer
+		decodeFields(&before, s, s.fields[:i])
+		before.f("return r.Count(%s, %s, %s, 0)", f.flex(s), f.nullExpr(s), f.body.leastExpr())
+		decodeFields(&after, s, s.fields[i+1:])
+		decodeTags(&after, s)
+		p.f("// DecodeBefore%s reads what stands before that array, and its count: see \"In pieces\".", f.goName)
+		function(p, s, fmt.Sprintf("func (m *%s) DecodeBefore%s(r *wire.Reader, version int16) int", s.goName, f.goName),
+			strings.ReplaceAll(check.String()+before.String(), "return\n", "return 0\n"))
+		p.f("// DecodeAfter%s reads what stands after that array.", f.goName)
+		function(p, s, fmt.Sprintf("func (m *%s) DecodeAfter%s(r *wire.Reader, version int16)", s.goName, f.goName), after.String())
 	}
-	function(p, s, signature, body.String())
+}
+
+func decodeFields(p *printer, s *strukt, fields []*field) {
+	for _, f := range fields {
+		decodeField(p, s, f)
+	}
 }
 
 // decodeField reads a field where it is not a tag and sets its default elsewhere.
@@ -85,16 +99,16 @@ func (f *field) read(s *strukt) string {
 	case f.array && f.body != nil:
 		p.f("m.%s = wire.Array(r, m.%s, %s, %s, %s)", f.goName, f.goName, flex, null, f.body.leastExpr())
 		p.f("for i := range m.%s {", f.goName)
-		p.f("if m.%s[i].decode(r, version); r.Failed() {\nreturn\n}\n}", f.goName)
+		p.f("if m.%s[i].Decode(r, version); r.Failed() {\nreturn\n}\n}", f.goName)
 	case f.array:
 		p.f("m.%s = r.%ss(m.%s, %s, %s)", f.goName, methods[f.typ], f.goName, flex, null)
 	case f.body != nil && f.nullable():
 		p.f("if r.Present(%t, %s) {", f.tag >= 0, null)
 		p.f("if m.%s == nil {\nm.%s = wire.New[%s](r)\n}", f.goName, f.goName, f.body.goName)
-		p.f("if m.%s.decode(r, version); r.Failed() {\nreturn\n}", f.goName)
+		p.f("if m.%s.Decode(r, version); r.Failed() {\nreturn\n}", f.goName)
 		p.f("} else {\nm.%s = nil\n}", f.goName)
 	case f.body != nil:
-		p.f("m.%s.decode(r, version)", f.goName)
+		p.f("m.%s.Decode(r, version)", f.goName)
 	case f.typ == "string" && f.nullable():
 		p.f("m.%s = r.NullableString(m.%s, %s, %s)", f.goName, f.goName, flex, null)
 	case f.typ == "string":

@@ -68,6 +68,7 @@ type field struct {
 	key        bool
 	is         string
 	inflexible bool
+	split      bool
 }
 
 // strukt is a message or a struct within one.
@@ -188,6 +189,9 @@ func (f *field) check(s *strukt, m *message) error {
 	}
 	if f.defaultVal == emptyVal && f.body != nil && f.body.hasDefaults() {
 		return fail("an empty struct must be a zero one")
+	}
+	if f.split && (!f.in.covers(s.in) || f.tag >= 0 || f.body == nil && primitives[f.typ] > 0) {
+		return fail("only a count or length that is always there can be split")
 	}
 	if f.body == nil && primitives[f.typ] == 0 {
 		return fail("unknown type " + f.typ)

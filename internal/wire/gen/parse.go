@@ -182,6 +182,8 @@ func (f *field) attribute(word string) (err error) {
 		f.ignorable = true
 	case "key":
 		f.key = true
+	case "split":
+		f.split = true
 	case "inflexible":
 		f.inflexible = true
 	default:

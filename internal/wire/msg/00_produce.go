@@ -47,10 +47,31 @@ func (m *ProduceRequest) Decode(r *wire.Reader, version int16) {
 	m.TimeoutMs = r.Int32()
 	m.TopicData = wire.Array(r, m.TopicData, flex, false, leastProduceRequestTopicData(version))
 	for i := range m.TopicData {
-		if m.TopicData[i].decode(r, version); r.Failed() {
+		if m.TopicData[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
+	if flex {
+		r.SkipTags()
+	}
+}
+
+// DecodeBeforeTopicData reads what stands before that array, and its count: see "In pieces".
+func (m *ProduceRequest) DecodeBeforeTopicData(r *wire.Reader, version int16) int {
+	flex := version >= 9
+	if version < 3 || version > 13 {
+		r.Fail("no version %d of ProduceRequest", version)
+		return 0
+	}
+	m.TransactionalID = r.NullableString(m.TransactionalID, flex, true)
+	m.Acks = r.Int16()
+	m.TimeoutMs = r.Int32()
+	return r.Count(flex, false, leastProduceRequestTopicData(version), 0)
+}
+
+// DecodeAfterTopicData reads what stands after that array.
+func (m *ProduceRequest) DecodeAfterTopicData(r *wire.Reader, version int16) {
+	flex := version >= 9
 	if flex {
 		r.SkipTags()
 	}
@@ -64,8 +85,26 @@ func (m *ProduceRequest) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.TimeoutMs)
 	b = wire.AppendCount(b, len(m.TopicData), m.TopicData == nil, flex, false)
 	for i := range m.TopicData {
-		b = m.TopicData[i].appendTo(b, version)
+		b = m.TopicData[i].Append(b, version)
 	}
+	if flex {
+		b = append(b, 0)
+	}
+	return b
+}
+
+// AppendBeforeTopicData appends what stands before that field, and n as its count: see "In pieces".
+func (m *ProduceRequest) AppendBeforeTopicData(b []byte, version int16, n int) []byte {
+	flex := version >= 9
+	b = wire.AppendNullableString(b, m.TransactionalID, flex, true)
+	b = wire.AppendInt16(b, m.Acks)
+	b = wire.AppendInt32(b, m.TimeoutMs)
+	return wire.AppendCount(b, n, n < 0, flex, false)
+}
+
+// AppendAfterTopicData appends what stands after that field.
+func (m *ProduceRequest) AppendAfterTopicData(b []byte, version int16) []byte {
+	flex := version >= 9
 	if flex {
 		b = append(b, 0)
 	}
@@ -79,7 +118,8 @@ type ProduceRequestTopicData struct {
 	PartitionData []ProduceRequestTopicDataPartitionData
 }
 
-func (m *ProduceRequestTopicData) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ProduceRequestTopicData) Decode(r *wire.Reader, version int16) {
 	flex := version >= 9
 	if version <= 12 {
 		m.Name = r.String(m.Name, flex)
@@ -93,7 +133,7 @@ func (m *ProduceRequestTopicData) decode(r *wire.Reader, version int16) {
 	}
 	m.PartitionData = wire.Array(r, m.PartitionData, flex, false, leastProduceRequestTopicDataPartitionData(version))
 	for i := range m.PartitionData {
-		if m.PartitionData[i].decode(r, version); r.Failed() {
+		if m.PartitionData[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -102,7 +142,32 @@ func (m *ProduceRequestTopicData) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *ProduceRequestTopicData) appendTo(b []byte, version int16) []byte {
+// DecodeBeforePartitionData reads what stands before that array, and its count: see "In pieces".
+func (m *ProduceRequestTopicData) DecodeBeforePartitionData(r *wire.Reader, version int16) int {
+	flex := version >= 9
+	if version <= 12 {
+		m.Name = r.String(m.Name, flex)
+	} else {
+		m.Name = ""
+	}
+	if version >= 13 {
+		m.TopicID = r.UUID()
+	} else {
+		m.TopicID = kafka.UUID{}
+	}
+	return r.Count(flex, false, leastProduceRequestTopicDataPartitionData(version), 0)
+}
+
+// DecodeAfterPartitionData reads what stands after that array.
+func (m *ProduceRequestTopicData) DecodeAfterPartitionData(r *wire.Reader, version int16) {
+	flex := version >= 9
+	if flex {
+		r.SkipTags()
+	}
+}
+
+// Append appends the struct as a version of its message has it.
+func (m *ProduceRequestTopicData) Append(b []byte, version int16) []byte {
 	flex := version >= 9
 	if version <= 12 {
 		b = wire.AppendString(b, m.Name, flex)
@@ -112,8 +177,29 @@ func (m *ProduceRequestTopicData) appendTo(b []byte, version int16) []byte {
 	}
 	b = wire.AppendCount(b, len(m.PartitionData), m.PartitionData == nil, flex, false)
 	for i := range m.PartitionData {
-		b = m.PartitionData[i].appendTo(b, version)
+		b = m.PartitionData[i].Append(b, version)
 	}
+	if flex {
+		b = append(b, 0)
+	}
+	return b
+}
+
+// AppendBeforePartitionData appends what stands before that field, and n as its count: see "In pieces".
+func (m *ProduceRequestTopicData) AppendBeforePartitionData(b []byte, version int16, n int) []byte {
+	flex := version >= 9
+	if version <= 12 {
+		b = wire.AppendString(b, m.Name, flex)
+	}
+	if version >= 13 {
+		b = wire.AppendUUID(b, m.TopicID)
+	}
+	return wire.AppendCount(b, n, n < 0, flex, false)
+}
+
+// AppendAfterPartitionData appends what stands after that field.
+func (m *ProduceRequestTopicData) AppendAfterPartitionData(b []byte, version int16) []byte {
+	flex := version >= 9
 	if flex {
 		b = append(b, 0)
 	}
@@ -137,7 +223,8 @@ type ProduceRequestTopicDataPartitionData struct {
 	Records []byte // may be null; records, aliases the frame
 }
 
-func (m *ProduceRequestTopicDataPartitionData) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ProduceRequestTopicDataPartitionData) Decode(r *wire.Reader, version int16) {
 	flex := version >= 9
 	m.Index = r.Int32()
 	m.Records = r.Bytes(flex, true)
@@ -146,10 +233,27 @@ func (m *ProduceRequestTopicDataPartitionData) decode(r *wire.Reader, version in
 	}
 }
 
-func (m *ProduceRequestTopicDataPartitionData) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ProduceRequestTopicDataPartitionData) Append(b []byte, version int16) []byte {
 	flex := version >= 9
 	b = wire.AppendInt32(b, m.Index)
 	b = wire.AppendBytes(b, m.Records, flex, true)
+	if flex {
+		b = append(b, 0)
+	}
+	return b
+}
+
+// AppendBeforeRecords appends what stands before that field, and n as its count: see "In pieces".
+func (m *ProduceRequestTopicDataPartitionData) AppendBeforeRecords(b []byte, version int16, n int) []byte {
+	flex := version >= 9
+	b = wire.AppendInt32(b, m.Index)
+	return wire.AppendCount(b, n, n < 0, flex, true)
+}
+
+// AppendAfterRecords appends what stands after that field.
+func (m *ProduceRequestTopicDataPartitionData) AppendAfterRecords(b []byte, version int16) []byte {
+	flex := version >= 9
 	if flex {
 		b = append(b, 0)
 	}
@@ -204,7 +308,7 @@ func (m *ProduceResponse) Decode(r *wire.Reader, version int16) {
 	}
 	m.Responses = wire.Array(r, m.Responses, flex, false, leastProduceResponseResponse(version))
 	for i := range m.Responses {
-		if m.Responses[i].decode(r, version); r.Failed() {
+		if m.Responses[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -217,7 +321,43 @@ func (m *ProduceResponse) Decode(r *wire.Reader, version int16) {
 				if version >= 10 {
 					m.NodeEndpoints = wire.Array(r, m.NodeEndpoints, flex, false, 11)
 					for i := range m.NodeEndpoints {
-						if m.NodeEndpoints[i].decode(r, version); r.Failed() {
+						if m.NodeEndpoints[i].Decode(r, version); r.Failed() {
+							return
+						}
+					}
+				} else {
+					t.Skip(r)
+				}
+			default:
+				t.Skip(r)
+			}
+		}
+	}
+}
+
+// DecodeBeforeResponses reads what stands before that array, and its count: see "In pieces".
+func (m *ProduceResponse) DecodeBeforeResponses(r *wire.Reader, version int16) int {
+	flex := version >= 9
+	if version < 3 || version > 13 {
+		r.Fail("no version %d of ProduceResponse", version)
+		return 0
+	}
+	return r.Count(flex, false, leastProduceResponseResponse(version), 0)
+}
+
+// DecodeAfterResponses reads what stands after that array.
+func (m *ProduceResponse) DecodeAfterResponses(r *wire.Reader, version int16) {
+	flex := version >= 9
+	m.ThrottleTimeMs = r.Int32()
+	m.NodeEndpoints = m.NodeEndpoints[:0]
+	if flex {
+		for t := r.Tags(); t.Next(r); {
+			switch t.Tag {
+			case 0:
+				if version >= 10 {
+					m.NodeEndpoints = wire.Array(r, m.NodeEndpoints, flex, false, 11)
+					for i := range m.NodeEndpoints {
+						if m.NodeEndpoints[i].Decode(r, version); r.Failed() {
 							return
 						}
 					}
@@ -236,7 +376,7 @@ func (m *ProduceResponse) Append(b []byte, version int16) []byte {
 	flex := version >= 9
 	b = wire.AppendCount(b, len(m.Responses), m.Responses == nil, flex, false)
 	for i := range m.Responses {
-		b = m.Responses[i].appendTo(b, version)
+		b = m.Responses[i].Append(b, version)
 	}
 	b = wire.AppendInt32(b, m.ThrottleTimeMs)
 	if flex {
@@ -251,7 +391,38 @@ func (m *ProduceResponse) Append(b []byte, version int16) []byte {
 				start := len(b)
 				b = wire.AppendCount(b, len(m.NodeEndpoints), m.NodeEndpoints == nil, flex, false)
 				for i := range m.NodeEndpoints {
-					b = m.NodeEndpoints[i].appendTo(b, version)
+					b = m.NodeEndpoints[i].Append(b, version)
+				}
+				b = wire.CloseTag(b, start)
+			}
+		}
+	}
+	return b
+}
+
+// AppendBeforeResponses appends what stands before that field, and n as its count: see "In pieces".
+func (m *ProduceResponse) AppendBeforeResponses(b []byte, version int16, n int) []byte {
+	flex := version >= 9
+	return wire.AppendCount(b, n, n < 0, flex, false)
+}
+
+// AppendAfterResponses appends what stands after that field.
+func (m *ProduceResponse) AppendAfterResponses(b []byte, version int16) []byte {
+	flex := version >= 9
+	b = wire.AppendInt32(b, m.ThrottleTimeMs)
+	if flex {
+		tags := 0
+		if version >= 10 && len(m.NodeEndpoints) > 0 {
+			tags++
+		}
+		b = append(b, byte(tags))
+		if tags > 0 {
+			if version >= 10 && len(m.NodeEndpoints) > 0 {
+				b = wire.AppendUvarint(b, 0)
+				start := len(b)
+				b = wire.AppendCount(b, len(m.NodeEndpoints), m.NodeEndpoints == nil, flex, false)
+				for i := range m.NodeEndpoints {
+					b = m.NodeEndpoints[i].Append(b, version)
 				}
 				b = wire.CloseTag(b, start)
 			}
@@ -267,7 +438,8 @@ type ProduceResponseResponse struct {
 	PartitionResponses []ProduceResponseResponsePartitionResponse
 }
 
-func (m *ProduceResponseResponse) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ProduceResponseResponse) Decode(r *wire.Reader, version int16) {
 	flex := version >= 9
 	if version <= 12 {
 		m.Name = r.String(m.Name, flex)
@@ -281,7 +453,7 @@ func (m *ProduceResponseResponse) decode(r *wire.Reader, version int16) {
 	}
 	m.PartitionResponses = wire.Array(r, m.PartitionResponses, flex, false, leastProduceResponseResponsePartitionResponse(version))
 	for i := range m.PartitionResponses {
-		if m.PartitionResponses[i].decode(r, version); r.Failed() {
+		if m.PartitionResponses[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -290,7 +462,32 @@ func (m *ProduceResponseResponse) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *ProduceResponseResponse) appendTo(b []byte, version int16) []byte {
+// DecodeBeforePartitionResponses reads what stands before that array, and its count: see "In pieces".
+func (m *ProduceResponseResponse) DecodeBeforePartitionResponses(r *wire.Reader, version int16) int {
+	flex := version >= 9
+	if version <= 12 {
+		m.Name = r.String(m.Name, flex)
+	} else {
+		m.Name = ""
+	}
+	if version >= 13 {
+		m.TopicID = r.UUID()
+	} else {
+		m.TopicID = kafka.UUID{}
+	}
+	return r.Count(flex, false, leastProduceResponseResponsePartitionResponse(version), 0)
+}
+
+// DecodeAfterPartitionResponses reads what stands after that array.
+func (m *ProduceResponseResponse) DecodeAfterPartitionResponses(r *wire.Reader, version int16) {
+	flex := version >= 9
+	if flex {
+		r.SkipTags()
+	}
+}
+
+// Append appends the struct as a version of its message has it.
+func (m *ProduceResponseResponse) Append(b []byte, version int16) []byte {
 	flex := version >= 9
 	if version <= 12 {
 		b = wire.AppendString(b, m.Name, flex)
@@ -300,8 +497,29 @@ func (m *ProduceResponseResponse) appendTo(b []byte, version int16) []byte {
 	}
 	b = wire.AppendCount(b, len(m.PartitionResponses), m.PartitionResponses == nil, flex, false)
 	for i := range m.PartitionResponses {
-		b = m.PartitionResponses[i].appendTo(b, version)
+		b = m.PartitionResponses[i].Append(b, version)
 	}
+	if flex {
+		b = append(b, 0)
+	}
+	return b
+}
+
+// AppendBeforePartitionResponses appends what stands before that field, and n as its count: see "In pieces".
+func (m *ProduceResponseResponse) AppendBeforePartitionResponses(b []byte, version int16, n int) []byte {
+	flex := version >= 9
+	if version <= 12 {
+		b = wire.AppendString(b, m.Name, flex)
+	}
+	if version >= 13 {
+		b = wire.AppendUUID(b, m.TopicID)
+	}
+	return wire.AppendCount(b, n, n < 0, flex, false)
+}
+
+// AppendAfterPartitionResponses appends what stands after that field.
+func (m *ProduceResponseResponse) AppendAfterPartitionResponses(b []byte, version int16) []byte {
+	flex := version >= 9
 	if flex {
 		b = append(b, 0)
 	}
@@ -347,7 +565,8 @@ func (m *ProduceResponseResponsePartitionResponse) SetDefaults() {
 	m.CurrentLeader.SetDefaults()
 }
 
-func (m *ProduceResponseResponsePartitionResponse) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ProduceResponseResponsePartitionResponse) Decode(r *wire.Reader, version int16) {
 	flex := version >= 9
 	m.Index = r.Int32()
 	m.ErrorCode = r.Int16()
@@ -361,7 +580,7 @@ func (m *ProduceResponseResponsePartitionResponse) decode(r *wire.Reader, versio
 	if version >= 8 {
 		m.RecordErrors = wire.Array(r, m.RecordErrors, flex, false, 6)
 		for i := range m.RecordErrors {
-			if m.RecordErrors[i].decode(r, version); r.Failed() {
+			if m.RecordErrors[i].Decode(r, version); r.Failed() {
 				return
 			}
 		}
@@ -379,7 +598,7 @@ func (m *ProduceResponseResponsePartitionResponse) decode(r *wire.Reader, versio
 			switch t.Tag {
 			case 0:
 				if version >= 10 {
-					m.CurrentLeader.decode(r, version)
+					m.CurrentLeader.Decode(r, version)
 				} else {
 					t.Skip(r)
 				}
@@ -390,7 +609,8 @@ func (m *ProduceResponseResponsePartitionResponse) decode(r *wire.Reader, versio
 	}
 }
 
-func (m *ProduceResponseResponsePartitionResponse) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ProduceResponseResponsePartitionResponse) Append(b []byte, version int16) []byte {
 	flex := version >= 9
 	b = wire.AppendInt32(b, m.Index)
 	b = wire.AppendInt16(b, m.ErrorCode)
@@ -402,7 +622,7 @@ func (m *ProduceResponseResponsePartitionResponse) appendTo(b []byte, version in
 	if version >= 8 {
 		b = wire.AppendCount(b, len(m.RecordErrors), m.RecordErrors == nil, flex, false)
 		for i := range m.RecordErrors {
-			b = m.RecordErrors[i].appendTo(b, version)
+			b = m.RecordErrors[i].Append(b, version)
 		}
 	}
 	if version >= 8 {
@@ -418,7 +638,7 @@ func (m *ProduceResponseResponsePartitionResponse) appendTo(b []byte, version in
 			if version >= 10 && !m.CurrentLeader.isDefault() {
 				b = wire.AppendUvarint(b, 0)
 				start := len(b)
-				b = m.CurrentLeader.appendTo(b, version)
+				b = m.CurrentLeader.Append(b, version)
 				b = wire.CloseTag(b, start)
 			}
 		}
@@ -445,7 +665,8 @@ type ProduceResponseResponsePartitionResponseRecordError struct {
 	BatchIndexErrorMessage *string // may be null
 }
 
-func (m *ProduceResponseResponsePartitionResponseRecordError) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ProduceResponseResponsePartitionResponseRecordError) Decode(r *wire.Reader, version int16) {
 	flex := version >= 9
 	m.BatchIndex = r.Int32()
 	m.BatchIndexErrorMessage = r.NullableString(m.BatchIndexErrorMessage, flex, true)
@@ -454,7 +675,8 @@ func (m *ProduceResponseResponsePartitionResponseRecordError) decode(r *wire.Rea
 	}
 }
 
-func (m *ProduceResponseResponsePartitionResponseRecordError) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ProduceResponseResponsePartitionResponseRecordError) Append(b []byte, version int16) []byte {
 	flex := version >= 9
 	b = wire.AppendInt32(b, m.BatchIndex)
 	b = wire.AppendNullableString(b, m.BatchIndexErrorMessage, flex, true)
@@ -485,13 +707,15 @@ func (m *ProduceResponseResponsePartitionResponseCurrentLeader) SetDefaults() {
 	}
 }
 
-func (m *ProduceResponseResponsePartitionResponseCurrentLeader) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ProduceResponseResponsePartitionResponseCurrentLeader) Decode(r *wire.Reader, _ int16) {
 	m.LeaderID = r.Int32()
 	m.LeaderEpoch = r.Int32()
 	r.SkipTags()
 }
 
-func (m *ProduceResponseResponsePartitionResponseCurrentLeader) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ProduceResponseResponsePartitionResponseCurrentLeader) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.LeaderID)
 	b = wire.AppendInt32(b, m.LeaderEpoch)
 	b = append(b, 0)
@@ -511,7 +735,8 @@ type ProduceResponseNodeEndpoint struct {
 	Rack   *string // may be null
 }
 
-func (m *ProduceResponseNodeEndpoint) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ProduceResponseNodeEndpoint) Decode(r *wire.Reader, _ int16) {
 	m.NodeID = r.Int32()
 	m.Host = r.String(m.Host, true)
 	m.Port = r.Int32()
@@ -519,7 +744,8 @@ func (m *ProduceResponseNodeEndpoint) decode(r *wire.Reader, _ int16) {
 	r.SkipTags()
 }
 
-func (m *ProduceResponseNodeEndpoint) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ProduceResponseNodeEndpoint) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.NodeID)
 	b = wire.AppendString(b, m.Host, true)
 	b = wire.AppendInt32(b, m.Port)

@@ -79,14 +79,14 @@ func (m *FetchRequest) Decode(r *wire.Reader, version int16) {
 	}
 	m.Topics = wire.Array(r, m.Topics, flex, false, leastFetchRequestTopic(version))
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	if version >= 7 {
 		m.ForgottenTopicsData = wire.Array(r, m.ForgottenTopicsData, flex, false, leastFetchRequestForgottenTopicsData(version))
 		for i := range m.ForgottenTopicsData {
-			if m.ForgottenTopicsData[i].decode(r, version); r.Failed() {
+			if m.ForgottenTopicsData[i].Decode(r, version); r.Failed() {
 				return
 			}
 		}
@@ -105,7 +105,74 @@ func (m *FetchRequest) Decode(r *wire.Reader, version int16) {
 				m.ClusterID = r.NullableString(m.ClusterID, flex, true)
 			case 1:
 				if version >= 15 {
-					m.ReplicaState.decode(r, version)
+					m.ReplicaState.Decode(r, version)
+				} else {
+					t.Skip(r)
+				}
+			default:
+				t.Skip(r)
+			}
+		}
+	}
+}
+
+// DecodeBeforeTopics reads what stands before that array, and its count: see "In pieces".
+func (m *FetchRequest) DecodeBeforeTopics(r *wire.Reader, version int16) int {
+	flex := version >= 12
+	if version < 4 || version > 18 {
+		r.Fail("no version %d of FetchRequest", version)
+		return 0
+	}
+	m.ClusterID = nil
+	if version <= 14 {
+		m.ReplicaID = r.Int32()
+	} else {
+		m.ReplicaID = -1
+	}
+	m.ReplicaState.SetDefaults()
+	m.MaxWaitMs = r.Int32()
+	m.MinBytes = r.Int32()
+	m.MaxBytes = r.Int32()
+	m.IsolationLevel = r.Int8()
+	if version >= 7 {
+		m.SessionID = r.Int32()
+	} else {
+		m.SessionID = 0
+	}
+	if version >= 7 {
+		m.SessionEpoch = r.Int32()
+	} else {
+		m.SessionEpoch = -1
+	}
+	return r.Count(flex, false, leastFetchRequestTopic(version), 0)
+}
+
+// DecodeAfterTopics reads what stands after that array.
+func (m *FetchRequest) DecodeAfterTopics(r *wire.Reader, version int16) {
+	flex := version >= 12
+	if version >= 7 {
+		m.ForgottenTopicsData = wire.Array(r, m.ForgottenTopicsData, flex, false, leastFetchRequestForgottenTopicsData(version))
+		for i := range m.ForgottenTopicsData {
+			if m.ForgottenTopicsData[i].Decode(r, version); r.Failed() {
+				return
+			}
+		}
+	} else {
+		m.ForgottenTopicsData = m.ForgottenTopicsData[:0]
+	}
+	if version >= 11 {
+		m.RackID = r.String(m.RackID, flex)
+	} else {
+		m.RackID = ""
+	}
+	if flex {
+		for t := r.Tags(); t.Next(r); {
+			switch t.Tag {
+			case 0:
+				m.ClusterID = r.NullableString(m.ClusterID, flex, true)
+			case 1:
+				if version >= 15 {
+					m.ReplicaState.Decode(r, version)
 				} else {
 					t.Skip(r)
 				}
@@ -134,12 +201,12 @@ func (m *FetchRequest) Append(b []byte, version int16) []byte {
 	}
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, flex, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	if version >= 7 {
 		b = wire.AppendCount(b, len(m.ForgottenTopicsData), m.ForgottenTopicsData == nil, flex, false)
 		for i := range m.ForgottenTopicsData {
-			b = m.ForgottenTopicsData[i].appendTo(b, version)
+			b = m.ForgottenTopicsData[i].Append(b, version)
 		}
 	}
 	if version >= 11 {
@@ -164,7 +231,65 @@ func (m *FetchRequest) Append(b []byte, version int16) []byte {
 			if version >= 15 && !m.ReplicaState.isDefault() {
 				b = wire.AppendUvarint(b, 1)
 				start := len(b)
-				b = m.ReplicaState.appendTo(b, version)
+				b = m.ReplicaState.Append(b, version)
+				b = wire.CloseTag(b, start)
+			}
+		}
+	}
+	return b
+}
+
+// AppendBeforeTopics appends what stands before that field, and n as its count: see "In pieces".
+func (m *FetchRequest) AppendBeforeTopics(b []byte, version int16, n int) []byte {
+	flex := version >= 12
+	if version <= 14 {
+		b = wire.AppendInt32(b, m.ReplicaID)
+	}
+	b = wire.AppendInt32(b, m.MaxWaitMs)
+	b = wire.AppendInt32(b, m.MinBytes)
+	b = wire.AppendInt32(b, m.MaxBytes)
+	b = wire.AppendInt8(b, m.IsolationLevel)
+	if version >= 7 {
+		b = wire.AppendInt32(b, m.SessionID)
+	}
+	if version >= 7 {
+		b = wire.AppendInt32(b, m.SessionEpoch)
+	}
+	return wire.AppendCount(b, n, n < 0, flex, false)
+}
+
+// AppendAfterTopics appends what stands after that field.
+func (m *FetchRequest) AppendAfterTopics(b []byte, version int16) []byte {
+	flex := version >= 12
+	if version >= 7 {
+		b = wire.AppendCount(b, len(m.ForgottenTopicsData), m.ForgottenTopicsData == nil, flex, false)
+		for i := range m.ForgottenTopicsData {
+			b = m.ForgottenTopicsData[i].Append(b, version)
+		}
+	}
+	if version >= 11 {
+		b = wire.AppendString(b, m.RackID, flex)
+	}
+	if flex {
+		tags := 0
+		if m.ClusterID != nil {
+			tags++
+		}
+		if version >= 15 && !m.ReplicaState.isDefault() {
+			tags++
+		}
+		b = append(b, byte(tags))
+		if tags > 0 {
+			if m.ClusterID != nil {
+				b = wire.AppendUvarint(b, 0)
+				start := len(b)
+				b = wire.AppendNullableString(b, m.ClusterID, flex, true)
+				b = wire.CloseTag(b, start)
+			}
+			if version >= 15 && !m.ReplicaState.isDefault() {
+				b = wire.AppendUvarint(b, 1)
+				start := len(b)
+				b = m.ReplicaState.Append(b, version)
 				b = wire.CloseTag(b, start)
 			}
 		}
@@ -193,13 +318,15 @@ func (m *FetchRequestReplicaState) SetDefaults() {
 	}
 }
 
-func (m *FetchRequestReplicaState) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *FetchRequestReplicaState) Decode(r *wire.Reader, _ int16) {
 	m.ReplicaID = r.Int32()
 	m.ReplicaEpoch = r.Int64()
 	r.SkipTags()
 }
 
-func (m *FetchRequestReplicaState) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *FetchRequestReplicaState) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.ReplicaID)
 	b = wire.AppendInt64(b, m.ReplicaEpoch)
 	b = append(b, 0)
@@ -218,7 +345,8 @@ type FetchRequestTopic struct {
 	Partitions []FetchRequestTopicPartition
 }
 
-func (m *FetchRequestTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *FetchRequestTopic) Decode(r *wire.Reader, version int16) {
 	flex := version >= 12
 	if version <= 12 {
 		m.Topic = r.String(m.Topic, flex)
@@ -232,7 +360,7 @@ func (m *FetchRequestTopic) decode(r *wire.Reader, version int16) {
 	}
 	m.Partitions = wire.Array(r, m.Partitions, flex, false, leastFetchRequestTopicPartition(version))
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -241,7 +369,32 @@ func (m *FetchRequestTopic) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *FetchRequestTopic) appendTo(b []byte, version int16) []byte {
+// DecodeBeforePartitions reads what stands before that array, and its count: see "In pieces".
+func (m *FetchRequestTopic) DecodeBeforePartitions(r *wire.Reader, version int16) int {
+	flex := version >= 12
+	if version <= 12 {
+		m.Topic = r.String(m.Topic, flex)
+	} else {
+		m.Topic = ""
+	}
+	if version >= 13 {
+		m.TopicID = r.UUID()
+	} else {
+		m.TopicID = kafka.UUID{}
+	}
+	return r.Count(flex, false, leastFetchRequestTopicPartition(version), 0)
+}
+
+// DecodeAfterPartitions reads what stands after that array.
+func (m *FetchRequestTopic) DecodeAfterPartitions(r *wire.Reader, version int16) {
+	flex := version >= 12
+	if flex {
+		r.SkipTags()
+	}
+}
+
+// Append appends the struct as a version of its message has it.
+func (m *FetchRequestTopic) Append(b []byte, version int16) []byte {
 	flex := version >= 12
 	if version <= 12 {
 		b = wire.AppendString(b, m.Topic, flex)
@@ -251,8 +404,29 @@ func (m *FetchRequestTopic) appendTo(b []byte, version int16) []byte {
 	}
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, flex, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
+	if flex {
+		b = append(b, 0)
+	}
+	return b
+}
+
+// AppendBeforePartitions appends what stands before that field, and n as its count: see "In pieces".
+func (m *FetchRequestTopic) AppendBeforePartitions(b []byte, version int16, n int) []byte {
+	flex := version >= 12
+	if version <= 12 {
+		b = wire.AppendString(b, m.Topic, flex)
+	}
+	if version >= 13 {
+		b = wire.AppendUUID(b, m.TopicID)
+	}
+	return wire.AppendCount(b, n, n < 0, flex, false)
+}
+
+// AppendAfterPartitions appends what stands after that field.
+func (m *FetchRequestTopic) AppendAfterPartitions(b []byte, version int16) []byte {
+	flex := version >= 12
 	if flex {
 		b = append(b, 0)
 	}
@@ -299,7 +473,8 @@ func (m *FetchRequestTopicPartition) SetDefaults() {
 	}
 }
 
-func (m *FetchRequestTopicPartition) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *FetchRequestTopicPartition) Decode(r *wire.Reader, version int16) {
 	flex := version >= 12
 	m.Partition = r.Int32()
 	if version >= 9 {
@@ -343,7 +518,8 @@ func (m *FetchRequestTopicPartition) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *FetchRequestTopicPartition) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *FetchRequestTopicPartition) Append(b []byte, version int16) []byte {
 	flex := version >= 12
 	b = wire.AppendInt32(b, m.Partition)
 	if version >= 9 {
@@ -404,7 +580,8 @@ type FetchRequestForgottenTopicsData struct {
 	Partitions []int32
 }
 
-func (m *FetchRequestForgottenTopicsData) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *FetchRequestForgottenTopicsData) Decode(r *wire.Reader, version int16) {
 	flex := version >= 12
 	if version <= 12 {
 		m.Topic = r.String(m.Topic, flex)
@@ -422,7 +599,8 @@ func (m *FetchRequestForgottenTopicsData) decode(r *wire.Reader, version int16) 
 	}
 }
 
-func (m *FetchRequestForgottenTopicsData) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *FetchRequestForgottenTopicsData) Append(b []byte, version int16) []byte {
 	flex := version >= 12
 	if version <= 12 {
 		b = wire.AppendString(b, m.Topic, flex)
@@ -500,7 +678,7 @@ func (m *FetchResponse) Decode(r *wire.Reader, version int16) {
 	}
 	m.Responses = wire.Array(r, m.Responses, flex, false, leastFetchResponseResponse(version))
 	for i := range m.Responses {
-		if m.Responses[i].decode(r, version); r.Failed() {
+		if m.Responses[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -512,7 +690,53 @@ func (m *FetchResponse) Decode(r *wire.Reader, version int16) {
 				if version >= 16 {
 					m.NodeEndpoints = wire.Array(r, m.NodeEndpoints, flex, false, 11)
 					for i := range m.NodeEndpoints {
-						if m.NodeEndpoints[i].decode(r, version); r.Failed() {
+						if m.NodeEndpoints[i].Decode(r, version); r.Failed() {
+							return
+						}
+					}
+				} else {
+					t.Skip(r)
+				}
+			default:
+				t.Skip(r)
+			}
+		}
+	}
+}
+
+// DecodeBeforeResponses reads what stands before that array, and its count: see "In pieces".
+func (m *FetchResponse) DecodeBeforeResponses(r *wire.Reader, version int16) int {
+	flex := version >= 12
+	if version < 4 || version > 18 {
+		r.Fail("no version %d of FetchResponse", version)
+		return 0
+	}
+	m.ThrottleTimeMs = r.Int32()
+	if version >= 7 {
+		m.ErrorCode = r.Int16()
+	} else {
+		m.ErrorCode = 0
+	}
+	if version >= 7 {
+		m.SessionID = r.Int32()
+	} else {
+		m.SessionID = 0
+	}
+	return r.Count(flex, false, leastFetchResponseResponse(version), 0)
+}
+
+// DecodeAfterResponses reads what stands after that array.
+func (m *FetchResponse) DecodeAfterResponses(r *wire.Reader, version int16) {
+	flex := version >= 12
+	m.NodeEndpoints = m.NodeEndpoints[:0]
+	if flex {
+		for t := r.Tags(); t.Next(r); {
+			switch t.Tag {
+			case 0:
+				if version >= 16 {
+					m.NodeEndpoints = wire.Array(r, m.NodeEndpoints, flex, false, 11)
+					for i := range m.NodeEndpoints {
+						if m.NodeEndpoints[i].Decode(r, version); r.Failed() {
 							return
 						}
 					}
@@ -538,7 +762,7 @@ func (m *FetchResponse) Append(b []byte, version int16) []byte {
 	}
 	b = wire.AppendCount(b, len(m.Responses), m.Responses == nil, flex, false)
 	for i := range m.Responses {
-		b = m.Responses[i].appendTo(b, version)
+		b = m.Responses[i].Append(b, version)
 	}
 	if flex {
 		tags := 0
@@ -552,7 +776,44 @@ func (m *FetchResponse) Append(b []byte, version int16) []byte {
 				start := len(b)
 				b = wire.AppendCount(b, len(m.NodeEndpoints), m.NodeEndpoints == nil, flex, false)
 				for i := range m.NodeEndpoints {
-					b = m.NodeEndpoints[i].appendTo(b, version)
+					b = m.NodeEndpoints[i].Append(b, version)
+				}
+				b = wire.CloseTag(b, start)
+			}
+		}
+	}
+	return b
+}
+
+// AppendBeforeResponses appends what stands before that field, and n as its count: see "In pieces".
+func (m *FetchResponse) AppendBeforeResponses(b []byte, version int16, n int) []byte {
+	flex := version >= 12
+	b = wire.AppendInt32(b, m.ThrottleTimeMs)
+	if version >= 7 {
+		b = wire.AppendInt16(b, m.ErrorCode)
+	}
+	if version >= 7 {
+		b = wire.AppendInt32(b, m.SessionID)
+	}
+	return wire.AppendCount(b, n, n < 0, flex, false)
+}
+
+// AppendAfterResponses appends what stands after that field.
+func (m *FetchResponse) AppendAfterResponses(b []byte, version int16) []byte {
+	flex := version >= 12
+	if flex {
+		tags := 0
+		if version >= 16 && len(m.NodeEndpoints) > 0 {
+			tags++
+		}
+		b = append(b, byte(tags))
+		if tags > 0 {
+			if version >= 16 && len(m.NodeEndpoints) > 0 {
+				b = wire.AppendUvarint(b, 0)
+				start := len(b)
+				b = wire.AppendCount(b, len(m.NodeEndpoints), m.NodeEndpoints == nil, flex, false)
+				for i := range m.NodeEndpoints {
+					b = m.NodeEndpoints[i].Append(b, version)
 				}
 				b = wire.CloseTag(b, start)
 			}
@@ -568,7 +829,8 @@ type FetchResponseResponse struct {
 	Partitions []FetchResponseResponsePartition
 }
 
-func (m *FetchResponseResponse) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *FetchResponseResponse) Decode(r *wire.Reader, version int16) {
 	flex := version >= 12
 	if version <= 12 {
 		m.Topic = r.String(m.Topic, flex)
@@ -582,7 +844,7 @@ func (m *FetchResponseResponse) decode(r *wire.Reader, version int16) {
 	}
 	m.Partitions = wire.Array(r, m.Partitions, flex, false, leastFetchResponseResponsePartition(version))
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -591,7 +853,32 @@ func (m *FetchResponseResponse) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *FetchResponseResponse) appendTo(b []byte, version int16) []byte {
+// DecodeBeforePartitions reads what stands before that array, and its count: see "In pieces".
+func (m *FetchResponseResponse) DecodeBeforePartitions(r *wire.Reader, version int16) int {
+	flex := version >= 12
+	if version <= 12 {
+		m.Topic = r.String(m.Topic, flex)
+	} else {
+		m.Topic = ""
+	}
+	if version >= 13 {
+		m.TopicID = r.UUID()
+	} else {
+		m.TopicID = kafka.UUID{}
+	}
+	return r.Count(flex, false, leastFetchResponseResponsePartition(version), 0)
+}
+
+// DecodeAfterPartitions reads what stands after that array.
+func (m *FetchResponseResponse) DecodeAfterPartitions(r *wire.Reader, version int16) {
+	flex := version >= 12
+	if flex {
+		r.SkipTags()
+	}
+}
+
+// Append appends the struct as a version of its message has it.
+func (m *FetchResponseResponse) Append(b []byte, version int16) []byte {
 	flex := version >= 12
 	if version <= 12 {
 		b = wire.AppendString(b, m.Topic, flex)
@@ -601,8 +888,29 @@ func (m *FetchResponseResponse) appendTo(b []byte, version int16) []byte {
 	}
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, flex, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
+	if flex {
+		b = append(b, 0)
+	}
+	return b
+}
+
+// AppendBeforePartitions appends what stands before that field, and n as its count: see "In pieces".
+func (m *FetchResponseResponse) AppendBeforePartitions(b []byte, version int16, n int) []byte {
+	flex := version >= 12
+	if version <= 12 {
+		b = wire.AppendString(b, m.Topic, flex)
+	}
+	if version >= 13 {
+		b = wire.AppendUUID(b, m.TopicID)
+	}
+	return wire.AppendCount(b, n, n < 0, flex, false)
+}
+
+// AppendAfterPartitions appends what stands after that field.
+func (m *FetchResponseResponse) AppendAfterPartitions(b []byte, version int16) []byte {
+	flex := version >= 12
 	if flex {
 		b = append(b, 0)
 	}
@@ -654,7 +962,8 @@ func (m *FetchResponseResponsePartition) SetDefaults() {
 	m.SnapshotID.SetDefaults()
 }
 
-func (m *FetchResponseResponsePartition) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *FetchResponseResponsePartition) Decode(r *wire.Reader, version int16) {
 	flex := version >= 12
 	m.PartitionIndex = r.Int32()
 	m.ErrorCode = r.Int16()
@@ -670,7 +979,7 @@ func (m *FetchResponseResponsePartition) decode(r *wire.Reader, version int16) {
 	m.SnapshotID.SetDefaults()
 	m.AbortedTransactions = wire.Array(r, m.AbortedTransactions, flex, true, leastFetchResponseResponsePartitionAbortedTransaction(version))
 	for i := range m.AbortedTransactions {
-		if m.AbortedTransactions[i].decode(r, version); r.Failed() {
+		if m.AbortedTransactions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -684,11 +993,11 @@ func (m *FetchResponseResponsePartition) decode(r *wire.Reader, version int16) {
 		for t := r.Tags(); t.Next(r); {
 			switch t.Tag {
 			case 0:
-				m.DivergingEpoch.decode(r, version)
+				m.DivergingEpoch.Decode(r, version)
 			case 1:
-				m.CurrentLeader.decode(r, version)
+				m.CurrentLeader.Decode(r, version)
 			case 2:
-				m.SnapshotID.decode(r, version)
+				m.SnapshotID.Decode(r, version)
 			default:
 				t.Skip(r)
 			}
@@ -696,7 +1005,8 @@ func (m *FetchResponseResponsePartition) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *FetchResponseResponsePartition) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *FetchResponseResponsePartition) Append(b []byte, version int16) []byte {
 	flex := version >= 12
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = wire.AppendInt16(b, m.ErrorCode)
@@ -707,7 +1017,7 @@ func (m *FetchResponseResponsePartition) appendTo(b []byte, version int16) []byt
 	}
 	b = wire.AppendCount(b, len(m.AbortedTransactions), m.AbortedTransactions == nil, flex, true)
 	for i := range m.AbortedTransactions {
-		b = m.AbortedTransactions[i].appendTo(b, version)
+		b = m.AbortedTransactions[i].Append(b, version)
 	}
 	if version >= 11 {
 		b = wire.AppendInt32(b, m.PreferredReadReplica)
@@ -729,19 +1039,78 @@ func (m *FetchResponseResponsePartition) appendTo(b []byte, version int16) []byt
 			if !m.DivergingEpoch.isDefault() {
 				b = wire.AppendUvarint(b, 0)
 				start := len(b)
-				b = m.DivergingEpoch.appendTo(b, version)
+				b = m.DivergingEpoch.Append(b, version)
 				b = wire.CloseTag(b, start)
 			}
 			if !m.CurrentLeader.isDefault() {
 				b = wire.AppendUvarint(b, 1)
 				start := len(b)
-				b = m.CurrentLeader.appendTo(b, version)
+				b = m.CurrentLeader.Append(b, version)
 				b = wire.CloseTag(b, start)
 			}
 			if !m.SnapshotID.isDefault() {
 				b = wire.AppendUvarint(b, 2)
 				start := len(b)
-				b = m.SnapshotID.appendTo(b, version)
+				b = m.SnapshotID.Append(b, version)
+				b = wire.CloseTag(b, start)
+			}
+		}
+	}
+	return b
+}
+
+// AppendBeforeRecords appends what stands before that field, and n as its count: see "In pieces".
+func (m *FetchResponseResponsePartition) AppendBeforeRecords(b []byte, version int16, n int) []byte {
+	flex := version >= 12
+	b = wire.AppendInt32(b, m.PartitionIndex)
+	b = wire.AppendInt16(b, m.ErrorCode)
+	b = wire.AppendInt64(b, m.HighWatermark)
+	b = wire.AppendInt64(b, m.LastStableOffset)
+	if version >= 5 {
+		b = wire.AppendInt64(b, m.LogStartOffset)
+	}
+	b = wire.AppendCount(b, len(m.AbortedTransactions), m.AbortedTransactions == nil, flex, true)
+	for i := range m.AbortedTransactions {
+		b = m.AbortedTransactions[i].Append(b, version)
+	}
+	if version >= 11 {
+		b = wire.AppendInt32(b, m.PreferredReadReplica)
+	}
+	return wire.AppendCount(b, n, n < 0, flex, true)
+}
+
+// AppendAfterRecords appends what stands after that field.
+func (m *FetchResponseResponsePartition) AppendAfterRecords(b []byte, version int16) []byte {
+	flex := version >= 12
+	if flex {
+		tags := 0
+		if !m.DivergingEpoch.isDefault() {
+			tags++
+		}
+		if !m.CurrentLeader.isDefault() {
+			tags++
+		}
+		if !m.SnapshotID.isDefault() {
+			tags++
+		}
+		b = append(b, byte(tags))
+		if tags > 0 {
+			if !m.DivergingEpoch.isDefault() {
+				b = wire.AppendUvarint(b, 0)
+				start := len(b)
+				b = m.DivergingEpoch.Append(b, version)
+				b = wire.CloseTag(b, start)
+			}
+			if !m.CurrentLeader.isDefault() {
+				b = wire.AppendUvarint(b, 1)
+				start := len(b)
+				b = m.CurrentLeader.Append(b, version)
+				b = wire.CloseTag(b, start)
+			}
+			if !m.SnapshotID.isDefault() {
+				b = wire.AppendUvarint(b, 2)
+				start := len(b)
+				b = m.SnapshotID.Append(b, version)
 				b = wire.CloseTag(b, start)
 			}
 		}
@@ -783,13 +1152,15 @@ func (m *FetchResponseResponsePartitionDivergingEpoch) SetDefaults() {
 	}
 }
 
-func (m *FetchResponseResponsePartitionDivergingEpoch) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *FetchResponseResponsePartitionDivergingEpoch) Decode(r *wire.Reader, _ int16) {
 	m.Epoch = r.Int32()
 	m.EndOffset = r.Int64()
 	r.SkipTags()
 }
 
-func (m *FetchResponseResponsePartitionDivergingEpoch) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *FetchResponseResponsePartitionDivergingEpoch) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.Epoch)
 	b = wire.AppendInt64(b, m.EndOffset)
 	b = append(b, 0)
@@ -822,13 +1193,15 @@ func (m *FetchResponseResponsePartitionCurrentLeader) SetDefaults() {
 	}
 }
 
-func (m *FetchResponseResponsePartitionCurrentLeader) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *FetchResponseResponsePartitionCurrentLeader) Decode(r *wire.Reader, _ int16) {
 	m.LeaderID = r.Int32()
 	m.LeaderEpoch = r.Int32()
 	r.SkipTags()
 }
 
-func (m *FetchResponseResponsePartitionCurrentLeader) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *FetchResponseResponsePartitionCurrentLeader) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.LeaderID)
 	b = wire.AppendInt32(b, m.LeaderEpoch)
 	b = append(b, 0)
@@ -861,13 +1234,15 @@ func (m *FetchResponseResponsePartitionSnapshotID) SetDefaults() {
 	}
 }
 
-func (m *FetchResponseResponsePartitionSnapshotID) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *FetchResponseResponsePartitionSnapshotID) Decode(r *wire.Reader, _ int16) {
 	m.EndOffset = r.Int64()
 	m.Epoch = r.Int32()
 	r.SkipTags()
 }
 
-func (m *FetchResponseResponsePartitionSnapshotID) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *FetchResponseResponsePartitionSnapshotID) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt64(b, m.EndOffset)
 	b = wire.AppendInt32(b, m.Epoch)
 	b = append(b, 0)
@@ -885,7 +1260,8 @@ type FetchResponseResponsePartitionAbortedTransaction struct {
 	FirstOffset int64
 }
 
-func (m *FetchResponseResponsePartitionAbortedTransaction) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *FetchResponseResponsePartitionAbortedTransaction) Decode(r *wire.Reader, version int16) {
 	flex := version >= 12
 	m.ProducerID = r.Int64()
 	m.FirstOffset = r.Int64()
@@ -894,7 +1270,8 @@ func (m *FetchResponseResponsePartitionAbortedTransaction) decode(r *wire.Reader
 	}
 }
 
-func (m *FetchResponseResponsePartitionAbortedTransaction) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *FetchResponseResponsePartitionAbortedTransaction) Append(b []byte, version int16) []byte {
 	flex := version >= 12
 	b = wire.AppendInt64(b, m.ProducerID)
 	b = wire.AppendInt64(b, m.FirstOffset)
@@ -921,7 +1298,8 @@ type FetchResponseNodeEndpoint struct {
 	Rack   *string // may be null
 }
 
-func (m *FetchResponseNodeEndpoint) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *FetchResponseNodeEndpoint) Decode(r *wire.Reader, _ int16) {
 	m.NodeID = r.Int32()
 	m.Host = r.String(m.Host, true)
 	m.Port = r.Int32()
@@ -929,7 +1307,8 @@ func (m *FetchResponseNodeEndpoint) decode(r *wire.Reader, _ int16) {
 	r.SkipTags()
 }
 
-func (m *FetchResponseNodeEndpoint) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *FetchResponseNodeEndpoint) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.NodeID)
 	b = wire.AppendString(b, m.Host, true)
 	b = wire.AppendInt32(b, m.Port)

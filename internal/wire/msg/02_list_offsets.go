@@ -49,7 +49,7 @@ func (m *ListOffsetsRequest) Decode(r *wire.Reader, version int16) {
 	}
 	m.Topics = wire.Array(r, m.Topics, flex, false, leastListOffsetsRequestTopic(version))
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -72,7 +72,7 @@ func (m *ListOffsetsRequest) Append(b []byte, version int16) []byte {
 	}
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, flex, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	if version >= 10 {
 		b = wire.AppendInt32(b, m.TimeoutMs)
@@ -89,12 +89,13 @@ type ListOffsetsRequestTopic struct {
 	Partitions []ListOffsetsRequestTopicPartition
 }
 
-func (m *ListOffsetsRequestTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ListOffsetsRequestTopic) Decode(r *wire.Reader, version int16) {
 	flex := version >= 6
 	m.Name = r.String(m.Name, flex)
 	m.Partitions = wire.Array(r, m.Partitions, flex, false, leastListOffsetsRequestTopicPartition(version))
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -103,12 +104,13 @@ func (m *ListOffsetsRequestTopic) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *ListOffsetsRequestTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ListOffsetsRequestTopic) Append(b []byte, version int16) []byte {
 	flex := version >= 6
 	b = wire.AppendString(b, m.Name, flex)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, flex, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -146,7 +148,8 @@ func (m *ListOffsetsRequestTopicPartition) SetDefaults() {
 	}
 }
 
-func (m *ListOffsetsRequestTopicPartition) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ListOffsetsRequestTopicPartition) Decode(r *wire.Reader, version int16) {
 	flex := version >= 6
 	m.PartitionIndex = r.Int32()
 	if version >= 4 {
@@ -160,7 +163,8 @@ func (m *ListOffsetsRequestTopicPartition) decode(r *wire.Reader, version int16)
 	}
 }
 
-func (m *ListOffsetsRequestTopicPartition) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ListOffsetsRequestTopicPartition) Append(b []byte, version int16) []byte {
 	flex := version >= 6
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	if version >= 4 {
@@ -227,7 +231,7 @@ func (m *ListOffsetsResponse) Decode(r *wire.Reader, version int16) {
 	}
 	m.Topics = wire.Array(r, m.Topics, flex, false, leastListOffsetsResponseTopic(version))
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -244,7 +248,7 @@ func (m *ListOffsetsResponse) Append(b []byte, version int16) []byte {
 	}
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, flex, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -258,12 +262,13 @@ type ListOffsetsResponseTopic struct {
 	Partitions []ListOffsetsResponseTopicPartition
 }
 
-func (m *ListOffsetsResponseTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ListOffsetsResponseTopic) Decode(r *wire.Reader, version int16) {
 	flex := version >= 6
 	m.Name = r.String(m.Name, flex)
 	m.Partitions = wire.Array(r, m.Partitions, flex, false, leastListOffsetsResponseTopicPartition(version))
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -272,12 +277,13 @@ func (m *ListOffsetsResponseTopic) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *ListOffsetsResponseTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ListOffsetsResponseTopic) Append(b []byte, version int16) []byte {
 	flex := version >= 6
 	b = wire.AppendString(b, m.Name, flex)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, flex, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -319,7 +325,8 @@ func (m *ListOffsetsResponseTopicPartition) SetDefaults() {
 	}
 }
 
-func (m *ListOffsetsResponseTopicPartition) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ListOffsetsResponseTopicPartition) Decode(r *wire.Reader, version int16) {
 	flex := version >= 6
 	m.PartitionIndex = r.Int32()
 	m.ErrorCode = r.Int16()
@@ -335,7 +342,8 @@ func (m *ListOffsetsResponseTopicPartition) decode(r *wire.Reader, version int16
 	}
 }
 
-func (m *ListOffsetsResponseTopicPartition) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ListOffsetsResponseTopicPartition) Append(b []byte, version int16) []byte {
 	flex := version >= 6
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = wire.AppendInt16(b, m.ErrorCode)

@@ -47,10 +47,43 @@ func (m *MetadataRequest) Decode(r *wire.Reader, version int16) {
 	}
 	m.Topics = wire.Array(r, m.Topics, flex, version >= 1, leastMetadataRequestTopic(version))
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
+	if version >= 4 {
+		m.AllowAutoTopicCreation = r.Bool()
+	} else {
+		m.AllowAutoTopicCreation = true
+	}
+	if version >= 8 && version <= 10 {
+		m.IncludeClusterAuthorizedOperations = r.Bool()
+	} else {
+		m.IncludeClusterAuthorizedOperations = false
+	}
+	if version >= 8 {
+		m.IncludeTopicAuthorizedOperations = r.Bool()
+	} else {
+		m.IncludeTopicAuthorizedOperations = false
+	}
+	if flex {
+		r.SkipTags()
+	}
+}
+
+// DecodeBeforeTopics reads what stands before that array, and its count: see "In pieces".
+func (m *MetadataRequest) DecodeBeforeTopics(r *wire.Reader, version int16) int {
+	flex := version >= 9
+	if version < 0 || version > 13 {
+		r.Fail("no version %d of MetadataRequest", version)
+		return 0
+	}
+	return r.Count(flex, version >= 1, leastMetadataRequestTopic(version), 0)
+}
+
+// DecodeAfterTopics reads what stands after that array.
+func (m *MetadataRequest) DecodeAfterTopics(r *wire.Reader, version int16) {
+	flex := version >= 9
 	if version >= 4 {
 		m.AllowAutoTopicCreation = r.Bool()
 	} else {
@@ -76,8 +109,32 @@ func (m *MetadataRequest) Append(b []byte, version int16) []byte {
 	flex := version >= 9
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, flex, version >= 1)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
+	if version >= 4 {
+		b = wire.AppendBool(b, m.AllowAutoTopicCreation)
+	}
+	if version >= 8 && version <= 10 {
+		b = wire.AppendBool(b, m.IncludeClusterAuthorizedOperations)
+	}
+	if version >= 8 {
+		b = wire.AppendBool(b, m.IncludeTopicAuthorizedOperations)
+	}
+	if flex {
+		b = append(b, 0)
+	}
+	return b
+}
+
+// AppendBeforeTopics appends what stands before that field, and n as its count: see "In pieces".
+func (m *MetadataRequest) AppendBeforeTopics(b []byte, version int16, n int) []byte {
+	flex := version >= 9
+	return wire.AppendCount(b, n, n < 0, flex, version >= 1)
+}
+
+// AppendAfterTopics appends what stands after that field.
+func (m *MetadataRequest) AppendAfterTopics(b []byte, version int16) []byte {
+	flex := version >= 9
 	if version >= 4 {
 		b = wire.AppendBool(b, m.AllowAutoTopicCreation)
 	}
@@ -99,7 +156,8 @@ type MetadataRequestTopic struct {
 	Name    *string    // may be null in versions 10+; topicName
 }
 
-func (m *MetadataRequestTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *MetadataRequestTopic) Decode(r *wire.Reader, version int16) {
 	flex := version >= 9
 	if version >= 10 {
 		m.TopicID = r.UUID()
@@ -112,7 +170,8 @@ func (m *MetadataRequestTopic) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *MetadataRequestTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *MetadataRequestTopic) Append(b []byte, version int16) []byte {
 	flex := version >= 9
 	if version >= 10 {
 		b = wire.AppendUUID(b, m.TopicID)
@@ -185,7 +244,7 @@ func (m *MetadataResponse) Decode(r *wire.Reader, version int16) {
 	}
 	m.Brokers = wire.Array(r, m.Brokers, flex, false, leastMetadataResponseBroker(version))
 	for i := range m.Brokers {
-		if m.Brokers[i].decode(r, version); r.Failed() {
+		if m.Brokers[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -201,10 +260,59 @@ func (m *MetadataResponse) Decode(r *wire.Reader, version int16) {
 	}
 	m.Topics = wire.Array(r, m.Topics, flex, false, leastMetadataResponseTopic(version))
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
+	if version >= 8 && version <= 10 {
+		m.ClusterAuthorizedOperations = r.Int32()
+	} else {
+		m.ClusterAuthorizedOperations = -2147483648
+	}
+	if version >= 13 {
+		m.ErrorCode = r.Int16()
+	} else {
+		m.ErrorCode = 0
+	}
+	if flex {
+		r.SkipTags()
+	}
+}
+
+// DecodeBeforeTopics reads what stands before that array, and its count: see "In pieces".
+func (m *MetadataResponse) DecodeBeforeTopics(r *wire.Reader, version int16) int {
+	flex := version >= 9
+	if version < 0 || version > 13 {
+		r.Fail("no version %d of MetadataResponse", version)
+		return 0
+	}
+	if version >= 3 {
+		m.ThrottleTimeMs = r.Int32()
+	} else {
+		m.ThrottleTimeMs = 0
+	}
+	m.Brokers = wire.Array(r, m.Brokers, flex, false, leastMetadataResponseBroker(version))
+	for i := range m.Brokers {
+		if m.Brokers[i].Decode(r, version); r.Failed() {
+			return 0
+		}
+	}
+	if version >= 2 {
+		m.ClusterID = r.NullableString(m.ClusterID, flex, true)
+	} else {
+		m.ClusterID = nil
+	}
+	if version >= 1 {
+		m.ControllerID = r.Int32()
+	} else {
+		m.ControllerID = -1
+	}
+	return r.Count(flex, false, leastMetadataResponseTopic(version), 0)
+}
+
+// DecodeAfterTopics reads what stands after that array.
+func (m *MetadataResponse) DecodeAfterTopics(r *wire.Reader, version int16) {
+	flex := version >= 9
 	if version >= 8 && version <= 10 {
 		m.ClusterAuthorizedOperations = r.Int32()
 	} else {
@@ -228,7 +336,7 @@ func (m *MetadataResponse) Append(b []byte, version int16) []byte {
 	}
 	b = wire.AppendCount(b, len(m.Brokers), m.Brokers == nil, flex, false)
 	for i := range m.Brokers {
-		b = m.Brokers[i].appendTo(b, version)
+		b = m.Brokers[i].Append(b, version)
 	}
 	if version >= 2 {
 		b = wire.AppendNullableString(b, m.ClusterID, flex, true)
@@ -238,8 +346,42 @@ func (m *MetadataResponse) Append(b []byte, version int16) []byte {
 	}
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, flex, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
+	if version >= 8 && version <= 10 {
+		b = wire.AppendInt32(b, m.ClusterAuthorizedOperations)
+	}
+	if version >= 13 {
+		b = wire.AppendInt16(b, m.ErrorCode)
+	}
+	if flex {
+		b = append(b, 0)
+	}
+	return b
+}
+
+// AppendBeforeTopics appends what stands before that field, and n as its count: see "In pieces".
+func (m *MetadataResponse) AppendBeforeTopics(b []byte, version int16, n int) []byte {
+	flex := version >= 9
+	if version >= 3 {
+		b = wire.AppendInt32(b, m.ThrottleTimeMs)
+	}
+	b = wire.AppendCount(b, len(m.Brokers), m.Brokers == nil, flex, false)
+	for i := range m.Brokers {
+		b = m.Brokers[i].Append(b, version)
+	}
+	if version >= 2 {
+		b = wire.AppendNullableString(b, m.ClusterID, flex, true)
+	}
+	if version >= 1 {
+		b = wire.AppendInt32(b, m.ControllerID)
+	}
+	return wire.AppendCount(b, n, n < 0, flex, false)
+}
+
+// AppendAfterTopics appends what stands after that field.
+func (m *MetadataResponse) AppendAfterTopics(b []byte, version int16) []byte {
+	flex := version >= 9
 	if version >= 8 && version <= 10 {
 		b = wire.AppendInt32(b, m.ClusterAuthorizedOperations)
 	}
@@ -260,7 +402,8 @@ type MetadataResponseBroker struct {
 	Rack   *string // versions 1+; may be null
 }
 
-func (m *MetadataResponseBroker) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *MetadataResponseBroker) Decode(r *wire.Reader, version int16) {
 	flex := version >= 9
 	m.NodeID = r.Int32()
 	m.Host = r.String(m.Host, flex)
@@ -275,7 +418,8 @@ func (m *MetadataResponseBroker) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *MetadataResponseBroker) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *MetadataResponseBroker) Append(b []byte, version int16) []byte {
 	flex := version >= 9
 	b = wire.AppendInt32(b, m.NodeID)
 	b = wire.AppendString(b, m.Host, flex)
@@ -324,7 +468,8 @@ func (m *MetadataResponseTopic) SetDefaults() {
 	}
 }
 
-func (m *MetadataResponseTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *MetadataResponseTopic) Decode(r *wire.Reader, version int16) {
 	flex := version >= 9
 	m.ErrorCode = r.Int16()
 	m.Name = r.NullableString(m.Name, flex, version >= 12)
@@ -340,7 +485,7 @@ func (m *MetadataResponseTopic) decode(r *wire.Reader, version int16) {
 	}
 	m.Partitions = wire.Array(r, m.Partitions, flex, false, leastMetadataResponseTopicPartition(version))
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -354,7 +499,39 @@ func (m *MetadataResponseTopic) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *MetadataResponseTopic) appendTo(b []byte, version int16) []byte {
+// DecodeBeforePartitions reads what stands before that array, and its count: see "In pieces".
+func (m *MetadataResponseTopic) DecodeBeforePartitions(r *wire.Reader, version int16) int {
+	flex := version >= 9
+	m.ErrorCode = r.Int16()
+	m.Name = r.NullableString(m.Name, flex, version >= 12)
+	if version >= 10 {
+		m.TopicID = r.UUID()
+	} else {
+		m.TopicID = kafka.UUID{}
+	}
+	if version >= 1 {
+		m.IsInternal = r.Bool()
+	} else {
+		m.IsInternal = false
+	}
+	return r.Count(flex, false, leastMetadataResponseTopicPartition(version), 0)
+}
+
+// DecodeAfterPartitions reads what stands after that array.
+func (m *MetadataResponseTopic) DecodeAfterPartitions(r *wire.Reader, version int16) {
+	flex := version >= 9
+	if version >= 8 {
+		m.TopicAuthorizedOperations = r.Int32()
+	} else {
+		m.TopicAuthorizedOperations = -2147483648
+	}
+	if flex {
+		r.SkipTags()
+	}
+}
+
+// Append appends the struct as a version of its message has it.
+func (m *MetadataResponseTopic) Append(b []byte, version int16) []byte {
 	flex := version >= 9
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendNullableString(b, m.Name, flex, version >= 12)
@@ -366,8 +543,34 @@ func (m *MetadataResponseTopic) appendTo(b []byte, version int16) []byte {
 	}
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, flex, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
+	if version >= 8 {
+		b = wire.AppendInt32(b, m.TopicAuthorizedOperations)
+	}
+	if flex {
+		b = append(b, 0)
+	}
+	return b
+}
+
+// AppendBeforePartitions appends what stands before that field, and n as its count: see "In pieces".
+func (m *MetadataResponseTopic) AppendBeforePartitions(b []byte, version int16, n int) []byte {
+	flex := version >= 9
+	b = wire.AppendInt16(b, m.ErrorCode)
+	b = wire.AppendNullableString(b, m.Name, flex, version >= 12)
+	if version >= 10 {
+		b = wire.AppendUUID(b, m.TopicID)
+	}
+	if version >= 1 {
+		b = wire.AppendBool(b, m.IsInternal)
+	}
+	return wire.AppendCount(b, n, n < 0, flex, false)
+}
+
+// AppendAfterPartitions appends what stands after that field.
+func (m *MetadataResponseTopic) AppendAfterPartitions(b []byte, version int16) []byte {
+	flex := version >= 9
 	if version >= 8 {
 		b = wire.AppendInt32(b, m.TopicAuthorizedOperations)
 	}
@@ -417,7 +620,8 @@ func (m *MetadataResponseTopicPartition) SetDefaults() {
 	}
 }
 
-func (m *MetadataResponseTopicPartition) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *MetadataResponseTopicPartition) Decode(r *wire.Reader, version int16) {
 	flex := version >= 9
 	m.ErrorCode = r.Int16()
 	m.PartitionIndex = r.Int32()
@@ -439,7 +643,8 @@ func (m *MetadataResponseTopicPartition) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *MetadataResponseTopicPartition) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *MetadataResponseTopicPartition) Append(b []byte, version int16) []byte {
 	flex := version >= 9
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendInt32(b, m.PartitionIndex)

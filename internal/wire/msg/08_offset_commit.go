@@ -63,7 +63,7 @@ func (m *OffsetCommitRequest) Decode(r *wire.Reader, version int16) {
 	}
 	m.Topics = wire.Array(r, m.Topics, flex, false, leastOffsetCommitRequestTopic(version))
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -86,7 +86,7 @@ func (m *OffsetCommitRequest) Append(b []byte, version int16) []byte {
 	}
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, flex, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -101,7 +101,8 @@ type OffsetCommitRequestTopic struct {
 	Partitions []OffsetCommitRequestTopicPartition
 }
 
-func (m *OffsetCommitRequestTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *OffsetCommitRequestTopic) Decode(r *wire.Reader, version int16) {
 	flex := version >= 8
 	if version <= 9 {
 		m.Name = r.String(m.Name, flex)
@@ -115,7 +116,7 @@ func (m *OffsetCommitRequestTopic) decode(r *wire.Reader, version int16) {
 	}
 	m.Partitions = wire.Array(r, m.Partitions, flex, false, leastOffsetCommitRequestTopicPartition(version))
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -124,7 +125,8 @@ func (m *OffsetCommitRequestTopic) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *OffsetCommitRequestTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *OffsetCommitRequestTopic) Append(b []byte, version int16) []byte {
 	flex := version >= 8
 	if version <= 9 {
 		b = wire.AppendString(b, m.Name, flex)
@@ -134,7 +136,7 @@ func (m *OffsetCommitRequestTopic) appendTo(b []byte, version int16) []byte {
 	}
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, flex, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -175,7 +177,8 @@ func (m *OffsetCommitRequestTopicPartition) SetDefaults() {
 	}
 }
 
-func (m *OffsetCommitRequestTopicPartition) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *OffsetCommitRequestTopicPartition) Decode(r *wire.Reader, version int16) {
 	flex := version >= 8
 	m.PartitionIndex = r.Int32()
 	m.CommittedOffset = r.Int64()
@@ -190,7 +193,8 @@ func (m *OffsetCommitRequestTopicPartition) decode(r *wire.Reader, version int16
 	}
 }
 
-func (m *OffsetCommitRequestTopicPartition) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *OffsetCommitRequestTopicPartition) Append(b []byte, version int16) []byte {
 	flex := version >= 8
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = wire.AppendInt64(b, m.CommittedOffset)
@@ -256,7 +260,7 @@ func (m *OffsetCommitResponse) Decode(r *wire.Reader, version int16) {
 	}
 	m.Topics = wire.Array(r, m.Topics, flex, false, leastOffsetCommitResponseTopic(version))
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -273,7 +277,7 @@ func (m *OffsetCommitResponse) Append(b []byte, version int16) []byte {
 	}
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, flex, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -288,7 +292,8 @@ type OffsetCommitResponseTopic struct {
 	Partitions []OffsetCommitResponseTopicPartition
 }
 
-func (m *OffsetCommitResponseTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *OffsetCommitResponseTopic) Decode(r *wire.Reader, version int16) {
 	flex := version >= 8
 	if version <= 9 {
 		m.Name = r.String(m.Name, flex)
@@ -302,7 +307,7 @@ func (m *OffsetCommitResponseTopic) decode(r *wire.Reader, version int16) {
 	}
 	m.Partitions = wire.Array(r, m.Partitions, flex, false, leastOffsetCommitResponseTopicPartition(version))
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -311,7 +316,8 @@ func (m *OffsetCommitResponseTopic) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *OffsetCommitResponseTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *OffsetCommitResponseTopic) Append(b []byte, version int16) []byte {
 	flex := version >= 8
 	if version <= 9 {
 		b = wire.AppendString(b, m.Name, flex)
@@ -321,7 +327,7 @@ func (m *OffsetCommitResponseTopic) appendTo(b []byte, version int16) []byte {
 	}
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, flex, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -346,7 +352,8 @@ type OffsetCommitResponseTopicPartition struct {
 	ErrorCode      int16
 }
 
-func (m *OffsetCommitResponseTopicPartition) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *OffsetCommitResponseTopicPartition) Decode(r *wire.Reader, version int16) {
 	flex := version >= 8
 	m.PartitionIndex = r.Int32()
 	m.ErrorCode = r.Int16()
@@ -355,7 +362,8 @@ func (m *OffsetCommitResponseTopicPartition) decode(r *wire.Reader, version int1
 	}
 }
 
-func (m *OffsetCommitResponseTopicPartition) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *OffsetCommitResponseTopicPartition) Append(b []byte, version int16) []byte {
 	flex := version >= 8
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = wire.AppendInt16(b, m.ErrorCode)

@@ -50,7 +50,7 @@ func (m *OffsetFetchRequest) Decode(r *wire.Reader, version int16) {
 	if version <= 7 {
 		m.Topics = wire.Array(r, m.Topics, flex, version >= 2, leastOffsetFetchRequestTopic(version))
 		for i := range m.Topics {
-			if m.Topics[i].decode(r, version); r.Failed() {
+			if m.Topics[i].Decode(r, version); r.Failed() {
 				return
 			}
 		}
@@ -60,7 +60,7 @@ func (m *OffsetFetchRequest) Decode(r *wire.Reader, version int16) {
 	if version >= 8 {
 		m.Groups = wire.Array(r, m.Groups, flex, false, leastOffsetFetchRequestGroup(version))
 		for i := range m.Groups {
-			if m.Groups[i].decode(r, version); r.Failed() {
+			if m.Groups[i].Decode(r, version); r.Failed() {
 				return
 			}
 		}
@@ -86,13 +86,13 @@ func (m *OffsetFetchRequest) Append(b []byte, version int16) []byte {
 	if version <= 7 {
 		b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, flex, version >= 2)
 		for i := range m.Topics {
-			b = m.Topics[i].appendTo(b, version)
+			b = m.Topics[i].Append(b, version)
 		}
 	}
 	if version >= 8 {
 		b = wire.AppendCount(b, len(m.Groups), m.Groups == nil, flex, false)
 		for i := range m.Groups {
-			b = m.Groups[i].appendTo(b, version)
+			b = m.Groups[i].Append(b, version)
 		}
 	}
 	if version >= 7 {
@@ -110,7 +110,8 @@ type OffsetFetchRequestTopic struct {
 	PartitionIndexes []int32
 }
 
-func (m *OffsetFetchRequestTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *OffsetFetchRequestTopic) Decode(r *wire.Reader, version int16) {
 	flex := version >= 6
 	m.Name = r.String(m.Name, flex)
 	m.PartitionIndexes = r.Int32s(m.PartitionIndexes, flex, false)
@@ -119,7 +120,8 @@ func (m *OffsetFetchRequestTopic) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *OffsetFetchRequestTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *OffsetFetchRequestTopic) Append(b []byte, version int16) []byte {
 	flex := version >= 6
 	b = wire.AppendString(b, m.Name, flex)
 	b = wire.AppendInt32s(b, m.PartitionIndexes, flex, false)
@@ -160,7 +162,8 @@ func (m *OffsetFetchRequestGroup) SetDefaults() {
 	}
 }
 
-func (m *OffsetFetchRequestGroup) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *OffsetFetchRequestGroup) Decode(r *wire.Reader, version int16) {
 	m.GroupID = r.String(m.GroupID, true)
 	if version >= 9 {
 		m.MemberID = r.NullableString(m.MemberID, true, true)
@@ -174,14 +177,15 @@ func (m *OffsetFetchRequestGroup) decode(r *wire.Reader, version int16) {
 	}
 	m.Topics = wire.Array(r, m.Topics, true, true, leastOffsetFetchRequestGroupTopic(version))
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *OffsetFetchRequestGroup) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *OffsetFetchRequestGroup) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.GroupID, true)
 	if version >= 9 {
 		b = wire.AppendNullableString(b, m.MemberID, true, true)
@@ -191,7 +195,7 @@ func (m *OffsetFetchRequestGroup) appendTo(b []byte, version int16) []byte {
 	}
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, true, true)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -213,7 +217,8 @@ type OffsetFetchRequestGroupTopic struct {
 	PartitionIndexes []int32
 }
 
-func (m *OffsetFetchRequestGroupTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *OffsetFetchRequestGroupTopic) Decode(r *wire.Reader, version int16) {
 	if version <= 9 {
 		m.Name = r.String(m.Name, true)
 	} else {
@@ -228,7 +233,8 @@ func (m *OffsetFetchRequestGroupTopic) decode(r *wire.Reader, version int16) {
 	r.SkipTags()
 }
 
-func (m *OffsetFetchRequestGroupTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *OffsetFetchRequestGroupTopic) Append(b []byte, version int16) []byte {
 	if version <= 9 {
 		b = wire.AppendString(b, m.Name, true)
 	}
@@ -295,7 +301,7 @@ func (m *OffsetFetchResponse) Decode(r *wire.Reader, version int16) {
 	if version <= 7 {
 		m.Topics = wire.Array(r, m.Topics, flex, false, leastOffsetFetchResponseTopic(version))
 		for i := range m.Topics {
-			if m.Topics[i].decode(r, version); r.Failed() {
+			if m.Topics[i].Decode(r, version); r.Failed() {
 				return
 			}
 		}
@@ -310,7 +316,7 @@ func (m *OffsetFetchResponse) Decode(r *wire.Reader, version int16) {
 	if version >= 8 {
 		m.Groups = wire.Array(r, m.Groups, flex, false, 5)
 		for i := range m.Groups {
-			if m.Groups[i].decode(r, version); r.Failed() {
+			if m.Groups[i].Decode(r, version); r.Failed() {
 				return
 			}
 		}
@@ -331,7 +337,7 @@ func (m *OffsetFetchResponse) Append(b []byte, version int16) []byte {
 	if version <= 7 {
 		b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, flex, false)
 		for i := range m.Topics {
-			b = m.Topics[i].appendTo(b, version)
+			b = m.Topics[i].Append(b, version)
 		}
 	}
 	if version >= 2 && version <= 7 {
@@ -340,7 +346,7 @@ func (m *OffsetFetchResponse) Append(b []byte, version int16) []byte {
 	if version >= 8 {
 		b = wire.AppendCount(b, len(m.Groups), m.Groups == nil, flex, false)
 		for i := range m.Groups {
-			b = m.Groups[i].appendTo(b, version)
+			b = m.Groups[i].Append(b, version)
 		}
 	}
 	if flex {
@@ -355,12 +361,13 @@ type OffsetFetchResponseTopic struct {
 	Partitions []OffsetFetchResponseTopicPartition
 }
 
-func (m *OffsetFetchResponseTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *OffsetFetchResponseTopic) Decode(r *wire.Reader, version int16) {
 	flex := version >= 6
 	m.Name = r.String(m.Name, flex)
 	m.Partitions = wire.Array(r, m.Partitions, flex, false, leastOffsetFetchResponseTopicPartition(version))
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -369,12 +376,13 @@ func (m *OffsetFetchResponseTopic) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *OffsetFetchResponseTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *OffsetFetchResponseTopic) Append(b []byte, version int16) []byte {
 	flex := version >= 6
 	b = wire.AppendString(b, m.Name, flex)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, flex, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -414,7 +422,8 @@ func (m *OffsetFetchResponseTopicPartition) SetDefaults() {
 	}
 }
 
-func (m *OffsetFetchResponseTopicPartition) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *OffsetFetchResponseTopicPartition) Decode(r *wire.Reader, version int16) {
 	flex := version >= 6
 	m.PartitionIndex = r.Int32()
 	m.CommittedOffset = r.Int64()
@@ -430,7 +439,8 @@ func (m *OffsetFetchResponseTopicPartition) decode(r *wire.Reader, version int16
 	}
 }
 
-func (m *OffsetFetchResponseTopicPartition) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *OffsetFetchResponseTopicPartition) Append(b []byte, version int16) []byte {
 	flex := version >= 6
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = wire.AppendInt64(b, m.CommittedOffset)
@@ -461,11 +471,12 @@ type OffsetFetchResponseGroup struct {
 	ErrorCode int16
 }
 
-func (m *OffsetFetchResponseGroup) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *OffsetFetchResponseGroup) Decode(r *wire.Reader, version int16) {
 	m.GroupID = r.String(m.GroupID, true)
 	m.Topics = wire.Array(r, m.Topics, true, false, leastOffsetFetchResponseGroupTopic(version))
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -473,11 +484,12 @@ func (m *OffsetFetchResponseGroup) decode(r *wire.Reader, version int16) {
 	r.SkipTags()
 }
 
-func (m *OffsetFetchResponseGroup) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *OffsetFetchResponseGroup) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.GroupID, true)
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, true, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = append(b, 0)
@@ -491,7 +503,8 @@ type OffsetFetchResponseGroupTopic struct {
 	Partitions []OffsetFetchResponseGroupTopicPartition
 }
 
-func (m *OffsetFetchResponseGroupTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *OffsetFetchResponseGroupTopic) Decode(r *wire.Reader, version int16) {
 	if version <= 9 {
 		m.Name = r.String(m.Name, true)
 	} else {
@@ -504,14 +517,15 @@ func (m *OffsetFetchResponseGroupTopic) decode(r *wire.Reader, version int16) {
 	}
 	m.Partitions = wire.Array(r, m.Partitions, true, false, 20)
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *OffsetFetchResponseGroupTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *OffsetFetchResponseGroupTopic) Append(b []byte, version int16) []byte {
 	if version <= 9 {
 		b = wire.AppendString(b, m.Name, true)
 	}
@@ -520,7 +534,7 @@ func (m *OffsetFetchResponseGroupTopic) appendTo(b []byte, version int16) []byte
 	}
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, true, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -558,7 +572,8 @@ func (m *OffsetFetchResponseGroupTopicPartition) SetDefaults() {
 	}
 }
 
-func (m *OffsetFetchResponseGroupTopicPartition) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *OffsetFetchResponseGroupTopicPartition) Decode(r *wire.Reader, _ int16) {
 	m.PartitionIndex = r.Int32()
 	m.CommittedOffset = r.Int64()
 	m.CommittedLeaderEpoch = r.Int32()
@@ -567,7 +582,8 @@ func (m *OffsetFetchResponseGroupTopicPartition) decode(r *wire.Reader, _ int16)
 	r.SkipTags()
 }
 
-func (m *OffsetFetchResponseGroupTopicPartition) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *OffsetFetchResponseGroupTopicPartition) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = wire.AppendInt64(b, m.CommittedOffset)
 	b = wire.AppendInt32(b, m.CommittedLeaderEpoch)

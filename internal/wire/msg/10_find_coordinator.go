@@ -152,7 +152,7 @@ func (m *FindCoordinatorResponse) Decode(r *wire.Reader, version int16) {
 	if version >= 4 {
 		m.Coordinators = wire.Array(r, m.Coordinators, flex, false, 14)
 		for i := range m.Coordinators {
-			if m.Coordinators[i].decode(r, version); r.Failed() {
+			if m.Coordinators[i].Decode(r, version); r.Failed() {
 				return
 			}
 		}
@@ -188,7 +188,7 @@ func (m *FindCoordinatorResponse) Append(b []byte, version int16) []byte {
 	if version >= 4 {
 		b = wire.AppendCount(b, len(m.Coordinators), m.Coordinators == nil, flex, false)
 		for i := range m.Coordinators {
-			b = m.Coordinators[i].appendTo(b, version)
+			b = m.Coordinators[i].Append(b, version)
 		}
 	}
 	if flex {
@@ -207,7 +207,8 @@ type FindCoordinatorResponseCoordinator struct {
 	ErrorMessage *string // may be null
 }
 
-func (m *FindCoordinatorResponseCoordinator) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *FindCoordinatorResponseCoordinator) Decode(r *wire.Reader, _ int16) {
 	m.Key = r.String(m.Key, true)
 	m.NodeID = r.Int32()
 	m.Host = r.String(m.Host, true)
@@ -217,7 +218,8 @@ func (m *FindCoordinatorResponseCoordinator) decode(r *wire.Reader, _ int16) {
 	r.SkipTags()
 }
 
-func (m *FindCoordinatorResponseCoordinator) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *FindCoordinatorResponseCoordinator) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Key, true)
 	b = wire.AppendInt32(b, m.NodeID)
 	b = wire.AppendString(b, m.Host, true)

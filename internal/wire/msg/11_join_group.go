@@ -64,7 +64,7 @@ func (m *JoinGroupRequest) Decode(r *wire.Reader, version int16) {
 	m.ProtocolType = r.String(m.ProtocolType, flex)
 	m.Protocols = wire.Array(r, m.Protocols, flex, false, leastJoinGroupRequestProtocol(version))
 	for i := range m.Protocols {
-		if m.Protocols[i].decode(r, version); r.Failed() {
+		if m.Protocols[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -93,7 +93,7 @@ func (m *JoinGroupRequest) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.ProtocolType, flex)
 	b = wire.AppendCount(b, len(m.Protocols), m.Protocols == nil, flex, false)
 	for i := range m.Protocols {
-		b = m.Protocols[i].appendTo(b, version)
+		b = m.Protocols[i].Append(b, version)
 	}
 	if version >= 8 {
 		b = wire.AppendNullableString(b, m.Reason, flex, true)
@@ -110,7 +110,8 @@ type JoinGroupRequestProtocol struct {
 	Metadata []byte // bytes, aliases the frame
 }
 
-func (m *JoinGroupRequestProtocol) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *JoinGroupRequestProtocol) Decode(r *wire.Reader, version int16) {
 	flex := version >= 6
 	m.Name = r.String(m.Name, flex)
 	m.Metadata = r.Bytes(flex, false)
@@ -119,7 +120,8 @@ func (m *JoinGroupRequestProtocol) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *JoinGroupRequestProtocol) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *JoinGroupRequestProtocol) Append(b []byte, version int16) []byte {
 	flex := version >= 6
 	b = wire.AppendString(b, m.Name, flex)
 	b = wire.AppendBytes(b, m.Metadata, flex, false)
@@ -206,7 +208,7 @@ func (m *JoinGroupResponse) Decode(r *wire.Reader, version int16) {
 	m.MemberID = r.String(m.MemberID, flex)
 	m.Members = wire.Array(r, m.Members, flex, false, leastJoinGroupResponseMember(version))
 	for i := range m.Members {
-		if m.Members[i].decode(r, version); r.Failed() {
+		if m.Members[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -234,7 +236,7 @@ func (m *JoinGroupResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.MemberID, flex)
 	b = wire.AppendCount(b, len(m.Members), m.Members == nil, flex, false)
 	for i := range m.Members {
-		b = m.Members[i].appendTo(b, version)
+		b = m.Members[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -249,7 +251,8 @@ type JoinGroupResponseMember struct {
 	Metadata        []byte  // bytes, aliases the frame
 }
 
-func (m *JoinGroupResponseMember) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *JoinGroupResponseMember) Decode(r *wire.Reader, version int16) {
 	flex := version >= 6
 	m.MemberID = r.String(m.MemberID, flex)
 	if version >= 5 {
@@ -263,7 +266,8 @@ func (m *JoinGroupResponseMember) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *JoinGroupResponseMember) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *JoinGroupResponseMember) Append(b []byte, version int16) []byte {
 	flex := version >= 6
 	b = wire.AppendString(b, m.MemberID, flex)
 	if version >= 5 {

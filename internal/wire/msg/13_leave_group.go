@@ -49,7 +49,7 @@ func (m *LeaveGroupRequest) Decode(r *wire.Reader, version int16) {
 	if version >= 3 {
 		m.Members = wire.Array(r, m.Members, flex, false, leastLeaveGroupRequestMember(version))
 		for i := range m.Members {
-			if m.Members[i].decode(r, version); r.Failed() {
+			if m.Members[i].Decode(r, version); r.Failed() {
 				return
 			}
 		}
@@ -71,7 +71,7 @@ func (m *LeaveGroupRequest) Append(b []byte, version int16) []byte {
 	if version >= 3 {
 		b = wire.AppendCount(b, len(m.Members), m.Members == nil, flex, false)
 		for i := range m.Members {
-			b = m.Members[i].appendTo(b, version)
+			b = m.Members[i].Append(b, version)
 		}
 	}
 	if flex {
@@ -87,7 +87,8 @@ type LeaveGroupRequestMember struct {
 	Reason          *string // versions 5+; may be null
 }
 
-func (m *LeaveGroupRequestMember) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *LeaveGroupRequestMember) Decode(r *wire.Reader, version int16) {
 	flex := version >= 4
 	m.MemberID = r.String(m.MemberID, flex)
 	m.GroupInstanceID = r.NullableString(m.GroupInstanceID, flex, true)
@@ -101,7 +102,8 @@ func (m *LeaveGroupRequestMember) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *LeaveGroupRequestMember) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *LeaveGroupRequestMember) Append(b []byte, version int16) []byte {
 	flex := version >= 4
 	b = wire.AppendString(b, m.MemberID, flex)
 	b = wire.AppendNullableString(b, m.GroupInstanceID, flex, true)
@@ -171,7 +173,7 @@ func (m *LeaveGroupResponse) Decode(r *wire.Reader, version int16) {
 	if version >= 3 {
 		m.Members = wire.Array(r, m.Members, flex, false, leastLeaveGroupResponseMember(version))
 		for i := range m.Members {
-			if m.Members[i].decode(r, version); r.Failed() {
+			if m.Members[i].Decode(r, version); r.Failed() {
 				return
 			}
 		}
@@ -193,7 +195,7 @@ func (m *LeaveGroupResponse) Append(b []byte, version int16) []byte {
 	if version >= 3 {
 		b = wire.AppendCount(b, len(m.Members), m.Members == nil, flex, false)
 		for i := range m.Members {
-			b = m.Members[i].appendTo(b, version)
+			b = m.Members[i].Append(b, version)
 		}
 	}
 	if flex {
@@ -209,7 +211,8 @@ type LeaveGroupResponseMember struct {
 	ErrorCode       int16
 }
 
-func (m *LeaveGroupResponseMember) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *LeaveGroupResponseMember) Decode(r *wire.Reader, version int16) {
 	flex := version >= 4
 	m.MemberID = r.String(m.MemberID, flex)
 	m.GroupInstanceID = r.NullableString(m.GroupInstanceID, flex, true)
@@ -219,7 +222,8 @@ func (m *LeaveGroupResponseMember) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *LeaveGroupResponseMember) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *LeaveGroupResponseMember) Append(b []byte, version int16) []byte {
 	flex := version >= 4
 	b = wire.AppendString(b, m.MemberID, flex)
 	b = wire.AppendNullableString(b, m.GroupInstanceID, flex, true)

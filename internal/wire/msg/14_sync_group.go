@@ -64,7 +64,7 @@ func (m *SyncGroupRequest) Decode(r *wire.Reader, version int16) {
 	}
 	m.Assignments = wire.Array(r, m.Assignments, flex, false, leastSyncGroupRequestAssignment(version))
 	for i := range m.Assignments {
-		if m.Assignments[i].decode(r, version); r.Failed() {
+		if m.Assignments[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -90,7 +90,7 @@ func (m *SyncGroupRequest) Append(b []byte, version int16) []byte {
 	}
 	b = wire.AppendCount(b, len(m.Assignments), m.Assignments == nil, flex, false)
 	for i := range m.Assignments {
-		b = m.Assignments[i].appendTo(b, version)
+		b = m.Assignments[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -104,7 +104,8 @@ type SyncGroupRequestAssignment struct {
 	Assignment []byte // bytes, aliases the frame
 }
 
-func (m *SyncGroupRequestAssignment) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *SyncGroupRequestAssignment) Decode(r *wire.Reader, version int16) {
 	flex := version >= 4
 	m.MemberID = r.String(m.MemberID, flex)
 	m.Assignment = r.Bytes(flex, false)
@@ -113,7 +114,8 @@ func (m *SyncGroupRequestAssignment) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *SyncGroupRequestAssignment) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *SyncGroupRequestAssignment) Append(b []byte, version int16) []byte {
 	flex := version >= 4
 	b = wire.AppendString(b, m.MemberID, flex)
 	b = wire.AppendBytes(b, m.Assignment, flex, false)

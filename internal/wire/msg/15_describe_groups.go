@@ -106,7 +106,7 @@ func (m *DescribeGroupsResponse) Decode(r *wire.Reader, version int16) {
 	}
 	m.Groups = wire.Array(r, m.Groups, flex, false, leastDescribeGroupsResponseGroup(version))
 	for i := range m.Groups {
-		if m.Groups[i].decode(r, version); r.Failed() {
+		if m.Groups[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -123,7 +123,7 @@ func (m *DescribeGroupsResponse) Append(b []byte, version int16) []byte {
 	}
 	b = wire.AppendCount(b, len(m.Groups), m.Groups == nil, flex, false)
 	for i := range m.Groups {
-		b = m.Groups[i].appendTo(b, version)
+		b = m.Groups[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -157,7 +157,8 @@ func (m *DescribeGroupsResponseGroup) SetDefaults() {
 	}
 }
 
-func (m *DescribeGroupsResponseGroup) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeGroupsResponseGroup) Decode(r *wire.Reader, version int16) {
 	flex := version >= 5
 	m.ErrorCode = r.Int16()
 	if version >= 6 {
@@ -171,7 +172,7 @@ func (m *DescribeGroupsResponseGroup) decode(r *wire.Reader, version int16) {
 	m.ProtocolData = r.String(m.ProtocolData, flex)
 	m.Members = wire.Array(r, m.Members, flex, false, leastDescribeGroupsResponseGroupMember(version))
 	for i := range m.Members {
-		if m.Members[i].decode(r, version); r.Failed() {
+		if m.Members[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -185,7 +186,8 @@ func (m *DescribeGroupsResponseGroup) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *DescribeGroupsResponseGroup) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeGroupsResponseGroup) Append(b []byte, version int16) []byte {
 	flex := version >= 5
 	b = wire.AppendInt16(b, m.ErrorCode)
 	if version >= 6 {
@@ -197,7 +199,7 @@ func (m *DescribeGroupsResponseGroup) appendTo(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.ProtocolData, flex)
 	b = wire.AppendCount(b, len(m.Members), m.Members == nil, flex, false)
 	for i := range m.Members {
-		b = m.Members[i].appendTo(b, version)
+		b = m.Members[i].Append(b, version)
 	}
 	if version >= 3 {
 		b = wire.AppendInt32(b, m.AuthorizedOperations)
@@ -231,7 +233,8 @@ type DescribeGroupsResponseGroupMember struct {
 	MemberAssignment []byte // bytes, aliases the frame
 }
 
-func (m *DescribeGroupsResponseGroupMember) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeGroupsResponseGroupMember) Decode(r *wire.Reader, version int16) {
 	flex := version >= 5
 	m.MemberID = r.String(m.MemberID, flex)
 	if version >= 4 {
@@ -248,7 +251,8 @@ func (m *DescribeGroupsResponseGroupMember) decode(r *wire.Reader, version int16
 	}
 }
 
-func (m *DescribeGroupsResponseGroupMember) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeGroupsResponseGroupMember) Append(b []byte, version int16) []byte {
 	flex := version >= 5
 	b = wire.AppendString(b, m.MemberID, flex)
 	if version >= 4 {

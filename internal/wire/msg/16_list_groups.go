@@ -114,7 +114,7 @@ func (m *ListGroupsResponse) Decode(r *wire.Reader, version int16) {
 	m.ErrorCode = r.Int16()
 	m.Groups = wire.Array(r, m.Groups, flex, false, leastListGroupsResponseGroup(version))
 	for i := range m.Groups {
-		if m.Groups[i].decode(r, version); r.Failed() {
+		if m.Groups[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -132,7 +132,7 @@ func (m *ListGroupsResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendCount(b, len(m.Groups), m.Groups == nil, flex, false)
 	for i := range m.Groups {
-		b = m.Groups[i].appendTo(b, version)
+		b = m.Groups[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -148,7 +148,8 @@ type ListGroupsResponseGroup struct {
 	GroupType    string // versions 5+
 }
 
-func (m *ListGroupsResponseGroup) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ListGroupsResponseGroup) Decode(r *wire.Reader, version int16) {
 	flex := version >= 3
 	m.GroupID = r.String(m.GroupID, flex)
 	m.ProtocolType = r.String(m.ProtocolType, flex)
@@ -167,7 +168,8 @@ func (m *ListGroupsResponseGroup) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *ListGroupsResponseGroup) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ListGroupsResponseGroup) Append(b []byte, version int16) []byte {
 	flex := version >= 3
 	b = wire.AppendString(b, m.GroupID, flex)
 	b = wire.AppendString(b, m.ProtocolType, flex)

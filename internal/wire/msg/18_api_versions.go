@@ -137,7 +137,7 @@ func (m *APIVersionsResponse) Decode(r *wire.Reader, version int16) {
 	m.ErrorCode = r.Int16()
 	m.APIKeys = wire.Array(r, m.APIKeys, flex, false, leastAPIVersionsResponseAPIKey(version))
 	for i := range m.APIKeys {
-		if m.APIKeys[i].decode(r, version); r.Failed() {
+		if m.APIKeys[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -156,7 +156,7 @@ func (m *APIVersionsResponse) Decode(r *wire.Reader, version int16) {
 			case 0:
 				m.SupportedFeatures = wire.Array(r, m.SupportedFeatures, flex, false, 6)
 				for i := range m.SupportedFeatures {
-					if m.SupportedFeatures[i].decode(r, version); r.Failed() {
+					if m.SupportedFeatures[i].Decode(r, version); r.Failed() {
 						return
 					}
 				}
@@ -165,7 +165,7 @@ func (m *APIVersionsResponse) Decode(r *wire.Reader, version int16) {
 			case 2:
 				m.FinalizedFeatures = wire.Array(r, m.FinalizedFeatures, flex, false, 6)
 				for i := range m.FinalizedFeatures {
-					if m.FinalizedFeatures[i].decode(r, version); r.Failed() {
+					if m.FinalizedFeatures[i].Decode(r, version); r.Failed() {
 						return
 					}
 				}
@@ -184,7 +184,7 @@ func (m *APIVersionsResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendCount(b, len(m.APIKeys), m.APIKeys == nil, flex, false)
 	for i := range m.APIKeys {
-		b = m.APIKeys[i].appendTo(b, version)
+		b = m.APIKeys[i].Append(b, version)
 	}
 	if version >= 1 {
 		b = wire.AppendInt32(b, m.ThrottleTimeMs)
@@ -210,7 +210,7 @@ func (m *APIVersionsResponse) Append(b []byte, version int16) []byte {
 				start := len(b)
 				b = wire.AppendCount(b, len(m.SupportedFeatures), m.SupportedFeatures == nil, flex, false)
 				for i := range m.SupportedFeatures {
-					b = m.SupportedFeatures[i].appendTo(b, version)
+					b = m.SupportedFeatures[i].Append(b, version)
 				}
 				b = wire.CloseTag(b, start)
 			}
@@ -225,7 +225,7 @@ func (m *APIVersionsResponse) Append(b []byte, version int16) []byte {
 				start := len(b)
 				b = wire.AppendCount(b, len(m.FinalizedFeatures), m.FinalizedFeatures == nil, flex, false)
 				for i := range m.FinalizedFeatures {
-					b = m.FinalizedFeatures[i].appendTo(b, version)
+					b = m.FinalizedFeatures[i].Append(b, version)
 				}
 				b = wire.CloseTag(b, start)
 			}
@@ -247,7 +247,8 @@ type APIVersionsResponseAPIKey struct {
 	MaxVersion int16
 }
 
-func (m *APIVersionsResponseAPIKey) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *APIVersionsResponseAPIKey) Decode(r *wire.Reader, version int16) {
 	flex := version >= 3
 	m.APIKey = r.Int16()
 	m.MinVersion = r.Int16()
@@ -257,7 +258,8 @@ func (m *APIVersionsResponseAPIKey) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *APIVersionsResponseAPIKey) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *APIVersionsResponseAPIKey) Append(b []byte, version int16) []byte {
 	flex := version >= 3
 	b = wire.AppendInt16(b, m.APIKey)
 	b = wire.AppendInt16(b, m.MinVersion)
@@ -284,14 +286,16 @@ type APIVersionsResponseSupportedFeature struct {
 	MaxVersion int16
 }
 
-func (m *APIVersionsResponseSupportedFeature) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *APIVersionsResponseSupportedFeature) Decode(r *wire.Reader, _ int16) {
 	m.Name = r.String(m.Name, true)
 	m.MinVersion = r.Int16()
 	m.MaxVersion = r.Int16()
 	r.SkipTags()
 }
 
-func (m *APIVersionsResponseSupportedFeature) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *APIVersionsResponseSupportedFeature) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = wire.AppendInt16(b, m.MinVersion)
 	b = wire.AppendInt16(b, m.MaxVersion)
@@ -306,14 +310,16 @@ type APIVersionsResponseFinalizedFeature struct {
 	MinVersionLevel int16
 }
 
-func (m *APIVersionsResponseFinalizedFeature) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *APIVersionsResponseFinalizedFeature) Decode(r *wire.Reader, _ int16) {
 	m.Name = r.String(m.Name, true)
 	m.MaxVersionLevel = r.Int16()
 	m.MinVersionLevel = r.Int16()
 	r.SkipTags()
 }
 
-func (m *APIVersionsResponseFinalizedFeature) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *APIVersionsResponseFinalizedFeature) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = wire.AppendInt16(b, m.MaxVersionLevel)
 	b = wire.AppendInt16(b, m.MinVersionLevel)

@@ -46,7 +46,7 @@ func (m *CreateTopicsRequest) Decode(r *wire.Reader, version int16) {
 	}
 	m.Topics = wire.Array(r, m.Topics, flex, false, leastCreateTopicsRequestTopic(version))
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -62,7 +62,7 @@ func (m *CreateTopicsRequest) Append(b []byte, version int16) []byte {
 	flex := version >= 5
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, flex, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	b = wire.AppendInt32(b, m.TimeoutMs)
 	b = wire.AppendBool(b, m.ValidateOnly)
@@ -81,20 +81,21 @@ type CreateTopicsRequestTopic struct {
 	Configs           []CreateTopicsRequestTopicConfig
 }
 
-func (m *CreateTopicsRequestTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *CreateTopicsRequestTopic) Decode(r *wire.Reader, version int16) {
 	flex := version >= 5
 	m.Name = r.String(m.Name, flex)
 	m.NumPartitions = r.Int32()
 	m.ReplicationFactor = r.Int16()
 	m.Assignments = wire.Array(r, m.Assignments, flex, false, leastCreateTopicsRequestTopicAssignment(version))
 	for i := range m.Assignments {
-		if m.Assignments[i].decode(r, version); r.Failed() {
+		if m.Assignments[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.Configs = wire.Array(r, m.Configs, flex, false, leastCreateTopicsRequestTopicConfig(version))
 	for i := range m.Configs {
-		if m.Configs[i].decode(r, version); r.Failed() {
+		if m.Configs[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -103,18 +104,19 @@ func (m *CreateTopicsRequestTopic) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *CreateTopicsRequestTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *CreateTopicsRequestTopic) Append(b []byte, version int16) []byte {
 	flex := version >= 5
 	b = wire.AppendString(b, m.Name, flex)
 	b = wire.AppendInt32(b, m.NumPartitions)
 	b = wire.AppendInt16(b, m.ReplicationFactor)
 	b = wire.AppendCount(b, len(m.Assignments), m.Assignments == nil, flex, false)
 	for i := range m.Assignments {
-		b = m.Assignments[i].appendTo(b, version)
+		b = m.Assignments[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.Configs), m.Configs == nil, flex, false)
 	for i := range m.Configs {
-		b = m.Configs[i].appendTo(b, version)
+		b = m.Configs[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -137,7 +139,8 @@ type CreateTopicsRequestTopicAssignment struct {
 	BrokerIDs      []int32 // brokerId
 }
 
-func (m *CreateTopicsRequestTopicAssignment) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *CreateTopicsRequestTopicAssignment) Decode(r *wire.Reader, version int16) {
 	flex := version >= 5
 	m.PartitionIndex = r.Int32()
 	m.BrokerIDs = r.Int32s(m.BrokerIDs, flex, false)
@@ -146,7 +149,8 @@ func (m *CreateTopicsRequestTopicAssignment) decode(r *wire.Reader, version int1
 	}
 }
 
-func (m *CreateTopicsRequestTopicAssignment) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *CreateTopicsRequestTopicAssignment) Append(b []byte, version int16) []byte {
 	flex := version >= 5
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = wire.AppendInt32s(b, m.BrokerIDs, flex, false)
@@ -171,7 +175,8 @@ type CreateTopicsRequestTopicConfig struct {
 	Value *string // may be null
 }
 
-func (m *CreateTopicsRequestTopicConfig) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *CreateTopicsRequestTopicConfig) Decode(r *wire.Reader, version int16) {
 	flex := version >= 5
 	m.Name = r.String(m.Name, flex)
 	m.Value = r.NullableString(m.Value, flex, true)
@@ -180,7 +185,8 @@ func (m *CreateTopicsRequestTopicConfig) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *CreateTopicsRequestTopicConfig) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *CreateTopicsRequestTopicConfig) Append(b []byte, version int16) []byte {
 	flex := version >= 5
 	b = wire.AppendString(b, m.Name, flex)
 	b = wire.AppendNullableString(b, m.Value, flex, true)
@@ -238,7 +244,7 @@ func (m *CreateTopicsResponse) Decode(r *wire.Reader, version int16) {
 	m.ThrottleTimeMs = r.Int32()
 	m.Topics = wire.Array(r, m.Topics, flex, false, leastCreateTopicsResponseTopic(version))
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -253,7 +259,7 @@ func (m *CreateTopicsResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.ThrottleTimeMs)
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, flex, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -288,7 +294,8 @@ func (m *CreateTopicsResponseTopic) SetDefaults() {
 	}
 }
 
-func (m *CreateTopicsResponseTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *CreateTopicsResponseTopic) Decode(r *wire.Reader, version int16) {
 	flex := version >= 5
 	m.Name = r.String(m.Name, flex)
 	if version >= 7 {
@@ -312,7 +319,7 @@ func (m *CreateTopicsResponseTopic) decode(r *wire.Reader, version int16) {
 	if version >= 5 {
 		m.Configs = wire.Array(r, m.Configs, flex, true, 6)
 		for i := range m.Configs {
-			if m.Configs[i].decode(r, version); r.Failed() {
+			if m.Configs[i].Decode(r, version); r.Failed() {
 				return
 			}
 		}
@@ -331,7 +338,8 @@ func (m *CreateTopicsResponseTopic) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *CreateTopicsResponseTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *CreateTopicsResponseTopic) Append(b []byte, version int16) []byte {
 	flex := version >= 5
 	b = wire.AppendString(b, m.Name, flex)
 	if version >= 7 {
@@ -348,7 +356,7 @@ func (m *CreateTopicsResponseTopic) appendTo(b []byte, version int16) []byte {
 	if version >= 5 {
 		b = wire.AppendCount(b, len(m.Configs), m.Configs == nil, flex, true)
 		for i := range m.Configs {
-			b = m.Configs[i].appendTo(b, version)
+			b = m.Configs[i].Append(b, version)
 		}
 	}
 	if flex {
@@ -403,7 +411,8 @@ func (m *CreateTopicsResponseTopicConfig) SetDefaults() {
 	}
 }
 
-func (m *CreateTopicsResponseTopicConfig) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *CreateTopicsResponseTopicConfig) Decode(r *wire.Reader, _ int16) {
 	m.Name = r.String(m.Name, true)
 	m.Value = r.NullableString(m.Value, true, true)
 	m.ReadOnly = r.Bool()
@@ -412,7 +421,8 @@ func (m *CreateTopicsResponseTopicConfig) decode(r *wire.Reader, _ int16) {
 	r.SkipTags()
 }
 
-func (m *CreateTopicsResponseTopicConfig) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *CreateTopicsResponseTopicConfig) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = wire.AppendNullableString(b, m.Value, true, true)
 	b = wire.AppendBool(b, m.ReadOnly)

@@ -44,7 +44,7 @@ func (m *DeleteTopicsRequest) Decode(r *wire.Reader, version int16) {
 	if version >= 6 {
 		m.Topics = wire.Array(r, m.Topics, flex, false, 18)
 		for i := range m.Topics {
-			if m.Topics[i].decode(r, version); r.Failed() {
+			if m.Topics[i].Decode(r, version); r.Failed() {
 				return
 			}
 		}
@@ -68,7 +68,7 @@ func (m *DeleteTopicsRequest) Append(b []byte, version int16) []byte {
 	if version >= 6 {
 		b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, flex, false)
 		for i := range m.Topics {
-			b = m.Topics[i].appendTo(b, version)
+			b = m.Topics[i].Append(b, version)
 		}
 	}
 	if version <= 5 {
@@ -87,13 +87,15 @@ type DeleteTopicsRequestTopic struct {
 	TopicID kafka.UUID
 }
 
-func (m *DeleteTopicsRequestTopic) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DeleteTopicsRequestTopic) Decode(r *wire.Reader, _ int16) {
 	m.Name = r.NullableString(m.Name, true, true)
 	m.TopicID = r.UUID()
 	r.SkipTags()
 }
 
-func (m *DeleteTopicsRequestTopic) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DeleteTopicsRequestTopic) Append(b []byte, _ int16) []byte {
 	b = wire.AppendNullableString(b, m.Name, true, true)
 	b = wire.AppendUUID(b, m.TopicID)
 	b = append(b, 0)
@@ -139,7 +141,7 @@ func (m *DeleteTopicsResponse) Decode(r *wire.Reader, version int16) {
 	m.ThrottleTimeMs = r.Int32()
 	m.Responses = wire.Array(r, m.Responses, flex, false, leastDeleteTopicsResponseResponse(version))
 	for i := range m.Responses {
-		if m.Responses[i].decode(r, version); r.Failed() {
+		if m.Responses[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -154,7 +156,7 @@ func (m *DeleteTopicsResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.ThrottleTimeMs)
 	b = wire.AppendCount(b, len(m.Responses), m.Responses == nil, flex, false)
 	for i := range m.Responses {
-		b = m.Responses[i].appendTo(b, version)
+		b = m.Responses[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -170,7 +172,8 @@ type DeleteTopicsResponseResponse struct {
 	ErrorMessage *string // versions 5+; may be null
 }
 
-func (m *DeleteTopicsResponseResponse) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DeleteTopicsResponseResponse) Decode(r *wire.Reader, version int16) {
 	flex := version >= 4
 	m.Name = r.NullableString(m.Name, flex, version >= 6)
 	if version >= 6 {
@@ -189,7 +192,8 @@ func (m *DeleteTopicsResponseResponse) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *DeleteTopicsResponseResponse) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DeleteTopicsResponseResponse) Append(b []byte, version int16) []byte {
 	flex := version >= 4
 	b = wire.AppendNullableString(b, m.Name, flex, version >= 6)
 	if version >= 6 {

@@ -41,7 +41,7 @@ func (m *DeleteRecordsRequest) Decode(r *wire.Reader, version int16) {
 	}
 	m.Topics = wire.Array(r, m.Topics, flex, false, leastDeleteRecordsRequestTopic(version))
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -56,7 +56,7 @@ func (m *DeleteRecordsRequest) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, flex, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	b = wire.AppendInt32(b, m.TimeoutMs)
 	if flex {
@@ -71,12 +71,13 @@ type DeleteRecordsRequestTopic struct {
 	Partitions []DeleteRecordsRequestTopicPartition
 }
 
-func (m *DeleteRecordsRequestTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DeleteRecordsRequestTopic) Decode(r *wire.Reader, version int16) {
 	flex := version >= 2
 	m.Name = r.String(m.Name, flex)
 	m.Partitions = wire.Array(r, m.Partitions, flex, false, leastDeleteRecordsRequestTopicPartition(version))
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -85,12 +86,13 @@ func (m *DeleteRecordsRequestTopic) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *DeleteRecordsRequestTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DeleteRecordsRequestTopic) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendString(b, m.Name, flex)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, flex, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -113,7 +115,8 @@ type DeleteRecordsRequestTopicPartition struct {
 	Offset         int64
 }
 
-func (m *DeleteRecordsRequestTopicPartition) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DeleteRecordsRequestTopicPartition) Decode(r *wire.Reader, version int16) {
 	flex := version >= 2
 	m.PartitionIndex = r.Int32()
 	m.Offset = r.Int64()
@@ -122,7 +125,8 @@ func (m *DeleteRecordsRequestTopicPartition) decode(r *wire.Reader, version int1
 	}
 }
 
-func (m *DeleteRecordsRequestTopicPartition) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DeleteRecordsRequestTopicPartition) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = wire.AppendInt64(b, m.Offset)
@@ -180,7 +184,7 @@ func (m *DeleteRecordsResponse) Decode(r *wire.Reader, version int16) {
 	m.ThrottleTimeMs = r.Int32()
 	m.Topics = wire.Array(r, m.Topics, flex, false, leastDeleteRecordsResponseTopic(version))
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -195,7 +199,7 @@ func (m *DeleteRecordsResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.ThrottleTimeMs)
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, flex, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -209,12 +213,13 @@ type DeleteRecordsResponseTopic struct {
 	Partitions []DeleteRecordsResponseTopicPartition
 }
 
-func (m *DeleteRecordsResponseTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DeleteRecordsResponseTopic) Decode(r *wire.Reader, version int16) {
 	flex := version >= 2
 	m.Name = r.String(m.Name, flex)
 	m.Partitions = wire.Array(r, m.Partitions, flex, false, leastDeleteRecordsResponseTopicPartition(version))
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -223,12 +228,13 @@ func (m *DeleteRecordsResponseTopic) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *DeleteRecordsResponseTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DeleteRecordsResponseTopic) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendString(b, m.Name, flex)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, flex, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -252,7 +258,8 @@ type DeleteRecordsResponseTopicPartition struct {
 	ErrorCode      int16
 }
 
-func (m *DeleteRecordsResponseTopicPartition) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DeleteRecordsResponseTopicPartition) Decode(r *wire.Reader, version int16) {
 	flex := version >= 2
 	m.PartitionIndex = r.Int32()
 	m.LowWatermark = r.Int64()
@@ -262,7 +269,8 @@ func (m *DeleteRecordsResponseTopicPartition) decode(r *wire.Reader, version int
 	}
 }
 
-func (m *DeleteRecordsResponseTopicPartition) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DeleteRecordsResponseTopicPartition) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = wire.AppendInt64(b, m.LowWatermark)

@@ -49,7 +49,7 @@ func (m *OffsetForLeaderEpochRequest) Decode(r *wire.Reader, version int16) {
 	}
 	m.Topics = wire.Array(r, m.Topics, flex, false, leastOffsetForLeaderEpochRequestTopic(version))
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -66,7 +66,7 @@ func (m *OffsetForLeaderEpochRequest) Append(b []byte, version int16) []byte {
 	}
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, flex, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -80,12 +80,13 @@ type OffsetForLeaderEpochRequestTopic struct {
 	Partitions []OffsetForLeaderEpochRequestTopicPartition
 }
 
-func (m *OffsetForLeaderEpochRequestTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *OffsetForLeaderEpochRequestTopic) Decode(r *wire.Reader, version int16) {
 	flex := version >= 4
 	m.Topic = r.String(m.Topic, flex)
 	m.Partitions = wire.Array(r, m.Partitions, flex, false, leastOffsetForLeaderEpochRequestTopicPartition(version))
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -94,12 +95,13 @@ func (m *OffsetForLeaderEpochRequestTopic) decode(r *wire.Reader, version int16)
 	}
 }
 
-func (m *OffsetForLeaderEpochRequestTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *OffsetForLeaderEpochRequestTopic) Append(b []byte, version int16) []byte {
 	flex := version >= 4
 	b = wire.AppendString(b, m.Topic, flex)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, flex, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -137,7 +139,8 @@ func (m *OffsetForLeaderEpochRequestTopicPartition) SetDefaults() {
 	}
 }
 
-func (m *OffsetForLeaderEpochRequestTopicPartition) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *OffsetForLeaderEpochRequestTopicPartition) Decode(r *wire.Reader, version int16) {
 	flex := version >= 4
 	m.Partition = r.Int32()
 	m.CurrentLeaderEpoch = r.Int32()
@@ -147,7 +150,8 @@ func (m *OffsetForLeaderEpochRequestTopicPartition) decode(r *wire.Reader, versi
 	}
 }
 
-func (m *OffsetForLeaderEpochRequestTopicPartition) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *OffsetForLeaderEpochRequestTopicPartition) Append(b []byte, version int16) []byte {
 	flex := version >= 4
 	b = wire.AppendInt32(b, m.Partition)
 	b = wire.AppendInt32(b, m.CurrentLeaderEpoch)
@@ -206,7 +210,7 @@ func (m *OffsetForLeaderEpochResponse) Decode(r *wire.Reader, version int16) {
 	m.ThrottleTimeMs = r.Int32()
 	m.Topics = wire.Array(r, m.Topics, flex, false, leastOffsetForLeaderEpochResponseTopic(version))
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -221,7 +225,7 @@ func (m *OffsetForLeaderEpochResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.ThrottleTimeMs)
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, flex, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -235,12 +239,13 @@ type OffsetForLeaderEpochResponseTopic struct {
 	Partitions []OffsetForLeaderEpochResponseTopicPartition
 }
 
-func (m *OffsetForLeaderEpochResponseTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *OffsetForLeaderEpochResponseTopic) Decode(r *wire.Reader, version int16) {
 	flex := version >= 4
 	m.Topic = r.String(m.Topic, flex)
 	m.Partitions = wire.Array(r, m.Partitions, flex, false, leastOffsetForLeaderEpochResponseTopicPartition(version))
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -249,12 +254,13 @@ func (m *OffsetForLeaderEpochResponseTopic) decode(r *wire.Reader, version int16
 	}
 }
 
-func (m *OffsetForLeaderEpochResponseTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *OffsetForLeaderEpochResponseTopic) Append(b []byte, version int16) []byte {
 	flex := version >= 4
 	b = wire.AppendString(b, m.Topic, flex)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, flex, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -294,7 +300,8 @@ func (m *OffsetForLeaderEpochResponseTopicPartition) SetDefaults() {
 	}
 }
 
-func (m *OffsetForLeaderEpochResponseTopicPartition) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *OffsetForLeaderEpochResponseTopicPartition) Decode(r *wire.Reader, version int16) {
 	flex := version >= 4
 	m.ErrorCode = r.Int16()
 	m.Partition = r.Int32()
@@ -305,7 +312,8 @@ func (m *OffsetForLeaderEpochResponseTopicPartition) decode(r *wire.Reader, vers
 	}
 }
 
-func (m *OffsetForLeaderEpochResponseTopicPartition) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *OffsetForLeaderEpochResponseTopicPartition) Append(b []byte, version int16) []byte {
 	flex := version >= 4
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendInt32(b, m.Partition)

@@ -12,7 +12,8 @@ type AddPartitionsToTxnRequestTopic struct {
 	Partitions []int32
 }
 
-func (m *AddPartitionsToTxnRequestTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AddPartitionsToTxnRequestTopic) Decode(r *wire.Reader, version int16) {
 	flex := version >= 3
 	m.Name = r.String(m.Name, flex)
 	m.Partitions = r.Int32s(m.Partitions, flex, false)
@@ -21,7 +22,8 @@ func (m *AddPartitionsToTxnRequestTopic) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *AddPartitionsToTxnRequestTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AddPartitionsToTxnRequestTopic) Append(b []byte, version int16) []byte {
 	flex := version >= 3
 	b = wire.AppendString(b, m.Name, flex)
 	b = wire.AppendInt32s(b, m.Partitions, flex, false)
@@ -79,7 +81,7 @@ func (m *AddPartitionsToTxnRequest) Decode(r *wire.Reader, version int16) {
 	if version >= 4 {
 		m.Transactions = wire.Array(r, m.Transactions, flex, false, 14)
 		for i := range m.Transactions {
-			if m.Transactions[i].decode(r, version); r.Failed() {
+			if m.Transactions[i].Decode(r, version); r.Failed() {
 				return
 			}
 		}
@@ -104,7 +106,7 @@ func (m *AddPartitionsToTxnRequest) Decode(r *wire.Reader, version int16) {
 	if version <= 3 {
 		m.V3AndBelowTopics = wire.Array(r, m.V3AndBelowTopics, flex, false, leastAddPartitionsToTxnRequestTopic(version))
 		for i := range m.V3AndBelowTopics {
-			if m.V3AndBelowTopics[i].decode(r, version); r.Failed() {
+			if m.V3AndBelowTopics[i].Decode(r, version); r.Failed() {
 				return
 			}
 		}
@@ -122,7 +124,7 @@ func (m *AddPartitionsToTxnRequest) Append(b []byte, version int16) []byte {
 	if version >= 4 {
 		b = wire.AppendCount(b, len(m.Transactions), m.Transactions == nil, flex, false)
 		for i := range m.Transactions {
-			b = m.Transactions[i].appendTo(b, version)
+			b = m.Transactions[i].Append(b, version)
 		}
 	}
 	if version <= 3 {
@@ -137,7 +139,7 @@ func (m *AddPartitionsToTxnRequest) Append(b []byte, version int16) []byte {
 	if version <= 3 {
 		b = wire.AppendCount(b, len(m.V3AndBelowTopics), m.V3AndBelowTopics == nil, flex, false)
 		for i := range m.V3AndBelowTopics {
-			b = m.V3AndBelowTopics[i].appendTo(b, version)
+			b = m.V3AndBelowTopics[i].Append(b, version)
 		}
 	}
 	if flex {
@@ -155,28 +157,30 @@ type AddPartitionsToTxnRequestTransaction struct {
 	Topics          []AddPartitionsToTxnRequestTopic
 }
 
-func (m *AddPartitionsToTxnRequestTransaction) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AddPartitionsToTxnRequestTransaction) Decode(r *wire.Reader, version int16) {
 	m.TransactionalID = r.String(m.TransactionalID, true)
 	m.ProducerID = r.Int64()
 	m.ProducerEpoch = r.Int16()
 	m.VerifyOnly = r.Bool()
 	m.Topics = wire.Array(r, m.Topics, true, false, leastAddPartitionsToTxnRequestTopic(version))
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *AddPartitionsToTxnRequestTransaction) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AddPartitionsToTxnRequestTransaction) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.TransactionalID, true)
 	b = wire.AppendInt64(b, m.ProducerID)
 	b = wire.AppendInt16(b, m.ProducerEpoch)
 	b = wire.AppendBool(b, m.VerifyOnly)
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, true, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -188,12 +192,13 @@ type AddPartitionsToTxnResponseTopicResult struct {
 	ResultsByPartition []AddPartitionsToTxnResponsePartitionResult
 }
 
-func (m *AddPartitionsToTxnResponseTopicResult) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AddPartitionsToTxnResponseTopicResult) Decode(r *wire.Reader, version int16) {
 	flex := version >= 3
 	m.Name = r.String(m.Name, flex)
 	m.ResultsByPartition = wire.Array(r, m.ResultsByPartition, flex, false, leastAddPartitionsToTxnResponsePartitionResult(version))
 	for i := range m.ResultsByPartition {
-		if m.ResultsByPartition[i].decode(r, version); r.Failed() {
+		if m.ResultsByPartition[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -202,12 +207,13 @@ func (m *AddPartitionsToTxnResponseTopicResult) decode(r *wire.Reader, version i
 	}
 }
 
-func (m *AddPartitionsToTxnResponseTopicResult) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AddPartitionsToTxnResponseTopicResult) Append(b []byte, version int16) []byte {
 	flex := version >= 3
 	b = wire.AppendString(b, m.Name, flex)
 	b = wire.AppendCount(b, len(m.ResultsByPartition), m.ResultsByPartition == nil, flex, false)
 	for i := range m.ResultsByPartition {
-		b = m.ResultsByPartition[i].appendTo(b, version)
+		b = m.ResultsByPartition[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -230,7 +236,8 @@ type AddPartitionsToTxnResponsePartitionResult struct {
 	PartitionErrorCode int16
 }
 
-func (m *AddPartitionsToTxnResponsePartitionResult) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AddPartitionsToTxnResponsePartitionResult) Decode(r *wire.Reader, version int16) {
 	flex := version >= 3
 	m.PartitionIndex = r.Int32()
 	m.PartitionErrorCode = r.Int16()
@@ -239,7 +246,8 @@ func (m *AddPartitionsToTxnResponsePartitionResult) decode(r *wire.Reader, versi
 	}
 }
 
-func (m *AddPartitionsToTxnResponsePartitionResult) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AddPartitionsToTxnResponsePartitionResult) Append(b []byte, version int16) []byte {
 	flex := version >= 3
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = wire.AppendInt16(b, m.PartitionErrorCode)
@@ -305,7 +313,7 @@ func (m *AddPartitionsToTxnResponse) Decode(r *wire.Reader, version int16) {
 	if version >= 4 {
 		m.ResultsByTransaction = wire.Array(r, m.ResultsByTransaction, flex, false, 3)
 		for i := range m.ResultsByTransaction {
-			if m.ResultsByTransaction[i].decode(r, version); r.Failed() {
+			if m.ResultsByTransaction[i].Decode(r, version); r.Failed() {
 				return
 			}
 		}
@@ -315,7 +323,7 @@ func (m *AddPartitionsToTxnResponse) Decode(r *wire.Reader, version int16) {
 	if version <= 3 {
 		m.ResultsByTopicV3AndBelow = wire.Array(r, m.ResultsByTopicV3AndBelow, flex, false, leastAddPartitionsToTxnResponseTopicResult(version))
 		for i := range m.ResultsByTopicV3AndBelow {
-			if m.ResultsByTopicV3AndBelow[i].decode(r, version); r.Failed() {
+			if m.ResultsByTopicV3AndBelow[i].Decode(r, version); r.Failed() {
 				return
 			}
 		}
@@ -337,13 +345,13 @@ func (m *AddPartitionsToTxnResponse) Append(b []byte, version int16) []byte {
 	if version >= 4 {
 		b = wire.AppendCount(b, len(m.ResultsByTransaction), m.ResultsByTransaction == nil, flex, false)
 		for i := range m.ResultsByTransaction {
-			b = m.ResultsByTransaction[i].appendTo(b, version)
+			b = m.ResultsByTransaction[i].Append(b, version)
 		}
 	}
 	if version <= 3 {
 		b = wire.AppendCount(b, len(m.ResultsByTopicV3AndBelow), m.ResultsByTopicV3AndBelow == nil, flex, false)
 		for i := range m.ResultsByTopicV3AndBelow {
-			b = m.ResultsByTopicV3AndBelow[i].appendTo(b, version)
+			b = m.ResultsByTopicV3AndBelow[i].Append(b, version)
 		}
 	}
 	if flex {
@@ -358,22 +366,24 @@ type AddPartitionsToTxnResponseResultsByTransaction struct {
 	TopicResults    []AddPartitionsToTxnResponseTopicResult
 }
 
-func (m *AddPartitionsToTxnResponseResultsByTransaction) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AddPartitionsToTxnResponseResultsByTransaction) Decode(r *wire.Reader, version int16) {
 	m.TransactionalID = r.String(m.TransactionalID, true)
 	m.TopicResults = wire.Array(r, m.TopicResults, true, false, leastAddPartitionsToTxnResponseTopicResult(version))
 	for i := range m.TopicResults {
-		if m.TopicResults[i].decode(r, version); r.Failed() {
+		if m.TopicResults[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *AddPartitionsToTxnResponseResultsByTransaction) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AddPartitionsToTxnResponseResultsByTransaction) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.TransactionalID, true)
 	b = wire.AppendCount(b, len(m.TopicResults), m.TopicResults == nil, true, false)
 	for i := range m.TopicResults {
-		b = m.TopicResults[i].appendTo(b, version)
+		b = m.TopicResults[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b

@@ -39,7 +39,7 @@ func (m *WriteTxnMarkersRequest) Decode(r *wire.Reader, version int16) {
 	}
 	m.Markers = wire.Array(r, m.Markers, true, false, leastWriteTxnMarkersRequestMarker(version))
 	for i := range m.Markers {
-		if m.Markers[i].decode(r, version); r.Failed() {
+		if m.Markers[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -50,7 +50,7 @@ func (m *WriteTxnMarkersRequest) Decode(r *wire.Reader, version int16) {
 func (m *WriteTxnMarkersRequest) Append(b []byte, version int16) []byte {
 	b = wire.AppendCount(b, len(m.Markers), m.Markers == nil, true, false)
 	for i := range m.Markers {
-		b = m.Markers[i].appendTo(b, version)
+		b = m.Markers[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -66,13 +66,14 @@ type WriteTxnMarkersRequestMarker struct {
 	TransactionVersion int8 // versions 2+
 }
 
-func (m *WriteTxnMarkersRequestMarker) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *WriteTxnMarkersRequestMarker) Decode(r *wire.Reader, version int16) {
 	m.ProducerID = r.Int64()
 	m.ProducerEpoch = r.Int16()
 	m.TransactionResult = r.Bool()
 	m.Topics = wire.Array(r, m.Topics, true, false, 3)
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -85,13 +86,14 @@ func (m *WriteTxnMarkersRequestMarker) decode(r *wire.Reader, version int16) {
 	r.SkipTags()
 }
 
-func (m *WriteTxnMarkersRequestMarker) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *WriteTxnMarkersRequestMarker) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt64(b, m.ProducerID)
 	b = wire.AppendInt16(b, m.ProducerEpoch)
 	b = wire.AppendBool(b, m.TransactionResult)
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, true, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	b = wire.AppendInt32(b, m.CoordinatorEpoch)
 	if version >= 2 {
@@ -116,13 +118,15 @@ type WriteTxnMarkersRequestMarkerTopic struct {
 	PartitionIndexes []int32
 }
 
-func (m *WriteTxnMarkersRequestMarkerTopic) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *WriteTxnMarkersRequestMarkerTopic) Decode(r *wire.Reader, _ int16) {
 	m.Name = r.String(m.Name, true)
 	m.PartitionIndexes = r.Int32s(m.PartitionIndexes, true, false)
 	r.SkipTags()
 }
 
-func (m *WriteTxnMarkersRequestMarkerTopic) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *WriteTxnMarkersRequestMarkerTopic) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = wire.AppendInt32s(b, m.PartitionIndexes, true, false)
 	b = append(b, 0)
@@ -162,7 +166,7 @@ func (m *WriteTxnMarkersResponse) Decode(r *wire.Reader, version int16) {
 	}
 	m.Markers = wire.Array(r, m.Markers, true, false, 10)
 	for i := range m.Markers {
-		if m.Markers[i].decode(r, version); r.Failed() {
+		if m.Markers[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -173,7 +177,7 @@ func (m *WriteTxnMarkersResponse) Decode(r *wire.Reader, version int16) {
 func (m *WriteTxnMarkersResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendCount(b, len(m.Markers), m.Markers == nil, true, false)
 	for i := range m.Markers {
-		b = m.Markers[i].appendTo(b, version)
+		b = m.Markers[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -185,22 +189,24 @@ type WriteTxnMarkersResponseMarker struct {
 	Topics     []WriteTxnMarkersResponseMarkerTopic
 }
 
-func (m *WriteTxnMarkersResponseMarker) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *WriteTxnMarkersResponseMarker) Decode(r *wire.Reader, version int16) {
 	m.ProducerID = r.Int64()
 	m.Topics = wire.Array(r, m.Topics, true, false, 3)
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *WriteTxnMarkersResponseMarker) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *WriteTxnMarkersResponseMarker) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt64(b, m.ProducerID)
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, true, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -212,22 +218,24 @@ type WriteTxnMarkersResponseMarkerTopic struct {
 	Partitions []WriteTxnMarkersResponseMarkerTopicPartition
 }
 
-func (m *WriteTxnMarkersResponseMarkerTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *WriteTxnMarkersResponseMarkerTopic) Decode(r *wire.Reader, version int16) {
 	m.Name = r.String(m.Name, true)
 	m.Partitions = wire.Array(r, m.Partitions, true, false, 7)
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *WriteTxnMarkersResponseMarkerTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *WriteTxnMarkersResponseMarkerTopic) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, true, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -239,13 +247,15 @@ type WriteTxnMarkersResponseMarkerTopicPartition struct {
 	ErrorCode      int16
 }
 
-func (m *WriteTxnMarkersResponseMarkerTopicPartition) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *WriteTxnMarkersResponseMarkerTopicPartition) Decode(r *wire.Reader, _ int16) {
 	m.PartitionIndex = r.Int32()
 	m.ErrorCode = r.Int16()
 	r.SkipTags()
 }
 
-func (m *WriteTxnMarkersResponseMarkerTopicPartition) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *WriteTxnMarkersResponseMarkerTopicPartition) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = append(b, 0)

@@ -70,7 +70,7 @@ func (m *TxnOffsetCommitRequest) Decode(r *wire.Reader, version int16) {
 	}
 	m.Topics = wire.Array(r, m.Topics, flex, false, leastTxnOffsetCommitRequestTopic(version))
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -97,7 +97,7 @@ func (m *TxnOffsetCommitRequest) Append(b []byte, version int16) []byte {
 	}
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, flex, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -112,7 +112,8 @@ type TxnOffsetCommitRequestTopic struct {
 	Partitions []TxnOffsetCommitRequestTopicPartition
 }
 
-func (m *TxnOffsetCommitRequestTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *TxnOffsetCommitRequestTopic) Decode(r *wire.Reader, version int16) {
 	flex := version >= 3
 	if version <= 5 {
 		m.Name = r.String(m.Name, flex)
@@ -126,7 +127,7 @@ func (m *TxnOffsetCommitRequestTopic) decode(r *wire.Reader, version int16) {
 	}
 	m.Partitions = wire.Array(r, m.Partitions, flex, false, leastTxnOffsetCommitRequestTopicPartition(version))
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -135,7 +136,8 @@ func (m *TxnOffsetCommitRequestTopic) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *TxnOffsetCommitRequestTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *TxnOffsetCommitRequestTopic) Append(b []byte, version int16) []byte {
 	flex := version >= 3
 	if version <= 5 {
 		b = wire.AppendString(b, m.Name, flex)
@@ -145,7 +147,7 @@ func (m *TxnOffsetCommitRequestTopic) appendTo(b []byte, version int16) []byte {
 	}
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, flex, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -186,7 +188,8 @@ func (m *TxnOffsetCommitRequestTopicPartition) SetDefaults() {
 	}
 }
 
-func (m *TxnOffsetCommitRequestTopicPartition) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *TxnOffsetCommitRequestTopicPartition) Decode(r *wire.Reader, version int16) {
 	flex := version >= 3
 	m.PartitionIndex = r.Int32()
 	m.CommittedOffset = r.Int64()
@@ -201,7 +204,8 @@ func (m *TxnOffsetCommitRequestTopicPartition) decode(r *wire.Reader, version in
 	}
 }
 
-func (m *TxnOffsetCommitRequestTopicPartition) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *TxnOffsetCommitRequestTopicPartition) Append(b []byte, version int16) []byte {
 	flex := version >= 3
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = wire.AppendInt64(b, m.CommittedOffset)
@@ -263,7 +267,7 @@ func (m *TxnOffsetCommitResponse) Decode(r *wire.Reader, version int16) {
 	m.ThrottleTimeMs = r.Int32()
 	m.Topics = wire.Array(r, m.Topics, flex, false, leastTxnOffsetCommitResponseTopic(version))
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -278,7 +282,7 @@ func (m *TxnOffsetCommitResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.ThrottleTimeMs)
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, flex, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -293,7 +297,8 @@ type TxnOffsetCommitResponseTopic struct {
 	Partitions []TxnOffsetCommitResponseTopicPartition
 }
 
-func (m *TxnOffsetCommitResponseTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *TxnOffsetCommitResponseTopic) Decode(r *wire.Reader, version int16) {
 	flex := version >= 3
 	if version <= 5 {
 		m.Name = r.String(m.Name, flex)
@@ -307,7 +312,7 @@ func (m *TxnOffsetCommitResponseTopic) decode(r *wire.Reader, version int16) {
 	}
 	m.Partitions = wire.Array(r, m.Partitions, flex, false, leastTxnOffsetCommitResponseTopicPartition(version))
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -316,7 +321,8 @@ func (m *TxnOffsetCommitResponseTopic) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *TxnOffsetCommitResponseTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *TxnOffsetCommitResponseTopic) Append(b []byte, version int16) []byte {
 	flex := version >= 3
 	if version <= 5 {
 		b = wire.AppendString(b, m.Name, flex)
@@ -326,7 +332,7 @@ func (m *TxnOffsetCommitResponseTopic) appendTo(b []byte, version int16) []byte 
 	}
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, flex, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -351,7 +357,8 @@ type TxnOffsetCommitResponseTopicPartition struct {
 	ErrorCode      int16
 }
 
-func (m *TxnOffsetCommitResponseTopicPartition) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *TxnOffsetCommitResponseTopicPartition) Decode(r *wire.Reader, version int16) {
 	flex := version >= 3
 	m.PartitionIndex = r.Int32()
 	m.ErrorCode = r.Int16()
@@ -360,7 +367,8 @@ func (m *TxnOffsetCommitResponseTopicPartition) decode(r *wire.Reader, version i
 	}
 }
 
-func (m *TxnOffsetCommitResponseTopicPartition) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *TxnOffsetCommitResponseTopicPartition) Append(b []byte, version int16) []byte {
 	flex := version >= 3
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = wire.AppendInt16(b, m.ErrorCode)

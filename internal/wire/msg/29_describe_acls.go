@@ -118,7 +118,7 @@ func (m *DescribeACLsResponse) Decode(r *wire.Reader, version int16) {
 	m.ErrorMessage = r.NullableString(m.ErrorMessage, flex, true)
 	m.Resources = wire.Array(r, m.Resources, flex, false, leastDescribeACLsResponseResource(version))
 	for i := range m.Resources {
-		if m.Resources[i].decode(r, version); r.Failed() {
+		if m.Resources[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -135,7 +135,7 @@ func (m *DescribeACLsResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendNullableString(b, m.ErrorMessage, flex, true)
 	b = wire.AppendCount(b, len(m.Resources), m.Resources == nil, flex, false)
 	for i := range m.Resources {
-		b = m.Resources[i].appendTo(b, version)
+		b = m.Resources[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -165,14 +165,15 @@ func (m *DescribeACLsResponseResource) SetDefaults() {
 	}
 }
 
-func (m *DescribeACLsResponseResource) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeACLsResponseResource) Decode(r *wire.Reader, version int16) {
 	flex := version >= 2
 	m.ResourceType = r.Int8()
 	m.ResourceName = r.String(m.ResourceName, flex)
 	m.PatternType = r.Int8()
 	m.ACLs = wire.Array(r, m.ACLs, flex, false, leastDescribeACLsResponseResourceACL(version))
 	for i := range m.ACLs {
-		if m.ACLs[i].decode(r, version); r.Failed() {
+		if m.ACLs[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -181,14 +182,15 @@ func (m *DescribeACLsResponseResource) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *DescribeACLsResponseResource) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeACLsResponseResource) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendInt8(b, m.ResourceType)
 	b = wire.AppendString(b, m.ResourceName, flex)
 	b = wire.AppendInt8(b, m.PatternType)
 	b = wire.AppendCount(b, len(m.ACLs), m.ACLs == nil, flex, false)
 	for i := range m.ACLs {
-		b = m.ACLs[i].appendTo(b, version)
+		b = m.ACLs[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -213,7 +215,8 @@ type DescribeACLsResponseResourceACL struct {
 	PermissionType int8
 }
 
-func (m *DescribeACLsResponseResourceACL) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeACLsResponseResourceACL) Decode(r *wire.Reader, version int16) {
 	flex := version >= 2
 	m.Principal = r.String(m.Principal, flex)
 	m.Host = r.String(m.Host, flex)
@@ -224,7 +227,8 @@ func (m *DescribeACLsResponseResourceACL) decode(r *wire.Reader, version int16) 
 	}
 }
 
-func (m *DescribeACLsResponseResourceACL) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeACLsResponseResourceACL) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendString(b, m.Principal, flex)
 	b = wire.AppendString(b, m.Host, flex)

@@ -40,7 +40,7 @@ func (m *CreateACLsRequest) Decode(r *wire.Reader, version int16) {
 	}
 	m.Creations = wire.Array(r, m.Creations, flex, false, leastCreateACLsRequestCreation(version))
 	for i := range m.Creations {
-		if m.Creations[i].decode(r, version); r.Failed() {
+		if m.Creations[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -54,7 +54,7 @@ func (m *CreateACLsRequest) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendCount(b, len(m.Creations), m.Creations == nil, flex, false)
 	for i := range m.Creations {
-		b = m.Creations[i].appendTo(b, version)
+		b = m.Creations[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -87,7 +87,8 @@ func (m *CreateACLsRequestCreation) SetDefaults() {
 	}
 }
 
-func (m *CreateACLsRequestCreation) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *CreateACLsRequestCreation) Decode(r *wire.Reader, version int16) {
 	flex := version >= 2
 	m.ResourceType = r.Int8()
 	m.ResourceName = r.String(m.ResourceName, flex)
@@ -101,7 +102,8 @@ func (m *CreateACLsRequestCreation) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *CreateACLsRequestCreation) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *CreateACLsRequestCreation) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendInt8(b, m.ResourceType)
 	b = wire.AppendString(b, m.ResourceName, flex)
@@ -164,7 +166,7 @@ func (m *CreateACLsResponse) Decode(r *wire.Reader, version int16) {
 	m.ThrottleTimeMs = r.Int32()
 	m.Results = wire.Array(r, m.Results, flex, false, 4)
 	for i := range m.Results {
-		if m.Results[i].decode(r, version); r.Failed() {
+		if m.Results[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -179,7 +181,7 @@ func (m *CreateACLsResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.ThrottleTimeMs)
 	b = wire.AppendCount(b, len(m.Results), m.Results == nil, flex, false)
 	for i := range m.Results {
-		b = m.Results[i].appendTo(b, version)
+		b = m.Results[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -193,7 +195,8 @@ type CreateACLsResponseResult struct {
 	ErrorMessage *string // may be null
 }
 
-func (m *CreateACLsResponseResult) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *CreateACLsResponseResult) Decode(r *wire.Reader, version int16) {
 	flex := version >= 2
 	m.ErrorCode = r.Int16()
 	m.ErrorMessage = r.NullableString(m.ErrorMessage, flex, true)
@@ -202,7 +205,8 @@ func (m *CreateACLsResponseResult) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *CreateACLsResponseResult) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *CreateACLsResponseResult) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendNullableString(b, m.ErrorMessage, flex, true)

@@ -40,7 +40,7 @@ func (m *DeleteACLsRequest) Decode(r *wire.Reader, version int16) {
 	}
 	m.Filters = wire.Array(r, m.Filters, flex, false, leastDeleteACLsRequestFilter(version))
 	for i := range m.Filters {
-		if m.Filters[i].decode(r, version); r.Failed() {
+		if m.Filters[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -54,7 +54,7 @@ func (m *DeleteACLsRequest) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendCount(b, len(m.Filters), m.Filters == nil, flex, false)
 	for i := range m.Filters {
-		b = m.Filters[i].appendTo(b, version)
+		b = m.Filters[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -87,7 +87,8 @@ func (m *DeleteACLsRequestFilter) SetDefaults() {
 	}
 }
 
-func (m *DeleteACLsRequestFilter) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DeleteACLsRequestFilter) Decode(r *wire.Reader, version int16) {
 	flex := version >= 2
 	m.ResourceTypeFilter = r.Int8()
 	m.ResourceNameFilter = r.NullableString(m.ResourceNameFilter, flex, true)
@@ -101,7 +102,8 @@ func (m *DeleteACLsRequestFilter) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *DeleteACLsRequestFilter) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DeleteACLsRequestFilter) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendInt8(b, m.ResourceTypeFilter)
 	b = wire.AppendNullableString(b, m.ResourceNameFilter, flex, true)
@@ -164,7 +166,7 @@ func (m *DeleteACLsResponse) Decode(r *wire.Reader, version int16) {
 	m.ThrottleTimeMs = r.Int32()
 	m.FilterResults = wire.Array(r, m.FilterResults, flex, false, leastDeleteACLsResponseFilterResult(version))
 	for i := range m.FilterResults {
-		if m.FilterResults[i].decode(r, version); r.Failed() {
+		if m.FilterResults[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -179,7 +181,7 @@ func (m *DeleteACLsResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.ThrottleTimeMs)
 	b = wire.AppendCount(b, len(m.FilterResults), m.FilterResults == nil, flex, false)
 	for i := range m.FilterResults {
-		b = m.FilterResults[i].appendTo(b, version)
+		b = m.FilterResults[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -194,13 +196,14 @@ type DeleteACLsResponseFilterResult struct {
 	MatchingACLs []DeleteACLsResponseFilterResultMatchingACL
 }
 
-func (m *DeleteACLsResponseFilterResult) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DeleteACLsResponseFilterResult) Decode(r *wire.Reader, version int16) {
 	flex := version >= 2
 	m.ErrorCode = r.Int16()
 	m.ErrorMessage = r.NullableString(m.ErrorMessage, flex, true)
 	m.MatchingACLs = wire.Array(r, m.MatchingACLs, flex, false, leastDeleteACLsResponseFilterResultMatchingACL(version))
 	for i := range m.MatchingACLs {
-		if m.MatchingACLs[i].decode(r, version); r.Failed() {
+		if m.MatchingACLs[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -209,13 +212,14 @@ func (m *DeleteACLsResponseFilterResult) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *DeleteACLsResponseFilterResult) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DeleteACLsResponseFilterResult) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendNullableString(b, m.ErrorMessage, flex, true)
 	b = wire.AppendCount(b, len(m.MatchingACLs), m.MatchingACLs == nil, flex, false)
 	for i := range m.MatchingACLs {
-		b = m.MatchingACLs[i].appendTo(b, version)
+		b = m.MatchingACLs[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -259,7 +263,8 @@ func (m *DeleteACLsResponseFilterResultMatchingACL) SetDefaults() {
 	}
 }
 
-func (m *DeleteACLsResponseFilterResultMatchingACL) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DeleteACLsResponseFilterResultMatchingACL) Decode(r *wire.Reader, version int16) {
 	flex := version >= 2
 	m.ErrorCode = r.Int16()
 	m.ErrorMessage = r.NullableString(m.ErrorMessage, flex, true)
@@ -275,7 +280,8 @@ func (m *DeleteACLsResponseFilterResultMatchingACL) decode(r *wire.Reader, versi
 	}
 }
 
-func (m *DeleteACLsResponseFilterResultMatchingACL) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DeleteACLsResponseFilterResultMatchingACL) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendNullableString(b, m.ErrorMessage, flex, true)

@@ -42,7 +42,7 @@ func (m *DescribeConfigsRequest) Decode(r *wire.Reader, version int16) {
 	}
 	m.Resources = wire.Array(r, m.Resources, flex, false, leastDescribeConfigsRequestResource(version))
 	for i := range m.Resources {
-		if m.Resources[i].decode(r, version); r.Failed() {
+		if m.Resources[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -62,7 +62,7 @@ func (m *DescribeConfigsRequest) Append(b []byte, version int16) []byte {
 	flex := version >= 4
 	b = wire.AppendCount(b, len(m.Resources), m.Resources == nil, flex, false)
 	for i := range m.Resources {
-		b = m.Resources[i].appendTo(b, version)
+		b = m.Resources[i].Append(b, version)
 	}
 	b = wire.AppendBool(b, m.IncludeSynonyms)
 	if version >= 3 {
@@ -81,7 +81,8 @@ type DescribeConfigsRequestResource struct {
 	ConfigurationKeys []string // may be null
 }
 
-func (m *DescribeConfigsRequestResource) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeConfigsRequestResource) Decode(r *wire.Reader, version int16) {
 	flex := version >= 4
 	m.ResourceType = r.Int8()
 	m.ResourceName = r.String(m.ResourceName, flex)
@@ -91,7 +92,8 @@ func (m *DescribeConfigsRequestResource) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *DescribeConfigsRequestResource) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeConfigsRequestResource) Append(b []byte, version int16) []byte {
 	flex := version >= 4
 	b = wire.AppendInt8(b, m.ResourceType)
 	b = wire.AppendString(b, m.ResourceName, flex)
@@ -150,7 +152,7 @@ func (m *DescribeConfigsResponse) Decode(r *wire.Reader, version int16) {
 	m.ThrottleTimeMs = r.Int32()
 	m.Results = wire.Array(r, m.Results, flex, false, leastDescribeConfigsResponseResult(version))
 	for i := range m.Results {
-		if m.Results[i].decode(r, version); r.Failed() {
+		if m.Results[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -165,7 +167,7 @@ func (m *DescribeConfigsResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.ThrottleTimeMs)
 	b = wire.AppendCount(b, len(m.Results), m.Results == nil, flex, false)
 	for i := range m.Results {
-		b = m.Results[i].appendTo(b, version)
+		b = m.Results[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -182,7 +184,8 @@ type DescribeConfigsResponseResult struct {
 	Configs      []DescribeConfigsResponseResultConfig
 }
 
-func (m *DescribeConfigsResponseResult) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeConfigsResponseResult) Decode(r *wire.Reader, version int16) {
 	flex := version >= 4
 	m.ErrorCode = r.Int16()
 	m.ErrorMessage = r.NullableString(m.ErrorMessage, flex, true)
@@ -190,7 +193,7 @@ func (m *DescribeConfigsResponseResult) decode(r *wire.Reader, version int16) {
 	m.ResourceName = r.String(m.ResourceName, flex)
 	m.Configs = wire.Array(r, m.Configs, flex, false, leastDescribeConfigsResponseResultConfig(version))
 	for i := range m.Configs {
-		if m.Configs[i].decode(r, version); r.Failed() {
+		if m.Configs[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -199,7 +202,8 @@ func (m *DescribeConfigsResponseResult) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *DescribeConfigsResponseResult) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeConfigsResponseResult) Append(b []byte, version int16) []byte {
 	flex := version >= 4
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendNullableString(b, m.ErrorMessage, flex, true)
@@ -207,7 +211,7 @@ func (m *DescribeConfigsResponseResult) appendTo(b []byte, version int16) []byte
 	b = wire.AppendString(b, m.ResourceName, flex)
 	b = wire.AppendCount(b, len(m.Configs), m.Configs == nil, flex, false)
 	for i := range m.Configs {
-		b = m.Configs[i].appendTo(b, version)
+		b = m.Configs[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -250,7 +254,8 @@ func (m *DescribeConfigsResponseResultConfig) SetDefaults() {
 	}
 }
 
-func (m *DescribeConfigsResponseResultConfig) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeConfigsResponseResultConfig) Decode(r *wire.Reader, version int16) {
 	flex := version >= 4
 	m.Name = r.String(m.Name, flex)
 	m.Value = r.NullableString(m.Value, flex, true)
@@ -259,7 +264,7 @@ func (m *DescribeConfigsResponseResultConfig) decode(r *wire.Reader, version int
 	m.IsSensitive = r.Bool()
 	m.Synonyms = wire.Array(r, m.Synonyms, flex, false, leastDescribeConfigsResponseResultConfigSynonym(version))
 	for i := range m.Synonyms {
-		if m.Synonyms[i].decode(r, version); r.Failed() {
+		if m.Synonyms[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -278,7 +283,8 @@ func (m *DescribeConfigsResponseResultConfig) decode(r *wire.Reader, version int
 	}
 }
 
-func (m *DescribeConfigsResponseResultConfig) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeConfigsResponseResultConfig) Append(b []byte, version int16) []byte {
 	flex := version >= 4
 	b = wire.AppendString(b, m.Name, flex)
 	b = wire.AppendNullableString(b, m.Value, flex, true)
@@ -287,7 +293,7 @@ func (m *DescribeConfigsResponseResultConfig) appendTo(b []byte, version int16) 
 	b = wire.AppendBool(b, m.IsSensitive)
 	b = wire.AppendCount(b, len(m.Synonyms), m.Synonyms == nil, flex, false)
 	for i := range m.Synonyms {
-		b = m.Synonyms[i].appendTo(b, version)
+		b = m.Synonyms[i].Append(b, version)
 	}
 	if version >= 3 {
 		b = wire.AppendInt8(b, m.ConfigType)
@@ -319,7 +325,8 @@ type DescribeConfigsResponseResultConfigSynonym struct {
 	Source int8
 }
 
-func (m *DescribeConfigsResponseResultConfigSynonym) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeConfigsResponseResultConfigSynonym) Decode(r *wire.Reader, version int16) {
 	flex := version >= 4
 	m.Name = r.String(m.Name, flex)
 	m.Value = r.NullableString(m.Value, flex, true)
@@ -329,7 +336,8 @@ func (m *DescribeConfigsResponseResultConfigSynonym) decode(r *wire.Reader, vers
 	}
 }
 
-func (m *DescribeConfigsResponseResultConfigSynonym) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeConfigsResponseResultConfigSynonym) Append(b []byte, version int16) []byte {
 	flex := version >= 4
 	b = wire.AppendString(b, m.Name, flex)
 	b = wire.AppendNullableString(b, m.Value, flex, true)

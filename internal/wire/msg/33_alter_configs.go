@@ -41,7 +41,7 @@ func (m *AlterConfigsRequest) Decode(r *wire.Reader, version int16) {
 	}
 	m.Resources = wire.Array(r, m.Resources, flex, false, leastAlterConfigsRequestResource(version))
 	for i := range m.Resources {
-		if m.Resources[i].decode(r, version); r.Failed() {
+		if m.Resources[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -56,7 +56,7 @@ func (m *AlterConfigsRequest) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendCount(b, len(m.Resources), m.Resources == nil, flex, false)
 	for i := range m.Resources {
-		b = m.Resources[i].appendTo(b, version)
+		b = m.Resources[i].Append(b, version)
 	}
 	b = wire.AppendBool(b, m.ValidateOnly)
 	if flex {
@@ -72,13 +72,14 @@ type AlterConfigsRequestResource struct {
 	Configs      []AlterConfigsRequestResourceConfig
 }
 
-func (m *AlterConfigsRequestResource) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AlterConfigsRequestResource) Decode(r *wire.Reader, version int16) {
 	flex := version >= 2
 	m.ResourceType = r.Int8()
 	m.ResourceName = r.String(m.ResourceName, flex)
 	m.Configs = wire.Array(r, m.Configs, flex, false, leastAlterConfigsRequestResourceConfig(version))
 	for i := range m.Configs {
-		if m.Configs[i].decode(r, version); r.Failed() {
+		if m.Configs[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -87,13 +88,14 @@ func (m *AlterConfigsRequestResource) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *AlterConfigsRequestResource) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AlterConfigsRequestResource) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendInt8(b, m.ResourceType)
 	b = wire.AppendString(b, m.ResourceName, flex)
 	b = wire.AppendCount(b, len(m.Configs), m.Configs == nil, flex, false)
 	for i := range m.Configs {
-		b = m.Configs[i].appendTo(b, version)
+		b = m.Configs[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -116,7 +118,8 @@ type AlterConfigsRequestResourceConfig struct {
 	Value *string // may be null
 }
 
-func (m *AlterConfigsRequestResourceConfig) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AlterConfigsRequestResourceConfig) Decode(r *wire.Reader, version int16) {
 	flex := version >= 2
 	m.Name = r.String(m.Name, flex)
 	m.Value = r.NullableString(m.Value, flex, true)
@@ -125,7 +128,8 @@ func (m *AlterConfigsRequestResourceConfig) decode(r *wire.Reader, version int16
 	}
 }
 
-func (m *AlterConfigsRequestResourceConfig) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AlterConfigsRequestResourceConfig) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendString(b, m.Name, flex)
 	b = wire.AppendNullableString(b, m.Value, flex, true)
@@ -183,7 +187,7 @@ func (m *AlterConfigsResponse) Decode(r *wire.Reader, version int16) {
 	m.ThrottleTimeMs = r.Int32()
 	m.Responses = wire.Array(r, m.Responses, flex, false, leastAlterConfigsResponseResponse(version))
 	for i := range m.Responses {
-		if m.Responses[i].decode(r, version); r.Failed() {
+		if m.Responses[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -198,7 +202,7 @@ func (m *AlterConfigsResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.ThrottleTimeMs)
 	b = wire.AppendCount(b, len(m.Responses), m.Responses == nil, flex, false)
 	for i := range m.Responses {
-		b = m.Responses[i].appendTo(b, version)
+		b = m.Responses[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -214,7 +218,8 @@ type AlterConfigsResponseResponse struct {
 	ResourceName string
 }
 
-func (m *AlterConfigsResponseResponse) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AlterConfigsResponseResponse) Decode(r *wire.Reader, version int16) {
 	flex := version >= 2
 	m.ErrorCode = r.Int16()
 	m.ErrorMessage = r.NullableString(m.ErrorMessage, flex, true)
@@ -225,7 +230,8 @@ func (m *AlterConfigsResponseResponse) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *AlterConfigsResponseResponse) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AlterConfigsResponseResponse) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendNullableString(b, m.ErrorMessage, flex, true)

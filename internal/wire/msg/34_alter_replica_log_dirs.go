@@ -40,7 +40,7 @@ func (m *AlterReplicaLogDirsRequest) Decode(r *wire.Reader, version int16) {
 	}
 	m.Dirs = wire.Array(r, m.Dirs, flex, false, leastAlterReplicaLogDirsRequestDir(version))
 	for i := range m.Dirs {
-		if m.Dirs[i].decode(r, version); r.Failed() {
+		if m.Dirs[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -54,7 +54,7 @@ func (m *AlterReplicaLogDirsRequest) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendCount(b, len(m.Dirs), m.Dirs == nil, flex, false)
 	for i := range m.Dirs {
-		b = m.Dirs[i].appendTo(b, version)
+		b = m.Dirs[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -68,12 +68,13 @@ type AlterReplicaLogDirsRequestDir struct {
 	Topics []AlterReplicaLogDirsRequestDirTopic
 }
 
-func (m *AlterReplicaLogDirsRequestDir) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AlterReplicaLogDirsRequestDir) Decode(r *wire.Reader, version int16) {
 	flex := version >= 2
 	m.Path = r.String(m.Path, flex)
 	m.Topics = wire.Array(r, m.Topics, flex, false, leastAlterReplicaLogDirsRequestDirTopic(version))
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -82,12 +83,13 @@ func (m *AlterReplicaLogDirsRequestDir) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *AlterReplicaLogDirsRequestDir) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AlterReplicaLogDirsRequestDir) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendString(b, m.Path, flex)
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, flex, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -110,7 +112,8 @@ type AlterReplicaLogDirsRequestDirTopic struct {
 	Partitions []int32
 }
 
-func (m *AlterReplicaLogDirsRequestDirTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AlterReplicaLogDirsRequestDirTopic) Decode(r *wire.Reader, version int16) {
 	flex := version >= 2
 	m.Name = r.String(m.Name, flex)
 	m.Partitions = r.Int32s(m.Partitions, flex, false)
@@ -119,7 +122,8 @@ func (m *AlterReplicaLogDirsRequestDirTopic) decode(r *wire.Reader, version int1
 	}
 }
 
-func (m *AlterReplicaLogDirsRequestDirTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AlterReplicaLogDirsRequestDirTopic) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendString(b, m.Name, flex)
 	b = wire.AppendInt32s(b, m.Partitions, flex, false)
@@ -177,7 +181,7 @@ func (m *AlterReplicaLogDirsResponse) Decode(r *wire.Reader, version int16) {
 	m.ThrottleTimeMs = r.Int32()
 	m.Results = wire.Array(r, m.Results, flex, false, leastAlterReplicaLogDirsResponseResult(version))
 	for i := range m.Results {
-		if m.Results[i].decode(r, version); r.Failed() {
+		if m.Results[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -192,7 +196,7 @@ func (m *AlterReplicaLogDirsResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.ThrottleTimeMs)
 	b = wire.AppendCount(b, len(m.Results), m.Results == nil, flex, false)
 	for i := range m.Results {
-		b = m.Results[i].appendTo(b, version)
+		b = m.Results[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -206,12 +210,13 @@ type AlterReplicaLogDirsResponseResult struct {
 	Partitions []AlterReplicaLogDirsResponseResultPartition
 }
 
-func (m *AlterReplicaLogDirsResponseResult) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AlterReplicaLogDirsResponseResult) Decode(r *wire.Reader, version int16) {
 	flex := version >= 2
 	m.TopicName = r.String(m.TopicName, flex)
 	m.Partitions = wire.Array(r, m.Partitions, flex, false, leastAlterReplicaLogDirsResponseResultPartition(version))
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -220,12 +225,13 @@ func (m *AlterReplicaLogDirsResponseResult) decode(r *wire.Reader, version int16
 	}
 }
 
-func (m *AlterReplicaLogDirsResponseResult) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AlterReplicaLogDirsResponseResult) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendString(b, m.TopicName, flex)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, flex, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -248,7 +254,8 @@ type AlterReplicaLogDirsResponseResultPartition struct {
 	ErrorCode      int16
 }
 
-func (m *AlterReplicaLogDirsResponseResultPartition) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AlterReplicaLogDirsResponseResultPartition) Decode(r *wire.Reader, version int16) {
 	flex := version >= 2
 	m.PartitionIndex = r.Int32()
 	m.ErrorCode = r.Int16()
@@ -257,7 +264,8 @@ func (m *AlterReplicaLogDirsResponseResultPartition) decode(r *wire.Reader, vers
 	}
 }
 
-func (m *AlterReplicaLogDirsResponseResultPartition) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AlterReplicaLogDirsResponseResultPartition) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = wire.AppendInt16(b, m.ErrorCode)

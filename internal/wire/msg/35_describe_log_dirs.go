@@ -40,7 +40,7 @@ func (m *DescribeLogDirsRequest) Decode(r *wire.Reader, version int16) {
 	}
 	m.Topics = wire.Array(r, m.Topics, flex, true, leastDescribeLogDirsRequestTopic(version))
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -54,7 +54,7 @@ func (m *DescribeLogDirsRequest) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, flex, true)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -68,7 +68,8 @@ type DescribeLogDirsRequestTopic struct {
 	Partitions []int32
 }
 
-func (m *DescribeLogDirsRequestTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeLogDirsRequestTopic) Decode(r *wire.Reader, version int16) {
 	flex := version >= 2
 	m.Topic = r.String(m.Topic, flex)
 	m.Partitions = r.Int32s(m.Partitions, flex, false)
@@ -77,7 +78,8 @@ func (m *DescribeLogDirsRequestTopic) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *DescribeLogDirsRequestTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeLogDirsRequestTopic) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendString(b, m.Topic, flex)
 	b = wire.AppendInt32s(b, m.Partitions, flex, false)
@@ -141,7 +143,7 @@ func (m *DescribeLogDirsResponse) Decode(r *wire.Reader, version int16) {
 	}
 	m.Results = wire.Array(r, m.Results, flex, false, leastDescribeLogDirsResponseResult(version))
 	for i := range m.Results {
-		if m.Results[i].decode(r, version); r.Failed() {
+		if m.Results[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -159,7 +161,7 @@ func (m *DescribeLogDirsResponse) Append(b []byte, version int16) []byte {
 	}
 	b = wire.AppendCount(b, len(m.Results), m.Results == nil, flex, false)
 	for i := range m.Results {
-		b = m.Results[i].appendTo(b, version)
+		b = m.Results[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -192,13 +194,14 @@ func (m *DescribeLogDirsResponseResult) SetDefaults() {
 	}
 }
 
-func (m *DescribeLogDirsResponseResult) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeLogDirsResponseResult) Decode(r *wire.Reader, version int16) {
 	flex := version >= 2
 	m.ErrorCode = r.Int16()
 	m.LogDir = r.String(m.LogDir, flex)
 	m.Topics = wire.Array(r, m.Topics, flex, false, leastDescribeLogDirsResponseResultTopic(version))
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -222,13 +225,14 @@ func (m *DescribeLogDirsResponseResult) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *DescribeLogDirsResponseResult) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeLogDirsResponseResult) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendString(b, m.LogDir, flex)
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, flex, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	if version >= 4 {
 		b = wire.AppendInt64(b, m.TotalBytes)
@@ -264,12 +268,13 @@ type DescribeLogDirsResponseResultTopic struct {
 	Partitions []DescribeLogDirsResponseResultTopicPartition
 }
 
-func (m *DescribeLogDirsResponseResultTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeLogDirsResponseResultTopic) Decode(r *wire.Reader, version int16) {
 	flex := version >= 2
 	m.Name = r.String(m.Name, flex)
 	m.Partitions = wire.Array(r, m.Partitions, flex, false, leastDescribeLogDirsResponseResultTopicPartition(version))
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -278,12 +283,13 @@ func (m *DescribeLogDirsResponseResultTopic) decode(r *wire.Reader, version int1
 	}
 }
 
-func (m *DescribeLogDirsResponseResultTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeLogDirsResponseResultTopic) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendString(b, m.Name, flex)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, flex, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -308,7 +314,8 @@ type DescribeLogDirsResponseResultTopicPartition struct {
 	IsFutureKey    bool
 }
 
-func (m *DescribeLogDirsResponseResultTopicPartition) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeLogDirsResponseResultTopicPartition) Decode(r *wire.Reader, version int16) {
 	flex := version >= 2
 	m.PartitionIndex = r.Int32()
 	m.PartitionSize = r.Int64()
@@ -319,7 +326,8 @@ func (m *DescribeLogDirsResponseResultTopicPartition) decode(r *wire.Reader, ver
 	}
 }
 
-func (m *DescribeLogDirsResponseResultTopicPartition) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeLogDirsResponseResultTopicPartition) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = wire.AppendInt64(b, m.PartitionSize)

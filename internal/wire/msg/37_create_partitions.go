@@ -42,7 +42,7 @@ func (m *CreatePartitionsRequest) Decode(r *wire.Reader, version int16) {
 	}
 	m.Topics = wire.Array(r, m.Topics, flex, false, leastCreatePartitionsRequestTopic(version))
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -58,7 +58,7 @@ func (m *CreatePartitionsRequest) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, flex, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	b = wire.AppendInt32(b, m.TimeoutMs)
 	b = wire.AppendBool(b, m.ValidateOnly)
@@ -75,13 +75,14 @@ type CreatePartitionsRequestTopic struct {
 	Assignments []CreatePartitionsRequestTopicAssignment // may be null
 }
 
-func (m *CreatePartitionsRequestTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *CreatePartitionsRequestTopic) Decode(r *wire.Reader, version int16) {
 	flex := version >= 2
 	m.Name = r.String(m.Name, flex)
 	m.Count = r.Int32()
 	m.Assignments = wire.Array(r, m.Assignments, flex, true, leastCreatePartitionsRequestTopicAssignment(version))
 	for i := range m.Assignments {
-		if m.Assignments[i].decode(r, version); r.Failed() {
+		if m.Assignments[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -90,13 +91,14 @@ func (m *CreatePartitionsRequestTopic) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *CreatePartitionsRequestTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *CreatePartitionsRequestTopic) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendString(b, m.Name, flex)
 	b = wire.AppendInt32(b, m.Count)
 	b = wire.AppendCount(b, len(m.Assignments), m.Assignments == nil, flex, true)
 	for i := range m.Assignments {
-		b = m.Assignments[i].appendTo(b, version)
+		b = m.Assignments[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -118,7 +120,8 @@ type CreatePartitionsRequestTopicAssignment struct {
 	BrokerIDs []int32 // brokerId
 }
 
-func (m *CreatePartitionsRequestTopicAssignment) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *CreatePartitionsRequestTopicAssignment) Decode(r *wire.Reader, version int16) {
 	flex := version >= 2
 	m.BrokerIDs = r.Int32s(m.BrokerIDs, flex, false)
 	if flex {
@@ -126,7 +129,8 @@ func (m *CreatePartitionsRequestTopicAssignment) decode(r *wire.Reader, version 
 	}
 }
 
-func (m *CreatePartitionsRequestTopicAssignment) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *CreatePartitionsRequestTopicAssignment) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendInt32s(b, m.BrokerIDs, flex, false)
 	if flex {
@@ -183,7 +187,7 @@ func (m *CreatePartitionsResponse) Decode(r *wire.Reader, version int16) {
 	m.ThrottleTimeMs = r.Int32()
 	m.Results = wire.Array(r, m.Results, flex, false, leastCreatePartitionsResponseResult(version))
 	for i := range m.Results {
-		if m.Results[i].decode(r, version); r.Failed() {
+		if m.Results[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -198,7 +202,7 @@ func (m *CreatePartitionsResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.ThrottleTimeMs)
 	b = wire.AppendCount(b, len(m.Results), m.Results == nil, flex, false)
 	for i := range m.Results {
-		b = m.Results[i].appendTo(b, version)
+		b = m.Results[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -213,7 +217,8 @@ type CreatePartitionsResponseResult struct {
 	ErrorMessage *string // may be null
 }
 
-func (m *CreatePartitionsResponseResult) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *CreatePartitionsResponseResult) Decode(r *wire.Reader, version int16) {
 	flex := version >= 2
 	m.Name = r.String(m.Name, flex)
 	m.ErrorCode = r.Int16()
@@ -223,7 +228,8 @@ func (m *CreatePartitionsResponseResult) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *CreatePartitionsResponseResult) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *CreatePartitionsResponseResult) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendString(b, m.Name, flex)
 	b = wire.AppendInt16(b, m.ErrorCode)

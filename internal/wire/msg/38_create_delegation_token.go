@@ -53,7 +53,7 @@ func (m *CreateDelegationTokenRequest) Decode(r *wire.Reader, version int16) {
 	}
 	m.Renewers = wire.Array(r, m.Renewers, flex, false, leastCreateDelegationTokenRequestRenewer(version))
 	for i := range m.Renewers {
-		if m.Renewers[i].decode(r, version); r.Failed() {
+		if m.Renewers[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -74,7 +74,7 @@ func (m *CreateDelegationTokenRequest) Append(b []byte, version int16) []byte {
 	}
 	b = wire.AppendCount(b, len(m.Renewers), m.Renewers == nil, flex, false)
 	for i := range m.Renewers {
-		b = m.Renewers[i].appendTo(b, version)
+		b = m.Renewers[i].Append(b, version)
 	}
 	b = wire.AppendInt64(b, m.MaxLifetimeMs)
 	if flex {
@@ -89,7 +89,8 @@ type CreateDelegationTokenRequestRenewer struct {
 	PrincipalName string
 }
 
-func (m *CreateDelegationTokenRequestRenewer) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *CreateDelegationTokenRequestRenewer) Decode(r *wire.Reader, version int16) {
 	flex := version >= 2
 	m.PrincipalType = r.String(m.PrincipalType, flex)
 	m.PrincipalName = r.String(m.PrincipalName, flex)
@@ -98,7 +99,8 @@ func (m *CreateDelegationTokenRequestRenewer) decode(r *wire.Reader, version int
 	}
 }
 
-func (m *CreateDelegationTokenRequestRenewer) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *CreateDelegationTokenRequestRenewer) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendString(b, m.PrincipalType, flex)
 	b = wire.AppendString(b, m.PrincipalName, flex)

@@ -40,7 +40,7 @@ func (m *DescribeDelegationTokenRequest) Decode(r *wire.Reader, version int16) {
 	}
 	m.Owners = wire.Array(r, m.Owners, flex, true, leastDescribeDelegationTokenRequestOwner(version))
 	for i := range m.Owners {
-		if m.Owners[i].decode(r, version); r.Failed() {
+		if m.Owners[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -54,7 +54,7 @@ func (m *DescribeDelegationTokenRequest) Append(b []byte, version int16) []byte 
 	flex := version >= 2
 	b = wire.AppendCount(b, len(m.Owners), m.Owners == nil, flex, true)
 	for i := range m.Owners {
-		b = m.Owners[i].appendTo(b, version)
+		b = m.Owners[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -68,7 +68,8 @@ type DescribeDelegationTokenRequestOwner struct {
 	PrincipalName string
 }
 
-func (m *DescribeDelegationTokenRequestOwner) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeDelegationTokenRequestOwner) Decode(r *wire.Reader, version int16) {
 	flex := version >= 2
 	m.PrincipalType = r.String(m.PrincipalType, flex)
 	m.PrincipalName = r.String(m.PrincipalName, flex)
@@ -77,7 +78,8 @@ func (m *DescribeDelegationTokenRequestOwner) decode(r *wire.Reader, version int
 	}
 }
 
-func (m *DescribeDelegationTokenRequestOwner) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeDelegationTokenRequestOwner) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendString(b, m.PrincipalType, flex)
 	b = wire.AppendString(b, m.PrincipalName, flex)
@@ -136,7 +138,7 @@ func (m *DescribeDelegationTokenResponse) Decode(r *wire.Reader, version int16) 
 	m.ErrorCode = r.Int16()
 	m.Tokens = wire.Array(r, m.Tokens, flex, false, leastDescribeDelegationTokenResponseToken(version))
 	for i := range m.Tokens {
-		if m.Tokens[i].decode(r, version); r.Failed() {
+		if m.Tokens[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -152,7 +154,7 @@ func (m *DescribeDelegationTokenResponse) Append(b []byte, version int16) []byte
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendCount(b, len(m.Tokens), m.Tokens == nil, flex, false)
 	for i := range m.Tokens {
-		b = m.Tokens[i].appendTo(b, version)
+		b = m.Tokens[i].Append(b, version)
 	}
 	b = wire.AppendInt32(b, m.ThrottleTimeMs)
 	if flex {
@@ -175,7 +177,8 @@ type DescribeDelegationTokenResponseToken struct {
 	Renewers                    []DescribeDelegationTokenResponseTokenRenewer
 }
 
-func (m *DescribeDelegationTokenResponseToken) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeDelegationTokenResponseToken) Decode(r *wire.Reader, version int16) {
 	flex := version >= 2
 	m.PrincipalType = r.String(m.PrincipalType, flex)
 	m.PrincipalName = r.String(m.PrincipalName, flex)
@@ -196,7 +199,7 @@ func (m *DescribeDelegationTokenResponseToken) decode(r *wire.Reader, version in
 	m.Hmac = r.Bytes(flex, false)
 	m.Renewers = wire.Array(r, m.Renewers, flex, false, leastDescribeDelegationTokenResponseTokenRenewer(version))
 	for i := range m.Renewers {
-		if m.Renewers[i].decode(r, version); r.Failed() {
+		if m.Renewers[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -205,7 +208,8 @@ func (m *DescribeDelegationTokenResponseToken) decode(r *wire.Reader, version in
 	}
 }
 
-func (m *DescribeDelegationTokenResponseToken) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeDelegationTokenResponseToken) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendString(b, m.PrincipalType, flex)
 	b = wire.AppendString(b, m.PrincipalName, flex)
@@ -222,7 +226,7 @@ func (m *DescribeDelegationTokenResponseToken) appendTo(b []byte, version int16)
 	b = wire.AppendBytes(b, m.Hmac, flex, false)
 	b = wire.AppendCount(b, len(m.Renewers), m.Renewers == nil, flex, false)
 	for i := range m.Renewers {
-		b = m.Renewers[i].appendTo(b, version)
+		b = m.Renewers[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -247,7 +251,8 @@ type DescribeDelegationTokenResponseTokenRenewer struct {
 	PrincipalName string
 }
 
-func (m *DescribeDelegationTokenResponseTokenRenewer) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeDelegationTokenResponseTokenRenewer) Decode(r *wire.Reader, version int16) {
 	flex := version >= 2
 	m.PrincipalType = r.String(m.PrincipalType, flex)
 	m.PrincipalName = r.String(m.PrincipalName, flex)
@@ -256,7 +261,8 @@ func (m *DescribeDelegationTokenResponseTokenRenewer) decode(r *wire.Reader, ver
 	}
 }
 
-func (m *DescribeDelegationTokenResponseTokenRenewer) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeDelegationTokenResponseTokenRenewer) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendString(b, m.PrincipalType, flex)
 	b = wire.AppendString(b, m.PrincipalName, flex)

@@ -93,7 +93,7 @@ func (m *DeleteGroupsResponse) Decode(r *wire.Reader, version int16) {
 	m.ThrottleTimeMs = r.Int32()
 	m.Results = wire.Array(r, m.Results, flex, false, leastDeleteGroupsResponseResult(version))
 	for i := range m.Results {
-		if m.Results[i].decode(r, version); r.Failed() {
+		if m.Results[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -108,7 +108,7 @@ func (m *DeleteGroupsResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.ThrottleTimeMs)
 	b = wire.AppendCount(b, len(m.Results), m.Results == nil, flex, false)
 	for i := range m.Results {
-		b = m.Results[i].appendTo(b, version)
+		b = m.Results[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -123,7 +123,8 @@ type DeleteGroupsResponseResult struct {
 	ErrorMessage *string // versions 3+; may be null
 }
 
-func (m *DeleteGroupsResponseResult) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DeleteGroupsResponseResult) Decode(r *wire.Reader, version int16) {
 	flex := version >= 2
 	m.GroupID = r.String(m.GroupID, flex)
 	m.ErrorCode = r.Int16()
@@ -137,7 +138,8 @@ func (m *DeleteGroupsResponseResult) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *DeleteGroupsResponseResult) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DeleteGroupsResponseResult) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendString(b, m.GroupID, flex)
 	b = wire.AppendInt16(b, m.ErrorCode)

@@ -50,7 +50,7 @@ func (m *ElectLeadersRequest) Decode(r *wire.Reader, version int16) {
 	}
 	m.TopicPartitions = wire.Array(r, m.TopicPartitions, flex, true, leastElectLeadersRequestTopicPartition(version))
 	for i := range m.TopicPartitions {
-		if m.TopicPartitions[i].decode(r, version); r.Failed() {
+		if m.TopicPartitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -68,7 +68,7 @@ func (m *ElectLeadersRequest) Append(b []byte, version int16) []byte {
 	}
 	b = wire.AppendCount(b, len(m.TopicPartitions), m.TopicPartitions == nil, flex, true)
 	for i := range m.TopicPartitions {
-		b = m.TopicPartitions[i].appendTo(b, version)
+		b = m.TopicPartitions[i].Append(b, version)
 	}
 	b = wire.AppendInt32(b, m.TimeoutMs)
 	if flex {
@@ -83,7 +83,8 @@ type ElectLeadersRequestTopicPartition struct {
 	Partitions []int32
 }
 
-func (m *ElectLeadersRequestTopicPartition) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ElectLeadersRequestTopicPartition) Decode(r *wire.Reader, version int16) {
 	flex := version >= 2
 	m.Topic = r.String(m.Topic, flex)
 	m.Partitions = r.Int32s(m.Partitions, flex, false)
@@ -92,7 +93,8 @@ func (m *ElectLeadersRequestTopicPartition) decode(r *wire.Reader, version int16
 	}
 }
 
-func (m *ElectLeadersRequestTopicPartition) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ElectLeadersRequestTopicPartition) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendString(b, m.Topic, flex)
 	b = wire.AppendInt32s(b, m.Partitions, flex, false)
@@ -156,7 +158,7 @@ func (m *ElectLeadersResponse) Decode(r *wire.Reader, version int16) {
 	}
 	m.ReplicaElectionResults = wire.Array(r, m.ReplicaElectionResults, flex, false, leastElectLeadersResponseReplicaElectionResult(version))
 	for i := range m.ReplicaElectionResults {
-		if m.ReplicaElectionResults[i].decode(r, version); r.Failed() {
+		if m.ReplicaElectionResults[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -174,7 +176,7 @@ func (m *ElectLeadersResponse) Append(b []byte, version int16) []byte {
 	}
 	b = wire.AppendCount(b, len(m.ReplicaElectionResults), m.ReplicaElectionResults == nil, flex, false)
 	for i := range m.ReplicaElectionResults {
-		b = m.ReplicaElectionResults[i].appendTo(b, version)
+		b = m.ReplicaElectionResults[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -188,12 +190,13 @@ type ElectLeadersResponseReplicaElectionResult struct {
 	PartitionResult []ElectLeadersResponseReplicaElectionResultPartitionResult
 }
 
-func (m *ElectLeadersResponseReplicaElectionResult) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ElectLeadersResponseReplicaElectionResult) Decode(r *wire.Reader, version int16) {
 	flex := version >= 2
 	m.Topic = r.String(m.Topic, flex)
 	m.PartitionResult = wire.Array(r, m.PartitionResult, flex, false, 8)
 	for i := range m.PartitionResult {
-		if m.PartitionResult[i].decode(r, version); r.Failed() {
+		if m.PartitionResult[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -202,12 +205,13 @@ func (m *ElectLeadersResponseReplicaElectionResult) decode(r *wire.Reader, versi
 	}
 }
 
-func (m *ElectLeadersResponseReplicaElectionResult) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ElectLeadersResponseReplicaElectionResult) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendString(b, m.Topic, flex)
 	b = wire.AppendCount(b, len(m.PartitionResult), m.PartitionResult == nil, flex, false)
 	for i := range m.PartitionResult {
-		b = m.PartitionResult[i].appendTo(b, version)
+		b = m.PartitionResult[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -231,7 +235,8 @@ type ElectLeadersResponseReplicaElectionResultPartitionResult struct {
 	ErrorMessage *string // may be null
 }
 
-func (m *ElectLeadersResponseReplicaElectionResultPartitionResult) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ElectLeadersResponseReplicaElectionResultPartitionResult) Decode(r *wire.Reader, version int16) {
 	flex := version >= 2
 	m.PartitionID = r.Int32()
 	m.ErrorCode = r.Int16()
@@ -241,7 +246,8 @@ func (m *ElectLeadersResponseReplicaElectionResultPartitionResult) decode(r *wir
 	}
 }
 
-func (m *ElectLeadersResponseReplicaElectionResultPartitionResult) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ElectLeadersResponseReplicaElectionResultPartitionResult) Append(b []byte, version int16) []byte {
 	flex := version >= 2
 	b = wire.AppendInt32(b, m.PartitionID)
 	b = wire.AppendInt16(b, m.ErrorCode)

@@ -41,7 +41,7 @@ func (m *IncrementalAlterConfigsRequest) Decode(r *wire.Reader, version int16) {
 	}
 	m.Resources = wire.Array(r, m.Resources, flex, false, leastIncrementalAlterConfigsRequestResource(version))
 	for i := range m.Resources {
-		if m.Resources[i].decode(r, version); r.Failed() {
+		if m.Resources[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -56,7 +56,7 @@ func (m *IncrementalAlterConfigsRequest) Append(b []byte, version int16) []byte 
 	flex := version >= 1
 	b = wire.AppendCount(b, len(m.Resources), m.Resources == nil, flex, false)
 	for i := range m.Resources {
-		b = m.Resources[i].appendTo(b, version)
+		b = m.Resources[i].Append(b, version)
 	}
 	b = wire.AppendBool(b, m.ValidateOnly)
 	if flex {
@@ -72,13 +72,14 @@ type IncrementalAlterConfigsRequestResource struct {
 	Configs      []IncrementalAlterConfigsRequestResourceConfig
 }
 
-func (m *IncrementalAlterConfigsRequestResource) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *IncrementalAlterConfigsRequestResource) Decode(r *wire.Reader, version int16) {
 	flex := version >= 1
 	m.ResourceType = r.Int8()
 	m.ResourceName = r.String(m.ResourceName, flex)
 	m.Configs = wire.Array(r, m.Configs, flex, false, leastIncrementalAlterConfigsRequestResourceConfig(version))
 	for i := range m.Configs {
-		if m.Configs[i].decode(r, version); r.Failed() {
+		if m.Configs[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -87,13 +88,14 @@ func (m *IncrementalAlterConfigsRequestResource) decode(r *wire.Reader, version 
 	}
 }
 
-func (m *IncrementalAlterConfigsRequestResource) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *IncrementalAlterConfigsRequestResource) Append(b []byte, version int16) []byte {
 	flex := version >= 1
 	b = wire.AppendInt8(b, m.ResourceType)
 	b = wire.AppendString(b, m.ResourceName, flex)
 	b = wire.AppendCount(b, len(m.Configs), m.Configs == nil, flex, false)
 	for i := range m.Configs {
-		b = m.Configs[i].appendTo(b, version)
+		b = m.Configs[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -117,7 +119,8 @@ type IncrementalAlterConfigsRequestResourceConfig struct {
 	Value           *string // may be null
 }
 
-func (m *IncrementalAlterConfigsRequestResourceConfig) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *IncrementalAlterConfigsRequestResourceConfig) Decode(r *wire.Reader, version int16) {
 	flex := version >= 1
 	m.Name = r.String(m.Name, flex)
 	m.ConfigOperation = r.Int8()
@@ -127,7 +130,8 @@ func (m *IncrementalAlterConfigsRequestResourceConfig) decode(r *wire.Reader, ve
 	}
 }
 
-func (m *IncrementalAlterConfigsRequestResourceConfig) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *IncrementalAlterConfigsRequestResourceConfig) Append(b []byte, version int16) []byte {
 	flex := version >= 1
 	b = wire.AppendString(b, m.Name, flex)
 	b = wire.AppendInt8(b, m.ConfigOperation)
@@ -186,7 +190,7 @@ func (m *IncrementalAlterConfigsResponse) Decode(r *wire.Reader, version int16) 
 	m.ThrottleTimeMs = r.Int32()
 	m.Responses = wire.Array(r, m.Responses, flex, false, leastIncrementalAlterConfigsResponseResponse(version))
 	for i := range m.Responses {
-		if m.Responses[i].decode(r, version); r.Failed() {
+		if m.Responses[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -201,7 +205,7 @@ func (m *IncrementalAlterConfigsResponse) Append(b []byte, version int16) []byte
 	b = wire.AppendInt32(b, m.ThrottleTimeMs)
 	b = wire.AppendCount(b, len(m.Responses), m.Responses == nil, flex, false)
 	for i := range m.Responses {
-		b = m.Responses[i].appendTo(b, version)
+		b = m.Responses[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -217,7 +221,8 @@ type IncrementalAlterConfigsResponseResponse struct {
 	ResourceName string
 }
 
-func (m *IncrementalAlterConfigsResponseResponse) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *IncrementalAlterConfigsResponseResponse) Decode(r *wire.Reader, version int16) {
 	flex := version >= 1
 	m.ErrorCode = r.Int16()
 	m.ErrorMessage = r.NullableString(m.ErrorMessage, flex, true)
@@ -228,7 +233,8 @@ func (m *IncrementalAlterConfigsResponseResponse) decode(r *wire.Reader, version
 	}
 }
 
-func (m *IncrementalAlterConfigsResponseResponse) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *IncrementalAlterConfigsResponseResponse) Append(b []byte, version int16) []byte {
 	flex := version >= 1
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendNullableString(b, m.ErrorMessage, flex, true)

@@ -51,7 +51,7 @@ func (m *AlterPartitionReassignmentsRequest) Decode(r *wire.Reader, version int1
 	}
 	m.Topics = wire.Array(r, m.Topics, true, false, 3)
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -66,7 +66,7 @@ func (m *AlterPartitionReassignmentsRequest) Append(b []byte, version int16) []b
 	}
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, true, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -78,22 +78,24 @@ type AlterPartitionReassignmentsRequestTopic struct {
 	Partitions []AlterPartitionReassignmentsRequestTopicPartition
 }
 
-func (m *AlterPartitionReassignmentsRequestTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AlterPartitionReassignmentsRequestTopic) Decode(r *wire.Reader, version int16) {
 	m.Name = r.String(m.Name, true)
 	m.Partitions = wire.Array(r, m.Partitions, true, false, 6)
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *AlterPartitionReassignmentsRequestTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AlterPartitionReassignmentsRequestTopic) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, true, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -105,13 +107,15 @@ type AlterPartitionReassignmentsRequestTopicPartition struct {
 	Replicas       []int32 // may be null; brokerId
 }
 
-func (m *AlterPartitionReassignmentsRequestTopicPartition) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AlterPartitionReassignmentsRequestTopicPartition) Decode(r *wire.Reader, _ int16) {
 	m.PartitionIndex = r.Int32()
 	m.Replicas = r.Int32s(m.Replicas, true, true)
 	r.SkipTags()
 }
 
-func (m *AlterPartitionReassignmentsRequestTopicPartition) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AlterPartitionReassignmentsRequestTopicPartition) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = wire.AppendInt32s(b, m.Replicas, true, true)
 	b = append(b, 0)
@@ -169,7 +173,7 @@ func (m *AlterPartitionReassignmentsResponse) Decode(r *wire.Reader, version int
 	m.ErrorMessage = r.NullableString(m.ErrorMessage, true, true)
 	m.Responses = wire.Array(r, m.Responses, true, false, 3)
 	for i := range m.Responses {
-		if m.Responses[i].decode(r, version); r.Failed() {
+		if m.Responses[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -186,7 +190,7 @@ func (m *AlterPartitionReassignmentsResponse) Append(b []byte, version int16) []
 	b = wire.AppendNullableString(b, m.ErrorMessage, true, true)
 	b = wire.AppendCount(b, len(m.Responses), m.Responses == nil, true, false)
 	for i := range m.Responses {
-		b = m.Responses[i].appendTo(b, version)
+		b = m.Responses[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -198,22 +202,24 @@ type AlterPartitionReassignmentsResponseResponse struct {
 	Partitions []AlterPartitionReassignmentsResponseResponsePartition
 }
 
-func (m *AlterPartitionReassignmentsResponseResponse) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AlterPartitionReassignmentsResponseResponse) Decode(r *wire.Reader, version int16) {
 	m.Name = r.String(m.Name, true)
 	m.Partitions = wire.Array(r, m.Partitions, true, false, 8)
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *AlterPartitionReassignmentsResponseResponse) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AlterPartitionReassignmentsResponseResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, true, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -226,14 +232,16 @@ type AlterPartitionReassignmentsResponseResponsePartition struct {
 	ErrorMessage   *string // may be null
 }
 
-func (m *AlterPartitionReassignmentsResponseResponsePartition) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AlterPartitionReassignmentsResponseResponsePartition) Decode(r *wire.Reader, _ int16) {
 	m.PartitionIndex = r.Int32()
 	m.ErrorCode = r.Int16()
 	m.ErrorMessage = r.NullableString(m.ErrorMessage, true, true)
 	r.SkipTags()
 }
 
-func (m *AlterPartitionReassignmentsResponseResponsePartition) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AlterPartitionReassignmentsResponseResponsePartition) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendNullableString(b, m.ErrorMessage, true, true)

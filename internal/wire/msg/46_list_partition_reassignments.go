@@ -44,7 +44,7 @@ func (m *ListPartitionReassignmentsRequest) Decode(r *wire.Reader, version int16
 	m.TimeoutMs = r.Int32()
 	m.Topics = wire.Array(r, m.Topics, true, true, 3)
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -56,7 +56,7 @@ func (m *ListPartitionReassignmentsRequest) Append(b []byte, version int16) []by
 	b = wire.AppendInt32(b, m.TimeoutMs)
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, true, true)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -68,13 +68,15 @@ type ListPartitionReassignmentsRequestTopic struct {
 	PartitionIndexes []int32
 }
 
-func (m *ListPartitionReassignmentsRequestTopic) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ListPartitionReassignmentsRequestTopic) Decode(r *wire.Reader, _ int16) {
 	m.Name = r.String(m.Name, true)
 	m.PartitionIndexes = r.Int32s(m.PartitionIndexes, true, false)
 	r.SkipTags()
 }
 
-func (m *ListPartitionReassignmentsRequestTopic) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ListPartitionReassignmentsRequestTopic) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = wire.AppendInt32s(b, m.PartitionIndexes, true, false)
 	b = append(b, 0)
@@ -123,7 +125,7 @@ func (m *ListPartitionReassignmentsResponse) Decode(r *wire.Reader, version int1
 	m.ErrorMessage = r.NullableString(m.ErrorMessage, true, true)
 	m.Topics = wire.Array(r, m.Topics, true, false, 3)
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -137,7 +139,7 @@ func (m *ListPartitionReassignmentsResponse) Append(b []byte, version int16) []b
 	b = wire.AppendNullableString(b, m.ErrorMessage, true, true)
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, true, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -149,22 +151,24 @@ type ListPartitionReassignmentsResponseTopic struct {
 	Partitions []ListPartitionReassignmentsResponseTopicPartition
 }
 
-func (m *ListPartitionReassignmentsResponseTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ListPartitionReassignmentsResponseTopic) Decode(r *wire.Reader, version int16) {
 	m.Name = r.String(m.Name, true)
 	m.Partitions = wire.Array(r, m.Partitions, true, false, 8)
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *ListPartitionReassignmentsResponseTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ListPartitionReassignmentsResponseTopic) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, true, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -178,7 +182,8 @@ type ListPartitionReassignmentsResponseTopicPartition struct {
 	RemovingReplicas []int32 // brokerId
 }
 
-func (m *ListPartitionReassignmentsResponseTopicPartition) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ListPartitionReassignmentsResponseTopicPartition) Decode(r *wire.Reader, _ int16) {
 	m.PartitionIndex = r.Int32()
 	m.Replicas = r.Int32s(m.Replicas, true, false)
 	m.AddingReplicas = r.Int32s(m.AddingReplicas, true, false)
@@ -186,7 +191,8 @@ func (m *ListPartitionReassignmentsResponseTopicPartition) decode(r *wire.Reader
 	r.SkipTags()
 }
 
-func (m *ListPartitionReassignmentsResponseTopicPartition) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ListPartitionReassignmentsResponseTopicPartition) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = wire.AppendInt32s(b, m.Replicas, true, false)
 	b = wire.AppendInt32s(b, m.AddingReplicas, true, false)

@@ -41,7 +41,7 @@ func (m *OffsetDeleteRequest) Decode(r *wire.Reader, version int16) {
 	m.GroupID = r.String(m.GroupID, false)
 	m.Topics = wire.Array(r, m.Topics, false, false, 6)
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -52,7 +52,7 @@ func (m *OffsetDeleteRequest) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.GroupID, false)
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, false, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	return b
 }
@@ -63,21 +63,23 @@ type OffsetDeleteRequestTopic struct {
 	Partitions []OffsetDeleteRequestTopicPartition
 }
 
-func (m *OffsetDeleteRequestTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *OffsetDeleteRequestTopic) Decode(r *wire.Reader, version int16) {
 	m.Name = r.String(m.Name, false)
 	m.Partitions = wire.Array(r, m.Partitions, false, false, 4)
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 }
 
-func (m *OffsetDeleteRequestTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *OffsetDeleteRequestTopic) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.Name, false)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, false, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	return b
 }
@@ -87,11 +89,13 @@ type OffsetDeleteRequestTopicPartition struct {
 	PartitionIndex int32
 }
 
-func (m *OffsetDeleteRequestTopicPartition) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *OffsetDeleteRequestTopicPartition) Decode(r *wire.Reader, _ int16) {
 	m.PartitionIndex = r.Int32()
 }
 
-func (m *OffsetDeleteRequestTopicPartition) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *OffsetDeleteRequestTopicPartition) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	return b
 }
@@ -136,7 +140,7 @@ func (m *OffsetDeleteResponse) Decode(r *wire.Reader, version int16) {
 	m.ThrottleTimeMs = r.Int32()
 	m.Topics = wire.Array(r, m.Topics, false, false, 6)
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -148,7 +152,7 @@ func (m *OffsetDeleteResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.ThrottleTimeMs)
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, false, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	return b
 }
@@ -159,21 +163,23 @@ type OffsetDeleteResponseTopic struct {
 	Partitions []OffsetDeleteResponseTopicPartition
 }
 
-func (m *OffsetDeleteResponseTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *OffsetDeleteResponseTopic) Decode(r *wire.Reader, version int16) {
 	m.Name = r.String(m.Name, false)
 	m.Partitions = wire.Array(r, m.Partitions, false, false, 6)
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 }
 
-func (m *OffsetDeleteResponseTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *OffsetDeleteResponseTopic) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.Name, false)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, false, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	return b
 }
@@ -184,12 +190,14 @@ type OffsetDeleteResponseTopicPartition struct {
 	ErrorCode      int16
 }
 
-func (m *OffsetDeleteResponseTopicPartition) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *OffsetDeleteResponseTopicPartition) Decode(r *wire.Reader, _ int16) {
 	m.PartitionIndex = r.Int32()
 	m.ErrorCode = r.Int16()
 }
 
-func (m *OffsetDeleteResponseTopicPartition) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *OffsetDeleteResponseTopicPartition) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = wire.AppendInt16(b, m.ErrorCode)
 	return b

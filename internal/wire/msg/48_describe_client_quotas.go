@@ -41,7 +41,7 @@ func (m *DescribeClientQuotasRequest) Decode(r *wire.Reader, version int16) {
 	}
 	m.Components = wire.Array(r, m.Components, flex, false, leastDescribeClientQuotasRequestComponent(version))
 	for i := range m.Components {
-		if m.Components[i].decode(r, version); r.Failed() {
+		if m.Components[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -56,7 +56,7 @@ func (m *DescribeClientQuotasRequest) Append(b []byte, version int16) []byte {
 	flex := version >= 1
 	b = wire.AppendCount(b, len(m.Components), m.Components == nil, flex, false)
 	for i := range m.Components {
-		b = m.Components[i].appendTo(b, version)
+		b = m.Components[i].Append(b, version)
 	}
 	b = wire.AppendBool(b, m.Strict)
 	if flex {
@@ -72,7 +72,8 @@ type DescribeClientQuotasRequestComponent struct {
 	Match      *string // may be null
 }
 
-func (m *DescribeClientQuotasRequestComponent) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeClientQuotasRequestComponent) Decode(r *wire.Reader, version int16) {
 	flex := version >= 1
 	m.EntityType = r.String(m.EntityType, flex)
 	m.MatchType = r.Int8()
@@ -82,7 +83,8 @@ func (m *DescribeClientQuotasRequestComponent) decode(r *wire.Reader, version in
 	}
 }
 
-func (m *DescribeClientQuotasRequestComponent) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeClientQuotasRequestComponent) Append(b []byte, version int16) []byte {
 	flex := version >= 1
 	b = wire.AppendString(b, m.EntityType, flex)
 	b = wire.AppendInt8(b, m.MatchType)
@@ -145,7 +147,7 @@ func (m *DescribeClientQuotasResponse) Decode(r *wire.Reader, version int16) {
 	m.ErrorMessage = r.NullableString(m.ErrorMessage, flex, true)
 	m.Entries = wire.Array(r, m.Entries, flex, true, leastDescribeClientQuotasResponseEntry(version))
 	for i := range m.Entries {
-		if m.Entries[i].decode(r, version); r.Failed() {
+		if m.Entries[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -162,7 +164,7 @@ func (m *DescribeClientQuotasResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendNullableString(b, m.ErrorMessage, flex, true)
 	b = wire.AppendCount(b, len(m.Entries), m.Entries == nil, flex, true)
 	for i := range m.Entries {
-		b = m.Entries[i].appendTo(b, version)
+		b = m.Entries[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -176,17 +178,18 @@ type DescribeClientQuotasResponseEntry struct {
 	Values []DescribeClientQuotasResponseEntryValue
 }
 
-func (m *DescribeClientQuotasResponseEntry) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeClientQuotasResponseEntry) Decode(r *wire.Reader, version int16) {
 	flex := version >= 1
 	m.Entity = wire.Array(r, m.Entity, flex, false, leastDescribeClientQuotasResponseEntryEntity(version))
 	for i := range m.Entity {
-		if m.Entity[i].decode(r, version); r.Failed() {
+		if m.Entity[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.Values = wire.Array(r, m.Values, flex, false, 10)
 	for i := range m.Values {
-		if m.Values[i].decode(r, version); r.Failed() {
+		if m.Values[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -195,15 +198,16 @@ func (m *DescribeClientQuotasResponseEntry) decode(r *wire.Reader, version int16
 	}
 }
 
-func (m *DescribeClientQuotasResponseEntry) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeClientQuotasResponseEntry) Append(b []byte, version int16) []byte {
 	flex := version >= 1
 	b = wire.AppendCount(b, len(m.Entity), m.Entity == nil, flex, false)
 	for i := range m.Entity {
-		b = m.Entity[i].appendTo(b, version)
+		b = m.Entity[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.Values), m.Values == nil, flex, false)
 	for i := range m.Values {
-		b = m.Values[i].appendTo(b, version)
+		b = m.Values[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -226,7 +230,8 @@ type DescribeClientQuotasResponseEntryEntity struct {
 	EntityName *string // may be null
 }
 
-func (m *DescribeClientQuotasResponseEntryEntity) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeClientQuotasResponseEntryEntity) Decode(r *wire.Reader, version int16) {
 	flex := version >= 1
 	m.EntityType = r.String(m.EntityType, flex)
 	m.EntityName = r.NullableString(m.EntityName, flex, true)
@@ -235,7 +240,8 @@ func (m *DescribeClientQuotasResponseEntryEntity) decode(r *wire.Reader, version
 	}
 }
 
-func (m *DescribeClientQuotasResponseEntryEntity) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeClientQuotasResponseEntryEntity) Append(b []byte, version int16) []byte {
 	flex := version >= 1
 	b = wire.AppendString(b, m.EntityType, flex)
 	b = wire.AppendNullableString(b, m.EntityName, flex, true)
@@ -260,7 +266,8 @@ type DescribeClientQuotasResponseEntryValue struct {
 	Value float64
 }
 
-func (m *DescribeClientQuotasResponseEntryValue) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeClientQuotasResponseEntryValue) Decode(r *wire.Reader, version int16) {
 	flex := version >= 1
 	m.Key = r.String(m.Key, flex)
 	m.Value = r.Float64()
@@ -269,7 +276,8 @@ func (m *DescribeClientQuotasResponseEntryValue) decode(r *wire.Reader, version 
 	}
 }
 
-func (m *DescribeClientQuotasResponseEntryValue) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeClientQuotasResponseEntryValue) Append(b []byte, version int16) []byte {
 	flex := version >= 1
 	b = wire.AppendString(b, m.Key, flex)
 	b = wire.AppendFloat64(b, m.Value)

@@ -41,7 +41,7 @@ func (m *AlterClientQuotasRequest) Decode(r *wire.Reader, version int16) {
 	}
 	m.Entries = wire.Array(r, m.Entries, flex, false, leastAlterClientQuotasRequestEntry(version))
 	for i := range m.Entries {
-		if m.Entries[i].decode(r, version); r.Failed() {
+		if m.Entries[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -56,7 +56,7 @@ func (m *AlterClientQuotasRequest) Append(b []byte, version int16) []byte {
 	flex := version >= 1
 	b = wire.AppendCount(b, len(m.Entries), m.Entries == nil, flex, false)
 	for i := range m.Entries {
-		b = m.Entries[i].appendTo(b, version)
+		b = m.Entries[i].Append(b, version)
 	}
 	b = wire.AppendBool(b, m.ValidateOnly)
 	if flex {
@@ -71,17 +71,18 @@ type AlterClientQuotasRequestEntry struct {
 	Ops    []AlterClientQuotasRequestEntryOp
 }
 
-func (m *AlterClientQuotasRequestEntry) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AlterClientQuotasRequestEntry) Decode(r *wire.Reader, version int16) {
 	flex := version >= 1
 	m.Entity = wire.Array(r, m.Entity, flex, false, leastAlterClientQuotasRequestEntryEntity(version))
 	for i := range m.Entity {
-		if m.Entity[i].decode(r, version); r.Failed() {
+		if m.Entity[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.Ops = wire.Array(r, m.Ops, flex, false, 11)
 	for i := range m.Ops {
-		if m.Ops[i].decode(r, version); r.Failed() {
+		if m.Ops[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -90,15 +91,16 @@ func (m *AlterClientQuotasRequestEntry) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *AlterClientQuotasRequestEntry) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AlterClientQuotasRequestEntry) Append(b []byte, version int16) []byte {
 	flex := version >= 1
 	b = wire.AppendCount(b, len(m.Entity), m.Entity == nil, flex, false)
 	for i := range m.Entity {
-		b = m.Entity[i].appendTo(b, version)
+		b = m.Entity[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.Ops), m.Ops == nil, flex, false)
 	for i := range m.Ops {
-		b = m.Ops[i].appendTo(b, version)
+		b = m.Ops[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -121,7 +123,8 @@ type AlterClientQuotasRequestEntryEntity struct {
 	EntityName *string // may be null
 }
 
-func (m *AlterClientQuotasRequestEntryEntity) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AlterClientQuotasRequestEntryEntity) Decode(r *wire.Reader, version int16) {
 	flex := version >= 1
 	m.EntityType = r.String(m.EntityType, flex)
 	m.EntityName = r.NullableString(m.EntityName, flex, true)
@@ -130,7 +133,8 @@ func (m *AlterClientQuotasRequestEntryEntity) decode(r *wire.Reader, version int
 	}
 }
 
-func (m *AlterClientQuotasRequestEntryEntity) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AlterClientQuotasRequestEntryEntity) Append(b []byte, version int16) []byte {
 	flex := version >= 1
 	b = wire.AppendString(b, m.EntityType, flex)
 	b = wire.AppendNullableString(b, m.EntityName, flex, true)
@@ -156,7 +160,8 @@ type AlterClientQuotasRequestEntryOp struct {
 	Remove bool
 }
 
-func (m *AlterClientQuotasRequestEntryOp) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AlterClientQuotasRequestEntryOp) Decode(r *wire.Reader, version int16) {
 	flex := version >= 1
 	m.Key = r.String(m.Key, flex)
 	m.Value = r.Float64()
@@ -166,7 +171,8 @@ func (m *AlterClientQuotasRequestEntryOp) decode(r *wire.Reader, version int16) 
 	}
 }
 
-func (m *AlterClientQuotasRequestEntryOp) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AlterClientQuotasRequestEntryOp) Append(b []byte, version int16) []byte {
 	flex := version >= 1
 	b = wire.AppendString(b, m.Key, flex)
 	b = wire.AppendFloat64(b, m.Value)
@@ -216,7 +222,7 @@ func (m *AlterClientQuotasResponse) Decode(r *wire.Reader, version int16) {
 	m.ThrottleTimeMs = r.Int32()
 	m.Entries = wire.Array(r, m.Entries, flex, false, leastAlterClientQuotasResponseEntry(version))
 	for i := range m.Entries {
-		if m.Entries[i].decode(r, version); r.Failed() {
+		if m.Entries[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -231,7 +237,7 @@ func (m *AlterClientQuotasResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.ThrottleTimeMs)
 	b = wire.AppendCount(b, len(m.Entries), m.Entries == nil, flex, false)
 	for i := range m.Entries {
-		b = m.Entries[i].appendTo(b, version)
+		b = m.Entries[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -246,13 +252,14 @@ type AlterClientQuotasResponseEntry struct {
 	Entity       []AlterClientQuotasResponseEntryEntity
 }
 
-func (m *AlterClientQuotasResponseEntry) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AlterClientQuotasResponseEntry) Decode(r *wire.Reader, version int16) {
 	flex := version >= 1
 	m.ErrorCode = r.Int16()
 	m.ErrorMessage = r.NullableString(m.ErrorMessage, flex, true)
 	m.Entity = wire.Array(r, m.Entity, flex, false, leastAlterClientQuotasResponseEntryEntity(version))
 	for i := range m.Entity {
-		if m.Entity[i].decode(r, version); r.Failed() {
+		if m.Entity[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -261,13 +268,14 @@ func (m *AlterClientQuotasResponseEntry) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *AlterClientQuotasResponseEntry) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AlterClientQuotasResponseEntry) Append(b []byte, version int16) []byte {
 	flex := version >= 1
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendNullableString(b, m.ErrorMessage, flex, true)
 	b = wire.AppendCount(b, len(m.Entity), m.Entity == nil, flex, false)
 	for i := range m.Entity {
-		b = m.Entity[i].appendTo(b, version)
+		b = m.Entity[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -290,7 +298,8 @@ type AlterClientQuotasResponseEntryEntity struct {
 	EntityName *string // may be null
 }
 
-func (m *AlterClientQuotasResponseEntryEntity) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AlterClientQuotasResponseEntryEntity) Decode(r *wire.Reader, version int16) {
 	flex := version >= 1
 	m.EntityType = r.String(m.EntityType, flex)
 	m.EntityName = r.NullableString(m.EntityName, flex, true)
@@ -299,7 +308,8 @@ func (m *AlterClientQuotasResponseEntryEntity) decode(r *wire.Reader, version in
 	}
 }
 
-func (m *AlterClientQuotasResponseEntryEntity) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AlterClientQuotasResponseEntryEntity) Append(b []byte, version int16) []byte {
 	flex := version >= 1
 	b = wire.AppendString(b, m.EntityType, flex)
 	b = wire.AppendNullableString(b, m.EntityName, flex, true)

@@ -39,7 +39,7 @@ func (m *DescribeUserScramCredentialsRequest) Decode(r *wire.Reader, version int
 	}
 	m.Users = wire.Array(r, m.Users, true, true, 2)
 	for i := range m.Users {
-		if m.Users[i].decode(r, version); r.Failed() {
+		if m.Users[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -50,7 +50,7 @@ func (m *DescribeUserScramCredentialsRequest) Decode(r *wire.Reader, version int
 func (m *DescribeUserScramCredentialsRequest) Append(b []byte, version int16) []byte {
 	b = wire.AppendCount(b, len(m.Users), m.Users == nil, true, true)
 	for i := range m.Users {
-		b = m.Users[i].appendTo(b, version)
+		b = m.Users[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -61,12 +61,14 @@ type DescribeUserScramCredentialsRequestUser struct {
 	Name string
 }
 
-func (m *DescribeUserScramCredentialsRequestUser) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeUserScramCredentialsRequestUser) Decode(r *wire.Reader, _ int16) {
 	m.Name = r.String(m.Name, true)
 	r.SkipTags()
 }
 
-func (m *DescribeUserScramCredentialsRequestUser) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeUserScramCredentialsRequestUser) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = append(b, 0)
 	return b
@@ -114,7 +116,7 @@ func (m *DescribeUserScramCredentialsResponse) Decode(r *wire.Reader, version in
 	m.ErrorMessage = r.NullableString(m.ErrorMessage, true, true)
 	m.Results = wire.Array(r, m.Results, true, false, 6)
 	for i := range m.Results {
-		if m.Results[i].decode(r, version); r.Failed() {
+		if m.Results[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -128,7 +130,7 @@ func (m *DescribeUserScramCredentialsResponse) Append(b []byte, version int16) [
 	b = wire.AppendNullableString(b, m.ErrorMessage, true, true)
 	b = wire.AppendCount(b, len(m.Results), m.Results == nil, true, false)
 	for i := range m.Results {
-		b = m.Results[i].appendTo(b, version)
+		b = m.Results[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -142,26 +144,28 @@ type DescribeUserScramCredentialsResponseResult struct {
 	CredentialInfos []DescribeUserScramCredentialsResponseResultCredentialInfo
 }
 
-func (m *DescribeUserScramCredentialsResponseResult) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeUserScramCredentialsResponseResult) Decode(r *wire.Reader, version int16) {
 	m.User = r.String(m.User, true)
 	m.ErrorCode = r.Int16()
 	m.ErrorMessage = r.NullableString(m.ErrorMessage, true, true)
 	m.CredentialInfos = wire.Array(r, m.CredentialInfos, true, false, 6)
 	for i := range m.CredentialInfos {
-		if m.CredentialInfos[i].decode(r, version); r.Failed() {
+		if m.CredentialInfos[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *DescribeUserScramCredentialsResponseResult) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeUserScramCredentialsResponseResult) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.User, true)
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendNullableString(b, m.ErrorMessage, true, true)
 	b = wire.AppendCount(b, len(m.CredentialInfos), m.CredentialInfos == nil, true, false)
 	for i := range m.CredentialInfos {
-		b = m.CredentialInfos[i].appendTo(b, version)
+		b = m.CredentialInfos[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -173,13 +177,15 @@ type DescribeUserScramCredentialsResponseResultCredentialInfo struct {
 	Iterations int32
 }
 
-func (m *DescribeUserScramCredentialsResponseResultCredentialInfo) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeUserScramCredentialsResponseResultCredentialInfo) Decode(r *wire.Reader, _ int16) {
 	m.Mechanism = r.Int8()
 	m.Iterations = r.Int32()
 	r.SkipTags()
 }
 
-func (m *DescribeUserScramCredentialsResponseResultCredentialInfo) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeUserScramCredentialsResponseResultCredentialInfo) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt8(b, m.Mechanism)
 	b = wire.AppendInt32(b, m.Iterations)
 	b = append(b, 0)

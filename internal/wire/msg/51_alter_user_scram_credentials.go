@@ -40,13 +40,13 @@ func (m *AlterUserScramCredentialsRequest) Decode(r *wire.Reader, version int16)
 	}
 	m.Deletions = wire.Array(r, m.Deletions, true, false, 3)
 	for i := range m.Deletions {
-		if m.Deletions[i].decode(r, version); r.Failed() {
+		if m.Deletions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.Upsertions = wire.Array(r, m.Upsertions, true, false, 9)
 	for i := range m.Upsertions {
-		if m.Upsertions[i].decode(r, version); r.Failed() {
+		if m.Upsertions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -57,11 +57,11 @@ func (m *AlterUserScramCredentialsRequest) Decode(r *wire.Reader, version int16)
 func (m *AlterUserScramCredentialsRequest) Append(b []byte, version int16) []byte {
 	b = wire.AppendCount(b, len(m.Deletions), m.Deletions == nil, true, false)
 	for i := range m.Deletions {
-		b = m.Deletions[i].appendTo(b, version)
+		b = m.Deletions[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.Upsertions), m.Upsertions == nil, true, false)
 	for i := range m.Upsertions {
-		b = m.Upsertions[i].appendTo(b, version)
+		b = m.Upsertions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -73,13 +73,15 @@ type AlterUserScramCredentialsRequestDeletion struct {
 	Mechanism int8
 }
 
-func (m *AlterUserScramCredentialsRequestDeletion) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AlterUserScramCredentialsRequestDeletion) Decode(r *wire.Reader, _ int16) {
 	m.Name = r.String(m.Name, true)
 	m.Mechanism = r.Int8()
 	r.SkipTags()
 }
 
-func (m *AlterUserScramCredentialsRequestDeletion) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AlterUserScramCredentialsRequestDeletion) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = wire.AppendInt8(b, m.Mechanism)
 	b = append(b, 0)
@@ -95,7 +97,8 @@ type AlterUserScramCredentialsRequestUpsertion struct {
 	SaltedPassword []byte // bytes, aliases the frame
 }
 
-func (m *AlterUserScramCredentialsRequestUpsertion) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AlterUserScramCredentialsRequestUpsertion) Decode(r *wire.Reader, _ int16) {
 	m.Name = r.String(m.Name, true)
 	m.Mechanism = r.Int8()
 	m.Iterations = r.Int32()
@@ -104,7 +107,8 @@ func (m *AlterUserScramCredentialsRequestUpsertion) decode(r *wire.Reader, _ int
 	r.SkipTags()
 }
 
-func (m *AlterUserScramCredentialsRequestUpsertion) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AlterUserScramCredentialsRequestUpsertion) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = wire.AppendInt8(b, m.Mechanism)
 	b = wire.AppendInt32(b, m.Iterations)
@@ -152,7 +156,7 @@ func (m *AlterUserScramCredentialsResponse) Decode(r *wire.Reader, version int16
 	m.ThrottleTimeMs = r.Int32()
 	m.Results = wire.Array(r, m.Results, true, false, 5)
 	for i := range m.Results {
-		if m.Results[i].decode(r, version); r.Failed() {
+		if m.Results[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -164,7 +168,7 @@ func (m *AlterUserScramCredentialsResponse) Append(b []byte, version int16) []by
 	b = wire.AppendInt32(b, m.ThrottleTimeMs)
 	b = wire.AppendCount(b, len(m.Results), m.Results == nil, true, false)
 	for i := range m.Results {
-		b = m.Results[i].appendTo(b, version)
+		b = m.Results[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -177,14 +181,16 @@ type AlterUserScramCredentialsResponseResult struct {
 	ErrorMessage *string // may be null
 }
 
-func (m *AlterUserScramCredentialsResponseResult) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AlterUserScramCredentialsResponseResult) Decode(r *wire.Reader, _ int16) {
 	m.User = r.String(m.User, true)
 	m.ErrorCode = r.Int16()
 	m.ErrorMessage = r.NullableString(m.ErrorMessage, true, true)
 	r.SkipTags()
 }
 
-func (m *AlterUserScramCredentialsResponseResult) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AlterUserScramCredentialsResponseResult) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.User, true)
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendNullableString(b, m.ErrorMessage, true, true)

@@ -51,7 +51,7 @@ func (m *VoteRequest) Decode(r *wire.Reader, version int16) {
 	}
 	m.Topics = wire.Array(r, m.Topics, true, false, 3)
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -66,7 +66,7 @@ func (m *VoteRequest) Append(b []byte, version int16) []byte {
 	}
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, true, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -78,22 +78,24 @@ type VoteRequestTopic struct {
 	Partitions []VoteRequestTopicPartition
 }
 
-func (m *VoteRequestTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *VoteRequestTopic) Decode(r *wire.Reader, version int16) {
 	m.TopicName = r.String(m.TopicName, true)
 	m.Partitions = wire.Array(r, m.Partitions, true, false, leastVoteRequestTopicPartition(version))
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *VoteRequestTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *VoteRequestTopic) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.TopicName, true)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, true, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -111,7 +113,8 @@ type VoteRequestTopicPartition struct {
 	PreVote            bool // versions 2+
 }
 
-func (m *VoteRequestTopicPartition) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *VoteRequestTopicPartition) Decode(r *wire.Reader, version int16) {
 	m.PartitionIndex = r.Int32()
 	m.ReplicaEpoch = r.Int32()
 	m.ReplicaID = r.Int32()
@@ -135,7 +138,8 @@ func (m *VoteRequestTopicPartition) decode(r *wire.Reader, version int16) {
 	r.SkipTags()
 }
 
-func (m *VoteRequestTopicPartition) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *VoteRequestTopicPartition) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = wire.AppendInt32(b, m.ReplicaEpoch)
 	b = wire.AppendInt32(b, m.ReplicaID)
@@ -201,7 +205,7 @@ func (m *VoteResponse) Decode(r *wire.Reader, version int16) {
 	m.ErrorCode = r.Int16()
 	m.Topics = wire.Array(r, m.Topics, true, false, 3)
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -212,7 +216,7 @@ func (m *VoteResponse) Decode(r *wire.Reader, version int16) {
 			if version >= 1 {
 				m.NodeEndpoints = wire.Array(r, m.NodeEndpoints, true, false, 8)
 				for i := range m.NodeEndpoints {
-					if m.NodeEndpoints[i].decode(r, version); r.Failed() {
+					if m.NodeEndpoints[i].Decode(r, version); r.Failed() {
 						return
 					}
 				}
@@ -230,7 +234,7 @@ func (m *VoteResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, true, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	tags := 0
 	if version >= 1 && len(m.NodeEndpoints) > 0 {
@@ -243,7 +247,7 @@ func (m *VoteResponse) Append(b []byte, version int16) []byte {
 			start := len(b)
 			b = wire.AppendCount(b, len(m.NodeEndpoints), m.NodeEndpoints == nil, true, false)
 			for i := range m.NodeEndpoints {
-				b = m.NodeEndpoints[i].appendTo(b, version)
+				b = m.NodeEndpoints[i].Append(b, version)
 			}
 			b = wire.CloseTag(b, start)
 		}
@@ -257,22 +261,24 @@ type VoteResponseTopic struct {
 	Partitions []VoteResponseTopicPartition
 }
 
-func (m *VoteResponseTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *VoteResponseTopic) Decode(r *wire.Reader, version int16) {
 	m.TopicName = r.String(m.TopicName, true)
 	m.Partitions = wire.Array(r, m.Partitions, true, false, 16)
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *VoteResponseTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *VoteResponseTopic) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.TopicName, true)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, true, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -287,7 +293,8 @@ type VoteResponseTopicPartition struct {
 	VoteGranted    bool
 }
 
-func (m *VoteResponseTopicPartition) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *VoteResponseTopicPartition) Decode(r *wire.Reader, _ int16) {
 	m.PartitionIndex = r.Int32()
 	m.ErrorCode = r.Int16()
 	m.LeaderID = r.Int32()
@@ -296,7 +303,8 @@ func (m *VoteResponseTopicPartition) decode(r *wire.Reader, _ int16) {
 	r.SkipTags()
 }
 
-func (m *VoteResponseTopicPartition) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *VoteResponseTopicPartition) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendInt32(b, m.LeaderID)
@@ -313,14 +321,16 @@ type VoteResponseNodeEndpoint struct {
 	Port   uint16
 }
 
-func (m *VoteResponseNodeEndpoint) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *VoteResponseNodeEndpoint) Decode(r *wire.Reader, _ int16) {
 	m.NodeID = r.Int32()
 	m.Host = r.String(m.Host, true)
 	m.Port = r.Uint16()
 	r.SkipTags()
 }
 
-func (m *VoteResponseNodeEndpoint) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *VoteResponseNodeEndpoint) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.NodeID)
 	b = wire.AppendString(b, m.Host, true)
 	b = wire.AppendUint16(b, m.Port)

@@ -53,14 +53,14 @@ func (m *BeginQuorumEpochRequest) Decode(r *wire.Reader, version int16) {
 	}
 	m.Topics = wire.Array(r, m.Topics, flex, false, leastBeginQuorumEpochRequestTopic(version))
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	if version >= 1 {
 		m.LeaderEndpoints = wire.Array(r, m.LeaderEndpoints, flex, false, 5)
 		for i := range m.LeaderEndpoints {
-			if m.LeaderEndpoints[i].decode(r, version); r.Failed() {
+			if m.LeaderEndpoints[i].Decode(r, version); r.Failed() {
 				return
 			}
 		}
@@ -81,12 +81,12 @@ func (m *BeginQuorumEpochRequest) Append(b []byte, version int16) []byte {
 	}
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, flex, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	if version >= 1 {
 		b = wire.AppendCount(b, len(m.LeaderEndpoints), m.LeaderEndpoints == nil, flex, false)
 		for i := range m.LeaderEndpoints {
-			b = m.LeaderEndpoints[i].appendTo(b, version)
+			b = m.LeaderEndpoints[i].Append(b, version)
 		}
 	}
 	if flex {
@@ -101,12 +101,13 @@ type BeginQuorumEpochRequestTopic struct {
 	Partitions []BeginQuorumEpochRequestTopicPartition
 }
 
-func (m *BeginQuorumEpochRequestTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *BeginQuorumEpochRequestTopic) Decode(r *wire.Reader, version int16) {
 	flex := version >= 1
 	m.TopicName = r.String(m.TopicName, flex)
 	m.Partitions = wire.Array(r, m.Partitions, flex, false, leastBeginQuorumEpochRequestTopicPartition(version))
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -115,12 +116,13 @@ func (m *BeginQuorumEpochRequestTopic) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *BeginQuorumEpochRequestTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *BeginQuorumEpochRequestTopic) Append(b []byte, version int16) []byte {
 	flex := version >= 1
 	b = wire.AppendString(b, m.TopicName, flex)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, flex, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -145,7 +147,8 @@ type BeginQuorumEpochRequestTopicPartition struct {
 	LeaderEpoch      int32
 }
 
-func (m *BeginQuorumEpochRequestTopicPartition) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *BeginQuorumEpochRequestTopicPartition) Decode(r *wire.Reader, version int16) {
 	flex := version >= 1
 	m.PartitionIndex = r.Int32()
 	if version >= 1 {
@@ -160,7 +163,8 @@ func (m *BeginQuorumEpochRequestTopicPartition) decode(r *wire.Reader, version i
 	}
 }
 
-func (m *BeginQuorumEpochRequestTopicPartition) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *BeginQuorumEpochRequestTopicPartition) Append(b []byte, version int16) []byte {
 	flex := version >= 1
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	if version >= 1 {
@@ -190,14 +194,16 @@ type BeginQuorumEpochRequestLeaderEndpoint struct {
 	Port uint16
 }
 
-func (m *BeginQuorumEpochRequestLeaderEndpoint) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *BeginQuorumEpochRequestLeaderEndpoint) Decode(r *wire.Reader, _ int16) {
 	m.Name = r.String(m.Name, true)
 	m.Host = r.String(m.Host, true)
 	m.Port = r.Uint16()
 	r.SkipTags()
 }
 
-func (m *BeginQuorumEpochRequestLeaderEndpoint) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *BeginQuorumEpochRequestLeaderEndpoint) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = wire.AppendString(b, m.Host, true)
 	b = wire.AppendUint16(b, m.Port)
@@ -242,7 +248,7 @@ func (m *BeginQuorumEpochResponse) Decode(r *wire.Reader, version int16) {
 	m.ErrorCode = r.Int16()
 	m.Topics = wire.Array(r, m.Topics, flex, false, leastBeginQuorumEpochResponseTopic(version))
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -253,7 +259,7 @@ func (m *BeginQuorumEpochResponse) Decode(r *wire.Reader, version int16) {
 			case 0:
 				m.NodeEndpoints = wire.Array(r, m.NodeEndpoints, flex, false, 8)
 				for i := range m.NodeEndpoints {
-					if m.NodeEndpoints[i].decode(r, version); r.Failed() {
+					if m.NodeEndpoints[i].Decode(r, version); r.Failed() {
 						return
 					}
 				}
@@ -270,7 +276,7 @@ func (m *BeginQuorumEpochResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, flex, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	if flex {
 		tags := 0
@@ -284,7 +290,7 @@ func (m *BeginQuorumEpochResponse) Append(b []byte, version int16) []byte {
 				start := len(b)
 				b = wire.AppendCount(b, len(m.NodeEndpoints), m.NodeEndpoints == nil, flex, false)
 				for i := range m.NodeEndpoints {
-					b = m.NodeEndpoints[i].appendTo(b, version)
+					b = m.NodeEndpoints[i].Append(b, version)
 				}
 				b = wire.CloseTag(b, start)
 			}
@@ -299,12 +305,13 @@ type BeginQuorumEpochResponseTopic struct {
 	Partitions []BeginQuorumEpochResponseTopicPartition
 }
 
-func (m *BeginQuorumEpochResponseTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *BeginQuorumEpochResponseTopic) Decode(r *wire.Reader, version int16) {
 	flex := version >= 1
 	m.TopicName = r.String(m.TopicName, flex)
 	m.Partitions = wire.Array(r, m.Partitions, flex, false, leastBeginQuorumEpochResponseTopicPartition(version))
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -313,12 +320,13 @@ func (m *BeginQuorumEpochResponseTopic) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *BeginQuorumEpochResponseTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *BeginQuorumEpochResponseTopic) Append(b []byte, version int16) []byte {
 	flex := version >= 1
 	b = wire.AppendString(b, m.TopicName, flex)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, flex, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -343,7 +351,8 @@ type BeginQuorumEpochResponseTopicPartition struct {
 	LeaderEpoch    int32
 }
 
-func (m *BeginQuorumEpochResponseTopicPartition) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *BeginQuorumEpochResponseTopicPartition) Decode(r *wire.Reader, version int16) {
 	flex := version >= 1
 	m.PartitionIndex = r.Int32()
 	m.ErrorCode = r.Int16()
@@ -354,7 +363,8 @@ func (m *BeginQuorumEpochResponseTopicPartition) decode(r *wire.Reader, version 
 	}
 }
 
-func (m *BeginQuorumEpochResponseTopicPartition) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *BeginQuorumEpochResponseTopicPartition) Append(b []byte, version int16) []byte {
 	flex := version >= 1
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = wire.AppendInt16(b, m.ErrorCode)
@@ -382,14 +392,16 @@ type BeginQuorumEpochResponseNodeEndpoint struct {
 	Port   uint16
 }
 
-func (m *BeginQuorumEpochResponseNodeEndpoint) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *BeginQuorumEpochResponseNodeEndpoint) Decode(r *wire.Reader, _ int16) {
 	m.NodeID = r.Int32()
 	m.Host = r.String(m.Host, true)
 	m.Port = r.Uint16()
 	r.SkipTags()
 }
 
-func (m *BeginQuorumEpochResponseNodeEndpoint) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *BeginQuorumEpochResponseNodeEndpoint) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.NodeID)
 	b = wire.AppendString(b, m.Host, true)
 	b = wire.AppendUint16(b, m.Port)

@@ -44,14 +44,14 @@ func (m *EndQuorumEpochRequest) Decode(r *wire.Reader, version int16) {
 	m.ClusterID = r.NullableString(m.ClusterID, flex, true)
 	m.Topics = wire.Array(r, m.Topics, flex, false, leastEndQuorumEpochRequestTopic(version))
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	if version >= 1 {
 		m.LeaderEndpoints = wire.Array(r, m.LeaderEndpoints, flex, false, 5)
 		for i := range m.LeaderEndpoints {
-			if m.LeaderEndpoints[i].decode(r, version); r.Failed() {
+			if m.LeaderEndpoints[i].Decode(r, version); r.Failed() {
 				return
 			}
 		}
@@ -69,12 +69,12 @@ func (m *EndQuorumEpochRequest) Append(b []byte, version int16) []byte {
 	b = wire.AppendNullableString(b, m.ClusterID, flex, true)
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, flex, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	if version >= 1 {
 		b = wire.AppendCount(b, len(m.LeaderEndpoints), m.LeaderEndpoints == nil, flex, false)
 		for i := range m.LeaderEndpoints {
-			b = m.LeaderEndpoints[i].appendTo(b, version)
+			b = m.LeaderEndpoints[i].Append(b, version)
 		}
 	}
 	if flex {
@@ -89,12 +89,13 @@ type EndQuorumEpochRequestTopic struct {
 	Partitions []EndQuorumEpochRequestTopicPartition
 }
 
-func (m *EndQuorumEpochRequestTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *EndQuorumEpochRequestTopic) Decode(r *wire.Reader, version int16) {
 	flex := version >= 1
 	m.TopicName = r.String(m.TopicName, flex)
 	m.Partitions = wire.Array(r, m.Partitions, flex, false, leastEndQuorumEpochRequestTopicPartition(version))
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -103,12 +104,13 @@ func (m *EndQuorumEpochRequestTopic) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *EndQuorumEpochRequestTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *EndQuorumEpochRequestTopic) Append(b []byte, version int16) []byte {
 	flex := version >= 1
 	b = wire.AppendString(b, m.TopicName, flex)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, flex, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -134,7 +136,8 @@ type EndQuorumEpochRequestTopicPartition struct {
 	PreferredCandidates []EndQuorumEpochRequestTopicPartitionPreferredCandidate // versions 1+
 }
 
-func (m *EndQuorumEpochRequestTopicPartition) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *EndQuorumEpochRequestTopicPartition) Decode(r *wire.Reader, version int16) {
 	flex := version >= 1
 	m.PartitionIndex = r.Int32()
 	m.LeaderID = r.Int32()
@@ -147,7 +150,7 @@ func (m *EndQuorumEpochRequestTopicPartition) decode(r *wire.Reader, version int
 	if version >= 1 {
 		m.PreferredCandidates = wire.Array(r, m.PreferredCandidates, flex, false, 21)
 		for i := range m.PreferredCandidates {
-			if m.PreferredCandidates[i].decode(r, version); r.Failed() {
+			if m.PreferredCandidates[i].Decode(r, version); r.Failed() {
 				return
 			}
 		}
@@ -159,7 +162,8 @@ func (m *EndQuorumEpochRequestTopicPartition) decode(r *wire.Reader, version int
 	}
 }
 
-func (m *EndQuorumEpochRequestTopicPartition) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *EndQuorumEpochRequestTopicPartition) Append(b []byte, version int16) []byte {
 	flex := version >= 1
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = wire.AppendInt32(b, m.LeaderID)
@@ -170,7 +174,7 @@ func (m *EndQuorumEpochRequestTopicPartition) appendTo(b []byte, version int16) 
 	if version >= 1 {
 		b = wire.AppendCount(b, len(m.PreferredCandidates), m.PreferredCandidates == nil, flex, false)
 		for i := range m.PreferredCandidates {
-			b = m.PreferredCandidates[i].appendTo(b, version)
+			b = m.PreferredCandidates[i].Append(b, version)
 		}
 	}
 	if flex {
@@ -194,13 +198,15 @@ type EndQuorumEpochRequestTopicPartitionPreferredCandidate struct {
 	CandidateDirectoryID kafka.UUID
 }
 
-func (m *EndQuorumEpochRequestTopicPartitionPreferredCandidate) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *EndQuorumEpochRequestTopicPartitionPreferredCandidate) Decode(r *wire.Reader, _ int16) {
 	m.CandidateID = r.Int32()
 	m.CandidateDirectoryID = r.UUID()
 	r.SkipTags()
 }
 
-func (m *EndQuorumEpochRequestTopicPartitionPreferredCandidate) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *EndQuorumEpochRequestTopicPartitionPreferredCandidate) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.CandidateID)
 	b = wire.AppendUUID(b, m.CandidateDirectoryID)
 	b = append(b, 0)
@@ -214,14 +220,16 @@ type EndQuorumEpochRequestLeaderEndpoint struct {
 	Port uint16
 }
 
-func (m *EndQuorumEpochRequestLeaderEndpoint) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *EndQuorumEpochRequestLeaderEndpoint) Decode(r *wire.Reader, _ int16) {
 	m.Name = r.String(m.Name, true)
 	m.Host = r.String(m.Host, true)
 	m.Port = r.Uint16()
 	r.SkipTags()
 }
 
-func (m *EndQuorumEpochRequestLeaderEndpoint) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *EndQuorumEpochRequestLeaderEndpoint) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = wire.AppendString(b, m.Host, true)
 	b = wire.AppendUint16(b, m.Port)
@@ -266,7 +274,7 @@ func (m *EndQuorumEpochResponse) Decode(r *wire.Reader, version int16) {
 	m.ErrorCode = r.Int16()
 	m.Topics = wire.Array(r, m.Topics, flex, false, leastEndQuorumEpochResponseTopic(version))
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -277,7 +285,7 @@ func (m *EndQuorumEpochResponse) Decode(r *wire.Reader, version int16) {
 			case 0:
 				m.NodeEndpoints = wire.Array(r, m.NodeEndpoints, flex, false, 8)
 				for i := range m.NodeEndpoints {
-					if m.NodeEndpoints[i].decode(r, version); r.Failed() {
+					if m.NodeEndpoints[i].Decode(r, version); r.Failed() {
 						return
 					}
 				}
@@ -294,7 +302,7 @@ func (m *EndQuorumEpochResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, flex, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	if flex {
 		tags := 0
@@ -308,7 +316,7 @@ func (m *EndQuorumEpochResponse) Append(b []byte, version int16) []byte {
 				start := len(b)
 				b = wire.AppendCount(b, len(m.NodeEndpoints), m.NodeEndpoints == nil, flex, false)
 				for i := range m.NodeEndpoints {
-					b = m.NodeEndpoints[i].appendTo(b, version)
+					b = m.NodeEndpoints[i].Append(b, version)
 				}
 				b = wire.CloseTag(b, start)
 			}
@@ -323,12 +331,13 @@ type EndQuorumEpochResponseTopic struct {
 	Partitions []EndQuorumEpochResponseTopicPartition
 }
 
-func (m *EndQuorumEpochResponseTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *EndQuorumEpochResponseTopic) Decode(r *wire.Reader, version int16) {
 	flex := version >= 1
 	m.TopicName = r.String(m.TopicName, flex)
 	m.Partitions = wire.Array(r, m.Partitions, flex, false, leastEndQuorumEpochResponseTopicPartition(version))
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -337,12 +346,13 @@ func (m *EndQuorumEpochResponseTopic) decode(r *wire.Reader, version int16) {
 	}
 }
 
-func (m *EndQuorumEpochResponseTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *EndQuorumEpochResponseTopic) Append(b []byte, version int16) []byte {
 	flex := version >= 1
 	b = wire.AppendString(b, m.TopicName, flex)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, flex, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)
@@ -367,7 +377,8 @@ type EndQuorumEpochResponseTopicPartition struct {
 	LeaderEpoch    int32
 }
 
-func (m *EndQuorumEpochResponseTopicPartition) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *EndQuorumEpochResponseTopicPartition) Decode(r *wire.Reader, version int16) {
 	flex := version >= 1
 	m.PartitionIndex = r.Int32()
 	m.ErrorCode = r.Int16()
@@ -378,7 +389,8 @@ func (m *EndQuorumEpochResponseTopicPartition) decode(r *wire.Reader, version in
 	}
 }
 
-func (m *EndQuorumEpochResponseTopicPartition) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *EndQuorumEpochResponseTopicPartition) Append(b []byte, version int16) []byte {
 	flex := version >= 1
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = wire.AppendInt16(b, m.ErrorCode)
@@ -406,14 +418,16 @@ type EndQuorumEpochResponseNodeEndpoint struct {
 	Port   uint16
 }
 
-func (m *EndQuorumEpochResponseNodeEndpoint) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *EndQuorumEpochResponseNodeEndpoint) Decode(r *wire.Reader, _ int16) {
 	m.NodeID = r.Int32()
 	m.Host = r.String(m.Host, true)
 	m.Port = r.Uint16()
 	r.SkipTags()
 }
 
-func (m *EndQuorumEpochResponseNodeEndpoint) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *EndQuorumEpochResponseNodeEndpoint) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.NodeID)
 	b = wire.AppendString(b, m.Host, true)
 	b = wire.AppendUint16(b, m.Port)

@@ -40,7 +40,7 @@ func (m *DescribeQuorumRequest) Decode(r *wire.Reader, version int16) {
 	}
 	m.Topics = wire.Array(r, m.Topics, true, false, 3)
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -51,7 +51,7 @@ func (m *DescribeQuorumRequest) Decode(r *wire.Reader, version int16) {
 func (m *DescribeQuorumRequest) Append(b []byte, version int16) []byte {
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, true, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -63,22 +63,24 @@ type DescribeQuorumRequestTopic struct {
 	Partitions []DescribeQuorumRequestTopicPartition
 }
 
-func (m *DescribeQuorumRequestTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeQuorumRequestTopic) Decode(r *wire.Reader, version int16) {
 	m.TopicName = r.String(m.TopicName, true)
 	m.Partitions = wire.Array(r, m.Partitions, true, false, 5)
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *DescribeQuorumRequestTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeQuorumRequestTopic) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.TopicName, true)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, true, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -89,12 +91,14 @@ type DescribeQuorumRequestTopicPartition struct {
 	PartitionIndex int32
 }
 
-func (m *DescribeQuorumRequestTopicPartition) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeQuorumRequestTopicPartition) Decode(r *wire.Reader, _ int16) {
 	m.PartitionIndex = r.Int32()
 	r.SkipTags()
 }
 
-func (m *DescribeQuorumRequestTopicPartition) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeQuorumRequestTopicPartition) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = append(b, 0)
 	return b
@@ -124,7 +128,8 @@ func (m *DescribeQuorumResponseReplicaState) SetDefaults() {
 	}
 }
 
-func (m *DescribeQuorumResponseReplicaState) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeQuorumResponseReplicaState) Decode(r *wire.Reader, version int16) {
 	m.ReplicaID = r.Int32()
 	if version >= 2 {
 		m.ReplicaDirectoryID = r.UUID()
@@ -145,7 +150,8 @@ func (m *DescribeQuorumResponseReplicaState) decode(r *wire.Reader, version int1
 	r.SkipTags()
 }
 
-func (m *DescribeQuorumResponseReplicaState) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeQuorumResponseReplicaState) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.ReplicaID)
 	if version >= 2 {
 		b = wire.AppendUUID(b, m.ReplicaDirectoryID)
@@ -214,14 +220,14 @@ func (m *DescribeQuorumResponse) Decode(r *wire.Reader, version int16) {
 	}
 	m.Topics = wire.Array(r, m.Topics, true, false, 3)
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	if version >= 2 {
 		m.Nodes = wire.Array(r, m.Nodes, true, false, 6)
 		for i := range m.Nodes {
-			if m.Nodes[i].decode(r, version); r.Failed() {
+			if m.Nodes[i].Decode(r, version); r.Failed() {
 				return
 			}
 		}
@@ -239,12 +245,12 @@ func (m *DescribeQuorumResponse) Append(b []byte, version int16) []byte {
 	}
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, true, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	if version >= 2 {
 		b = wire.AppendCount(b, len(m.Nodes), m.Nodes == nil, true, false)
 		for i := range m.Nodes {
-			b = m.Nodes[i].appendTo(b, version)
+			b = m.Nodes[i].Append(b, version)
 		}
 	}
 	b = append(b, 0)
@@ -257,22 +263,24 @@ type DescribeQuorumResponseTopic struct {
 	Partitions []DescribeQuorumResponseTopicPartition
 }
 
-func (m *DescribeQuorumResponseTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeQuorumResponseTopic) Decode(r *wire.Reader, version int16) {
 	m.TopicName = r.String(m.TopicName, true)
 	m.Partitions = wire.Array(r, m.Partitions, true, false, leastDescribeQuorumResponseTopicPartition(version))
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *DescribeQuorumResponseTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeQuorumResponseTopic) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.TopicName, true)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, true, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -290,7 +298,8 @@ type DescribeQuorumResponseTopicPartition struct {
 	Observers      []DescribeQuorumResponseReplicaState
 }
 
-func (m *DescribeQuorumResponseTopicPartition) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeQuorumResponseTopicPartition) Decode(r *wire.Reader, version int16) {
 	m.PartitionIndex = r.Int32()
 	m.ErrorCode = r.Int16()
 	if version >= 2 {
@@ -303,20 +312,21 @@ func (m *DescribeQuorumResponseTopicPartition) decode(r *wire.Reader, version in
 	m.HighWatermark = r.Int64()
 	m.CurrentVoters = wire.Array(r, m.CurrentVoters, true, false, leastDescribeQuorumResponseReplicaState(version))
 	for i := range m.CurrentVoters {
-		if m.CurrentVoters[i].decode(r, version); r.Failed() {
+		if m.CurrentVoters[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.Observers = wire.Array(r, m.Observers, true, false, leastDescribeQuorumResponseReplicaState(version))
 	for i := range m.Observers {
-		if m.Observers[i].decode(r, version); r.Failed() {
+		if m.Observers[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *DescribeQuorumResponseTopicPartition) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeQuorumResponseTopicPartition) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = wire.AppendInt16(b, m.ErrorCode)
 	if version >= 2 {
@@ -327,11 +337,11 @@ func (m *DescribeQuorumResponseTopicPartition) appendTo(b []byte, version int16)
 	b = wire.AppendInt64(b, m.HighWatermark)
 	b = wire.AppendCount(b, len(m.CurrentVoters), m.CurrentVoters == nil, true, false)
 	for i := range m.CurrentVoters {
-		b = m.CurrentVoters[i].appendTo(b, version)
+		b = m.CurrentVoters[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.Observers), m.Observers == nil, true, false)
 	for i := range m.Observers {
-		b = m.Observers[i].appendTo(b, version)
+		b = m.Observers[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -352,22 +362,24 @@ type DescribeQuorumResponseNode struct {
 	Listeners []DescribeQuorumResponseNodeListener
 }
 
-func (m *DescribeQuorumResponseNode) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeQuorumResponseNode) Decode(r *wire.Reader, version int16) {
 	m.NodeID = r.Int32()
 	m.Listeners = wire.Array(r, m.Listeners, true, false, 5)
 	for i := range m.Listeners {
-		if m.Listeners[i].decode(r, version); r.Failed() {
+		if m.Listeners[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *DescribeQuorumResponseNode) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeQuorumResponseNode) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.NodeID)
 	b = wire.AppendCount(b, len(m.Listeners), m.Listeners == nil, true, false)
 	for i := range m.Listeners {
-		b = m.Listeners[i].appendTo(b, version)
+		b = m.Listeners[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -380,14 +392,16 @@ type DescribeQuorumResponseNodeListener struct {
 	Port uint16
 }
 
-func (m *DescribeQuorumResponseNodeListener) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeQuorumResponseNodeListener) Decode(r *wire.Reader, _ int16) {
 	m.Name = r.String(m.Name, true)
 	m.Host = r.String(m.Host, true)
 	m.Port = r.Uint16()
 	r.SkipTags()
 }
 
-func (m *DescribeQuorumResponseNodeListener) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeQuorumResponseNodeListener) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = wire.AppendString(b, m.Host, true)
 	b = wire.AppendUint16(b, m.Port)

@@ -47,7 +47,7 @@ func (m *AlterPartitionRequest) Decode(r *wire.Reader, version int16) {
 	m.BrokerEpoch = r.Int64()
 	m.Topics = wire.Array(r, m.Topics, true, false, 18)
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -60,7 +60,7 @@ func (m *AlterPartitionRequest) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt64(b, m.BrokerEpoch)
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, true, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -72,22 +72,24 @@ type AlterPartitionRequestTopic struct {
 	Partitions []AlterPartitionRequestTopicPartition
 }
 
-func (m *AlterPartitionRequestTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AlterPartitionRequestTopic) Decode(r *wire.Reader, version int16) {
 	m.TopicID = r.UUID()
 	m.Partitions = wire.Array(r, m.Partitions, true, false, 15)
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *AlterPartitionRequestTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AlterPartitionRequestTopic) Append(b []byte, version int16) []byte {
 	b = wire.AppendUUID(b, m.TopicID)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, true, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -103,7 +105,8 @@ type AlterPartitionRequestTopicPartition struct {
 	PartitionEpoch      int32
 }
 
-func (m *AlterPartitionRequestTopicPartition) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AlterPartitionRequestTopicPartition) Decode(r *wire.Reader, version int16) {
 	m.PartitionIndex = r.Int32()
 	m.LeaderEpoch = r.Int32()
 	if version <= 2 {
@@ -114,7 +117,7 @@ func (m *AlterPartitionRequestTopicPartition) decode(r *wire.Reader, version int
 	if version >= 3 {
 		m.NewISRWithEpochs = wire.Array(r, m.NewISRWithEpochs, true, false, 13)
 		for i := range m.NewISRWithEpochs {
-			if m.NewISRWithEpochs[i].decode(r, version); r.Failed() {
+			if m.NewISRWithEpochs[i].Decode(r, version); r.Failed() {
 				return
 			}
 		}
@@ -126,7 +129,8 @@ func (m *AlterPartitionRequestTopicPartition) decode(r *wire.Reader, version int
 	r.SkipTags()
 }
 
-func (m *AlterPartitionRequestTopicPartition) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AlterPartitionRequestTopicPartition) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = wire.AppendInt32(b, m.LeaderEpoch)
 	if version <= 2 {
@@ -135,7 +139,7 @@ func (m *AlterPartitionRequestTopicPartition) appendTo(b []byte, version int16) 
 	if version >= 3 {
 		b = wire.AppendCount(b, len(m.NewISRWithEpochs), m.NewISRWithEpochs == nil, true, false)
 		for i := range m.NewISRWithEpochs {
-			b = m.NewISRWithEpochs[i].appendTo(b, version)
+			b = m.NewISRWithEpochs[i].Append(b, version)
 		}
 	}
 	b = wire.AppendInt8(b, m.LeaderRecoveryState)
@@ -164,13 +168,15 @@ func (m *AlterPartitionRequestTopicPartitionNewISRWithEpoch) SetDefaults() {
 	}
 }
 
-func (m *AlterPartitionRequestTopicPartitionNewISRWithEpoch) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AlterPartitionRequestTopicPartitionNewISRWithEpoch) Decode(r *wire.Reader, _ int16) {
 	m.BrokerID = r.Int32()
 	m.BrokerEpoch = r.Int64()
 	r.SkipTags()
 }
 
-func (m *AlterPartitionRequestTopicPartitionNewISRWithEpoch) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AlterPartitionRequestTopicPartitionNewISRWithEpoch) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.BrokerID)
 	b = wire.AppendInt64(b, m.BrokerEpoch)
 	b = append(b, 0)
@@ -217,7 +223,7 @@ func (m *AlterPartitionResponse) Decode(r *wire.Reader, version int16) {
 	m.ErrorCode = r.Int16()
 	m.Topics = wire.Array(r, m.Topics, true, false, 18)
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -230,7 +236,7 @@ func (m *AlterPartitionResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, true, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -242,22 +248,24 @@ type AlterPartitionResponseTopic struct {
 	Partitions []AlterPartitionResponseTopicPartition
 }
 
-func (m *AlterPartitionResponseTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AlterPartitionResponseTopic) Decode(r *wire.Reader, version int16) {
 	m.TopicID = r.UUID()
 	m.Partitions = wire.Array(r, m.Partitions, true, false, 21)
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *AlterPartitionResponseTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AlterPartitionResponseTopic) Append(b []byte, version int16) []byte {
 	b = wire.AppendUUID(b, m.TopicID)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, true, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -274,7 +282,8 @@ type AlterPartitionResponseTopicPartition struct {
 	PartitionEpoch      int32
 }
 
-func (m *AlterPartitionResponseTopicPartition) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AlterPartitionResponseTopicPartition) Decode(r *wire.Reader, _ int16) {
 	m.PartitionIndex = r.Int32()
 	m.ErrorCode = r.Int16()
 	m.LeaderID = r.Int32()
@@ -285,7 +294,8 @@ func (m *AlterPartitionResponseTopicPartition) decode(r *wire.Reader, _ int16) {
 	r.SkipTags()
 }
 
-func (m *AlterPartitionResponseTopicPartition) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AlterPartitionResponseTopicPartition) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendInt32(b, m.LeaderID)

@@ -45,7 +45,7 @@ func (m *UpdateFeaturesRequest) Decode(r *wire.Reader, version int16) {
 	m.TimeoutMs = r.Int32()
 	m.FeatureUpdates = wire.Array(r, m.FeatureUpdates, true, false, 5)
 	for i := range m.FeatureUpdates {
-		if m.FeatureUpdates[i].decode(r, version); r.Failed() {
+		if m.FeatureUpdates[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -62,7 +62,7 @@ func (m *UpdateFeaturesRequest) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.TimeoutMs)
 	b = wire.AppendCount(b, len(m.FeatureUpdates), m.FeatureUpdates == nil, true, false)
 	for i := range m.FeatureUpdates {
-		b = m.FeatureUpdates[i].appendTo(b, version)
+		b = m.FeatureUpdates[i].Append(b, version)
 	}
 	if version >= 1 {
 		b = wire.AppendBool(b, m.ValidateOnly)
@@ -93,7 +93,8 @@ func (m *UpdateFeaturesRequestFeatureUpdate) SetDefaults() {
 	}
 }
 
-func (m *UpdateFeaturesRequestFeatureUpdate) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *UpdateFeaturesRequestFeatureUpdate) Decode(r *wire.Reader, version int16) {
 	m.Feature = r.String(m.Feature, true)
 	m.MaxVersionLevel = r.Int16()
 	if version <= 0 {
@@ -109,7 +110,8 @@ func (m *UpdateFeaturesRequestFeatureUpdate) decode(r *wire.Reader, version int1
 	r.SkipTags()
 }
 
-func (m *UpdateFeaturesRequestFeatureUpdate) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *UpdateFeaturesRequestFeatureUpdate) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.Feature, true)
 	b = wire.AppendInt16(b, m.MaxVersionLevel)
 	if version <= 0 {
@@ -165,7 +167,7 @@ func (m *UpdateFeaturesResponse) Decode(r *wire.Reader, version int16) {
 	if version <= 1 {
 		m.Results = wire.Array(r, m.Results, true, false, 5)
 		for i := range m.Results {
-			if m.Results[i].decode(r, version); r.Failed() {
+			if m.Results[i].Decode(r, version); r.Failed() {
 				return
 			}
 		}
@@ -183,7 +185,7 @@ func (m *UpdateFeaturesResponse) Append(b []byte, version int16) []byte {
 	if version <= 1 {
 		b = wire.AppendCount(b, len(m.Results), m.Results == nil, true, false)
 		for i := range m.Results {
-			b = m.Results[i].appendTo(b, version)
+			b = m.Results[i].Append(b, version)
 		}
 	}
 	b = append(b, 0)
@@ -197,14 +199,16 @@ type UpdateFeaturesResponseResult struct {
 	ErrorMessage *string // may be null
 }
 
-func (m *UpdateFeaturesResponseResult) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *UpdateFeaturesResponseResult) Decode(r *wire.Reader, _ int16) {
 	m.Feature = r.String(m.Feature, true)
 	m.ErrorCode = r.Int16()
 	m.ErrorMessage = r.NullableString(m.ErrorMessage, true, true)
 	r.SkipTags()
 }
 
-func (m *UpdateFeaturesResponseResult) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *UpdateFeaturesResponseResult) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Feature, true)
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendNullableString(b, m.ErrorMessage, true, true)

@@ -50,7 +50,7 @@ func (m *FetchSnapshotRequest) Decode(r *wire.Reader, version int16) {
 	m.MaxBytes = r.Int32()
 	m.Topics = wire.Array(r, m.Topics, true, false, 3)
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -70,7 +70,7 @@ func (m *FetchSnapshotRequest) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.MaxBytes)
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, true, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	tags := 0
 	if m.ClusterID != nil {
@@ -94,22 +94,24 @@ type FetchSnapshotRequestTopic struct {
 	Partitions []FetchSnapshotRequestTopicPartition
 }
 
-func (m *FetchSnapshotRequestTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *FetchSnapshotRequestTopic) Decode(r *wire.Reader, version int16) {
 	m.Name = r.String(m.Name, true)
 	m.Partitions = wire.Array(r, m.Partitions, true, false, 30)
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *FetchSnapshotRequestTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *FetchSnapshotRequestTopic) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, true, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -124,10 +126,11 @@ type FetchSnapshotRequestTopicPartition struct {
 	ReplicaDirectoryID kafka.UUID // versions 1+; tag 0
 }
 
-func (m *FetchSnapshotRequestTopicPartition) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *FetchSnapshotRequestTopicPartition) Decode(r *wire.Reader, version int16) {
 	m.Partition = r.Int32()
 	m.CurrentLeaderEpoch = r.Int32()
-	m.SnapshotID.decode(r, version)
+	m.SnapshotID.Decode(r, version)
 	m.Position = r.Int64()
 	m.ReplicaDirectoryID = kafka.UUID{}
 	for t := r.Tags(); t.Next(r); {
@@ -144,10 +147,11 @@ func (m *FetchSnapshotRequestTopicPartition) decode(r *wire.Reader, version int1
 	}
 }
 
-func (m *FetchSnapshotRequestTopicPartition) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *FetchSnapshotRequestTopicPartition) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.Partition)
 	b = wire.AppendInt32(b, m.CurrentLeaderEpoch)
-	b = m.SnapshotID.appendTo(b, version)
+	b = m.SnapshotID.Append(b, version)
 	b = wire.AppendInt64(b, m.Position)
 	tags := 0
 	if version >= 1 && m.ReplicaDirectoryID != (kafka.UUID{}) {
@@ -171,13 +175,15 @@ type FetchSnapshotRequestTopicPartitionSnapshotID struct {
 	Epoch     int32
 }
 
-func (m *FetchSnapshotRequestTopicPartitionSnapshotID) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *FetchSnapshotRequestTopicPartitionSnapshotID) Decode(r *wire.Reader, _ int16) {
 	m.EndOffset = r.Int64()
 	m.Epoch = r.Int32()
 	r.SkipTags()
 }
 
-func (m *FetchSnapshotRequestTopicPartitionSnapshotID) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *FetchSnapshotRequestTopicPartitionSnapshotID) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt64(b, m.EndOffset)
 	b = wire.AppendInt32(b, m.Epoch)
 	b = append(b, 0)
@@ -225,7 +231,7 @@ func (m *FetchSnapshotResponse) Decode(r *wire.Reader, version int16) {
 	m.ErrorCode = r.Int16()
 	m.Topics = wire.Array(r, m.Topics, true, false, 3)
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -236,7 +242,7 @@ func (m *FetchSnapshotResponse) Decode(r *wire.Reader, version int16) {
 			if version >= 1 {
 				m.NodeEndpoints = wire.Array(r, m.NodeEndpoints, true, false, 8)
 				for i := range m.NodeEndpoints {
-					if m.NodeEndpoints[i].decode(r, version); r.Failed() {
+					if m.NodeEndpoints[i].Decode(r, version); r.Failed() {
 						return
 					}
 				}
@@ -255,7 +261,7 @@ func (m *FetchSnapshotResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, true, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	tags := 0
 	if version >= 1 && len(m.NodeEndpoints) > 0 {
@@ -268,7 +274,7 @@ func (m *FetchSnapshotResponse) Append(b []byte, version int16) []byte {
 			start := len(b)
 			b = wire.AppendCount(b, len(m.NodeEndpoints), m.NodeEndpoints == nil, true, false)
 			for i := range m.NodeEndpoints {
-				b = m.NodeEndpoints[i].appendTo(b, version)
+				b = m.NodeEndpoints[i].Append(b, version)
 			}
 			b = wire.CloseTag(b, start)
 		}
@@ -282,22 +288,24 @@ type FetchSnapshotResponseTopic struct {
 	Partitions []FetchSnapshotResponseTopicPartition
 }
 
-func (m *FetchSnapshotResponseTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *FetchSnapshotResponseTopic) Decode(r *wire.Reader, version int16) {
 	m.Name = r.String(m.Name, true)
 	m.Partitions = wire.Array(r, m.Partitions, true, false, 37)
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *FetchSnapshotResponseTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *FetchSnapshotResponseTopic) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, true, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -314,10 +322,11 @@ type FetchSnapshotResponseTopicPartition struct {
 	UnalignedRecords []byte // records, aliases the frame
 }
 
-func (m *FetchSnapshotResponseTopicPartition) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *FetchSnapshotResponseTopicPartition) Decode(r *wire.Reader, version int16) {
 	m.Index = r.Int32()
 	m.ErrorCode = r.Int16()
-	m.SnapshotID.decode(r, version)
+	m.SnapshotID.Decode(r, version)
 	m.CurrentLeader = FetchSnapshotResponseTopicPartitionCurrentLeader{}
 	m.Size = r.Int64()
 	m.Position = r.Int64()
@@ -325,17 +334,18 @@ func (m *FetchSnapshotResponseTopicPartition) decode(r *wire.Reader, version int
 	for t := r.Tags(); t.Next(r); {
 		switch t.Tag {
 		case 0:
-			m.CurrentLeader.decode(r, version)
+			m.CurrentLeader.Decode(r, version)
 		default:
 			t.Skip(r)
 		}
 	}
 }
 
-func (m *FetchSnapshotResponseTopicPartition) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *FetchSnapshotResponseTopicPartition) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.Index)
 	b = wire.AppendInt16(b, m.ErrorCode)
-	b = m.SnapshotID.appendTo(b, version)
+	b = m.SnapshotID.Append(b, version)
 	b = wire.AppendInt64(b, m.Size)
 	b = wire.AppendInt64(b, m.Position)
 	b = wire.AppendBytes(b, m.UnalignedRecords, true, false)
@@ -348,7 +358,7 @@ func (m *FetchSnapshotResponseTopicPartition) appendTo(b []byte, version int16) 
 		if !m.CurrentLeader.isDefault() {
 			b = wire.AppendUvarint(b, 0)
 			start := len(b)
-			b = m.CurrentLeader.appendTo(b, version)
+			b = m.CurrentLeader.Append(b, version)
 			b = wire.CloseTag(b, start)
 		}
 	}
@@ -361,13 +371,15 @@ type FetchSnapshotResponseTopicPartitionSnapshotID struct {
 	Epoch     int32
 }
 
-func (m *FetchSnapshotResponseTopicPartitionSnapshotID) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *FetchSnapshotResponseTopicPartitionSnapshotID) Decode(r *wire.Reader, _ int16) {
 	m.EndOffset = r.Int64()
 	m.Epoch = r.Int32()
 	r.SkipTags()
 }
 
-func (m *FetchSnapshotResponseTopicPartitionSnapshotID) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *FetchSnapshotResponseTopicPartitionSnapshotID) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt64(b, m.EndOffset)
 	b = wire.AppendInt32(b, m.Epoch)
 	b = append(b, 0)
@@ -380,13 +392,15 @@ type FetchSnapshotResponseTopicPartitionCurrentLeader struct {
 	LeaderEpoch int32
 }
 
-func (m *FetchSnapshotResponseTopicPartitionCurrentLeader) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *FetchSnapshotResponseTopicPartitionCurrentLeader) Decode(r *wire.Reader, _ int16) {
 	m.LeaderID = r.Int32()
 	m.LeaderEpoch = r.Int32()
 	r.SkipTags()
 }
 
-func (m *FetchSnapshotResponseTopicPartitionCurrentLeader) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *FetchSnapshotResponseTopicPartitionCurrentLeader) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.LeaderID)
 	b = wire.AppendInt32(b, m.LeaderEpoch)
 	b = append(b, 0)
@@ -405,14 +419,16 @@ type FetchSnapshotResponseNodeEndpoint struct {
 	Port   uint16
 }
 
-func (m *FetchSnapshotResponseNodeEndpoint) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *FetchSnapshotResponseNodeEndpoint) Decode(r *wire.Reader, _ int16) {
 	m.NodeID = r.Int32()
 	m.Host = r.String(m.Host, true)
 	m.Port = r.Uint16()
 	r.SkipTags()
 }
 
-func (m *FetchSnapshotResponseNodeEndpoint) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *FetchSnapshotResponseNodeEndpoint) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.NodeID)
 	b = wire.AppendString(b, m.Host, true)
 	b = wire.AppendUint16(b, m.Port)

@@ -127,7 +127,7 @@ func (m *DescribeClusterResponse) Decode(r *wire.Reader, version int16) {
 	m.ControllerID = r.Int32()
 	m.Brokers = wire.Array(r, m.Brokers, true, false, leastDescribeClusterResponseBroker(version))
 	for i := range m.Brokers {
-		if m.Brokers[i].decode(r, version); r.Failed() {
+		if m.Brokers[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -147,7 +147,7 @@ func (m *DescribeClusterResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.ControllerID)
 	b = wire.AppendCount(b, len(m.Brokers), m.Brokers == nil, true, false)
 	for i := range m.Brokers {
-		b = m.Brokers[i].appendTo(b, version)
+		b = m.Brokers[i].Append(b, version)
 	}
 	b = wire.AppendInt32(b, m.ClusterAuthorizedOperations)
 	b = append(b, 0)
@@ -163,7 +163,8 @@ type DescribeClusterResponseBroker struct {
 	IsFenced bool    // versions 2+
 }
 
-func (m *DescribeClusterResponseBroker) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeClusterResponseBroker) Decode(r *wire.Reader, version int16) {
 	m.BrokerID = r.Int32()
 	m.Host = r.String(m.Host, true)
 	m.Port = r.Int32()
@@ -176,7 +177,8 @@ func (m *DescribeClusterResponseBroker) decode(r *wire.Reader, version int16) {
 	r.SkipTags()
 }
 
-func (m *DescribeClusterResponseBroker) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeClusterResponseBroker) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.BrokerID)
 	b = wire.AppendString(b, m.Host, true)
 	b = wire.AppendInt32(b, m.Port)

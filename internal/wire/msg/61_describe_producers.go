@@ -39,7 +39,7 @@ func (m *DescribeProducersRequest) Decode(r *wire.Reader, version int16) {
 	}
 	m.Topics = wire.Array(r, m.Topics, true, false, 3)
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -50,7 +50,7 @@ func (m *DescribeProducersRequest) Decode(r *wire.Reader, version int16) {
 func (m *DescribeProducersRequest) Append(b []byte, version int16) []byte {
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, true, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -62,13 +62,15 @@ type DescribeProducersRequestTopic struct {
 	PartitionIndexes []int32
 }
 
-func (m *DescribeProducersRequestTopic) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeProducersRequestTopic) Decode(r *wire.Reader, _ int16) {
 	m.Name = r.String(m.Name, true)
 	m.PartitionIndexes = r.Int32s(m.PartitionIndexes, true, false)
 	r.SkipTags()
 }
 
-func (m *DescribeProducersRequestTopic) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeProducersRequestTopic) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = wire.AppendInt32s(b, m.PartitionIndexes, true, false)
 	b = append(b, 0)
@@ -113,7 +115,7 @@ func (m *DescribeProducersResponse) Decode(r *wire.Reader, version int16) {
 	m.ThrottleTimeMs = r.Int32()
 	m.Topics = wire.Array(r, m.Topics, true, false, 3)
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -125,7 +127,7 @@ func (m *DescribeProducersResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.ThrottleTimeMs)
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, true, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -137,22 +139,24 @@ type DescribeProducersResponseTopic struct {
 	Partitions []DescribeProducersResponseTopicPartition
 }
 
-func (m *DescribeProducersResponseTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeProducersResponseTopic) Decode(r *wire.Reader, version int16) {
 	m.Name = r.String(m.Name, true)
 	m.Partitions = wire.Array(r, m.Partitions, true, false, 9)
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *DescribeProducersResponseTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeProducersResponseTopic) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, true, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -166,26 +170,28 @@ type DescribeProducersResponseTopicPartition struct {
 	ActiveProducers []DescribeProducersResponseTopicPartitionActiveProducer
 }
 
-func (m *DescribeProducersResponseTopicPartition) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeProducersResponseTopicPartition) Decode(r *wire.Reader, version int16) {
 	m.PartitionIndex = r.Int32()
 	m.ErrorCode = r.Int16()
 	m.ErrorMessage = r.NullableString(m.ErrorMessage, true, true)
 	m.ActiveProducers = wire.Array(r, m.ActiveProducers, true, false, 37)
 	for i := range m.ActiveProducers {
-		if m.ActiveProducers[i].decode(r, version); r.Failed() {
+		if m.ActiveProducers[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *DescribeProducersResponseTopicPartition) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeProducersResponseTopicPartition) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendNullableString(b, m.ErrorMessage, true, true)
 	b = wire.AppendCount(b, len(m.ActiveProducers), m.ActiveProducers == nil, true, false)
 	for i := range m.ActiveProducers {
-		b = m.ActiveProducers[i].appendTo(b, version)
+		b = m.ActiveProducers[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -217,7 +223,8 @@ func (m *DescribeProducersResponseTopicPartitionActiveProducer) SetDefaults() {
 	}
 }
 
-func (m *DescribeProducersResponseTopicPartitionActiveProducer) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeProducersResponseTopicPartitionActiveProducer) Decode(r *wire.Reader, _ int16) {
 	m.ProducerID = r.Int64()
 	m.ProducerEpoch = r.Int32()
 	m.LastSequence = r.Int32()
@@ -227,7 +234,8 @@ func (m *DescribeProducersResponseTopicPartitionActiveProducer) decode(r *wire.R
 	r.SkipTags()
 }
 
-func (m *DescribeProducersResponseTopicPartitionActiveProducer) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeProducersResponseTopicPartitionActiveProducer) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt64(b, m.ProducerID)
 	b = wire.AppendInt32(b, m.ProducerEpoch)
 	b = wire.AppendInt32(b, m.LastSequence)

@@ -54,13 +54,13 @@ func (m *BrokerRegistrationRequest) Decode(r *wire.Reader, version int16) {
 	m.IncarnationID = r.UUID()
 	m.Listeners = wire.Array(r, m.Listeners, true, false, 7)
 	for i := range m.Listeners {
-		if m.Listeners[i].decode(r, version); r.Failed() {
+		if m.Listeners[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.Features = wire.Array(r, m.Features, true, false, 6)
 	for i := range m.Features {
-		if m.Features[i].decode(r, version); r.Failed() {
+		if m.Features[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -90,11 +90,11 @@ func (m *BrokerRegistrationRequest) Append(b []byte, version int16) []byte {
 	b = wire.AppendUUID(b, m.IncarnationID)
 	b = wire.AppendCount(b, len(m.Listeners), m.Listeners == nil, true, false)
 	for i := range m.Listeners {
-		b = m.Listeners[i].appendTo(b, version)
+		b = m.Listeners[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.Features), m.Features == nil, true, false)
 	for i := range m.Features {
-		b = m.Features[i].appendTo(b, version)
+		b = m.Features[i].Append(b, version)
 	}
 	b = wire.AppendNullableString(b, m.Rack, true, true)
 	if version >= 1 {
@@ -118,7 +118,8 @@ type BrokerRegistrationRequestListener struct {
 	SecurityProtocol int16
 }
 
-func (m *BrokerRegistrationRequestListener) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *BrokerRegistrationRequestListener) Decode(r *wire.Reader, _ int16) {
 	m.Name = r.String(m.Name, true)
 	m.Host = r.String(m.Host, true)
 	m.Port = r.Uint16()
@@ -126,7 +127,8 @@ func (m *BrokerRegistrationRequestListener) decode(r *wire.Reader, _ int16) {
 	r.SkipTags()
 }
 
-func (m *BrokerRegistrationRequestListener) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *BrokerRegistrationRequestListener) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = wire.AppendString(b, m.Host, true)
 	b = wire.AppendUint16(b, m.Port)
@@ -142,14 +144,16 @@ type BrokerRegistrationRequestFeature struct {
 	MaxSupportedVersion int16
 }
 
-func (m *BrokerRegistrationRequestFeature) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *BrokerRegistrationRequestFeature) Decode(r *wire.Reader, _ int16) {
 	m.Name = r.String(m.Name, true)
 	m.MinSupportedVersion = r.Int16()
 	m.MaxSupportedVersion = r.Int16()
 	r.SkipTags()
 }
 
-func (m *BrokerRegistrationRequestFeature) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *BrokerRegistrationRequestFeature) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = wire.AppendInt16(b, m.MinSupportedVersion)
 	b = wire.AppendInt16(b, m.MaxSupportedVersion)

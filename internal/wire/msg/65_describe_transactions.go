@@ -86,7 +86,7 @@ func (m *DescribeTransactionsResponse) Decode(r *wire.Reader, version int16) {
 	m.ThrottleTimeMs = r.Int32()
 	m.TransactionStates = wire.Array(r, m.TransactionStates, true, false, 28)
 	for i := range m.TransactionStates {
-		if m.TransactionStates[i].decode(r, version); r.Failed() {
+		if m.TransactionStates[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -98,7 +98,7 @@ func (m *DescribeTransactionsResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.ThrottleTimeMs)
 	b = wire.AppendCount(b, len(m.TransactionStates), m.TransactionStates == nil, true, false)
 	for i := range m.TransactionStates {
-		b = m.TransactionStates[i].appendTo(b, version)
+		b = m.TransactionStates[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -116,7 +116,8 @@ type DescribeTransactionsResponseTransactionState struct {
 	Topics                 []DescribeTransactionsResponseTransactionStateTopic
 }
 
-func (m *DescribeTransactionsResponseTransactionState) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeTransactionsResponseTransactionState) Decode(r *wire.Reader, version int16) {
 	m.ErrorCode = r.Int16()
 	m.TransactionalID = r.String(m.TransactionalID, true)
 	m.TransactionState = r.String(m.TransactionState, true)
@@ -126,14 +127,15 @@ func (m *DescribeTransactionsResponseTransactionState) decode(r *wire.Reader, ve
 	m.ProducerEpoch = r.Int16()
 	m.Topics = wire.Array(r, m.Topics, true, false, 3)
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *DescribeTransactionsResponseTransactionState) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeTransactionsResponseTransactionState) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendString(b, m.TransactionalID, true)
 	b = wire.AppendString(b, m.TransactionState, true)
@@ -143,7 +145,7 @@ func (m *DescribeTransactionsResponseTransactionState) appendTo(b []byte, versio
 	b = wire.AppendInt16(b, m.ProducerEpoch)
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, true, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -155,13 +157,15 @@ type DescribeTransactionsResponseTransactionStateTopic struct {
 	Partitions []int32
 }
 
-func (m *DescribeTransactionsResponseTransactionStateTopic) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeTransactionsResponseTransactionStateTopic) Decode(r *wire.Reader, _ int16) {
 	m.Topic = r.String(m.Topic, true)
 	m.Partitions = r.Int32s(m.Partitions, true, false)
 	r.SkipTags()
 }
 
-func (m *DescribeTransactionsResponseTransactionStateTopic) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeTransactionsResponseTransactionStateTopic) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Topic, true)
 	b = wire.AppendInt32s(b, m.Partitions, true, false)
 	b = append(b, 0)

@@ -114,7 +114,7 @@ func (m *ListTransactionsResponse) Decode(r *wire.Reader, version int16) {
 	m.UnknownStateFilters = r.Strings(m.UnknownStateFilters, true, false)
 	m.TransactionStates = wire.Array(r, m.TransactionStates, true, false, 11)
 	for i := range m.TransactionStates {
-		if m.TransactionStates[i].decode(r, version); r.Failed() {
+		if m.TransactionStates[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -128,7 +128,7 @@ func (m *ListTransactionsResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendStrings(b, m.UnknownStateFilters, true, false)
 	b = wire.AppendCount(b, len(m.TransactionStates), m.TransactionStates == nil, true, false)
 	for i := range m.TransactionStates {
-		b = m.TransactionStates[i].appendTo(b, version)
+		b = m.TransactionStates[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -141,14 +141,16 @@ type ListTransactionsResponseTransactionState struct {
 	TransactionState string
 }
 
-func (m *ListTransactionsResponseTransactionState) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ListTransactionsResponseTransactionState) Decode(r *wire.Reader, _ int16) {
 	m.TransactionalID = r.String(m.TransactionalID, true)
 	m.ProducerID = r.Int64()
 	m.TransactionState = r.String(m.TransactionState, true)
 	r.SkipTags()
 }
 
-func (m *ListTransactionsResponseTransactionState) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ListTransactionsResponseTransactionState) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.TransactionalID, true)
 	b = wire.AppendInt64(b, m.ProducerID)
 	b = wire.AppendString(b, m.TransactionState, true)

@@ -65,7 +65,7 @@ func (m *ConsumerGroupHeartbeatRequest) Decode(r *wire.Reader, version int16) {
 	m.ServerAssignor = r.NullableString(m.ServerAssignor, true, true)
 	m.TopicPartitions = wire.Array(r, m.TopicPartitions, true, true, 18)
 	for i := range m.TopicPartitions {
-		if m.TopicPartitions[i].decode(r, version); r.Failed() {
+		if m.TopicPartitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -87,7 +87,7 @@ func (m *ConsumerGroupHeartbeatRequest) Append(b []byte, version int16) []byte {
 	b = wire.AppendNullableString(b, m.ServerAssignor, true, true)
 	b = wire.AppendCount(b, len(m.TopicPartitions), m.TopicPartitions == nil, true, true)
 	for i := range m.TopicPartitions {
-		b = m.TopicPartitions[i].appendTo(b, version)
+		b = m.TopicPartitions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -99,13 +99,15 @@ type ConsumerGroupHeartbeatRequestTopicPartition struct {
 	Partitions []int32
 }
 
-func (m *ConsumerGroupHeartbeatRequestTopicPartition) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ConsumerGroupHeartbeatRequestTopicPartition) Decode(r *wire.Reader, _ int16) {
 	m.TopicID = r.UUID()
 	m.Partitions = r.Int32s(m.Partitions, true, false)
 	r.SkipTags()
 }
 
-func (m *ConsumerGroupHeartbeatRequestTopicPartition) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ConsumerGroupHeartbeatRequestTopicPartition) Append(b []byte, _ int16) []byte {
 	b = wire.AppendUUID(b, m.TopicID)
 	b = wire.AppendInt32s(b, m.Partitions, true, false)
 	b = append(b, 0)
@@ -118,13 +120,15 @@ type ConsumerGroupHeartbeatResponseTopicPartition struct {
 	Partitions []int32
 }
 
-func (m *ConsumerGroupHeartbeatResponseTopicPartition) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ConsumerGroupHeartbeatResponseTopicPartition) Decode(r *wire.Reader, _ int16) {
 	m.TopicID = r.UUID()
 	m.Partitions = r.Int32s(m.Partitions, true, false)
 	r.SkipTags()
 }
 
-func (m *ConsumerGroupHeartbeatResponseTopicPartition) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ConsumerGroupHeartbeatResponseTopicPartition) Append(b []byte, _ int16) []byte {
 	b = wire.AppendUUID(b, m.TopicID)
 	b = wire.AppendInt32s(b, m.Partitions, true, false)
 	b = append(b, 0)
@@ -181,7 +185,7 @@ func (m *ConsumerGroupHeartbeatResponse) Decode(r *wire.Reader, version int16) {
 		if m.Assignment == nil {
 			m.Assignment = wire.New[ConsumerGroupHeartbeatResponseAssignment](r)
 		}
-		if m.Assignment.decode(r, version); r.Failed() {
+		if m.Assignment.Decode(r, version); r.Failed() {
 			return
 		}
 	} else {
@@ -201,7 +205,7 @@ func (m *ConsumerGroupHeartbeatResponse) Append(b []byte, version int16) []byte 
 	if m.Assignment == nil {
 		b = append(b, 0xff)
 	} else {
-		b = m.Assignment.appendTo(append(b, 1), version)
+		b = m.Assignment.Append(append(b, 1), version)
 	}
 	b = append(b, 0)
 	return b
@@ -212,20 +216,22 @@ type ConsumerGroupHeartbeatResponseAssignment struct {
 	TopicPartitions []ConsumerGroupHeartbeatResponseTopicPartition
 }
 
-func (m *ConsumerGroupHeartbeatResponseAssignment) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ConsumerGroupHeartbeatResponseAssignment) Decode(r *wire.Reader, version int16) {
 	m.TopicPartitions = wire.Array(r, m.TopicPartitions, true, false, 18)
 	for i := range m.TopicPartitions {
-		if m.TopicPartitions[i].decode(r, version); r.Failed() {
+		if m.TopicPartitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *ConsumerGroupHeartbeatResponseAssignment) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ConsumerGroupHeartbeatResponseAssignment) Append(b []byte, version int16) []byte {
 	b = wire.AppendCount(b, len(m.TopicPartitions), m.TopicPartitions == nil, true, false)
 	for i := range m.TopicPartitions {
-		b = m.TopicPartitions[i].appendTo(b, version)
+		b = m.TopicPartitions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b

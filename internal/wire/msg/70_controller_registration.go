@@ -47,13 +47,13 @@ func (m *ControllerRegistrationRequest) Decode(r *wire.Reader, version int16) {
 	m.ZkMigrationReady = r.Bool()
 	m.Listeners = wire.Array(r, m.Listeners, true, false, 7)
 	for i := range m.Listeners {
-		if m.Listeners[i].decode(r, version); r.Failed() {
+		if m.Listeners[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.Features = wire.Array(r, m.Features, true, false, 6)
 	for i := range m.Features {
-		if m.Features[i].decode(r, version); r.Failed() {
+		if m.Features[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -67,11 +67,11 @@ func (m *ControllerRegistrationRequest) Append(b []byte, version int16) []byte {
 	b = wire.AppendBool(b, m.ZkMigrationReady)
 	b = wire.AppendCount(b, len(m.Listeners), m.Listeners == nil, true, false)
 	for i := range m.Listeners {
-		b = m.Listeners[i].appendTo(b, version)
+		b = m.Listeners[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.Features), m.Features == nil, true, false)
 	for i := range m.Features {
-		b = m.Features[i].appendTo(b, version)
+		b = m.Features[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -85,7 +85,8 @@ type ControllerRegistrationRequestListener struct {
 	SecurityProtocol int16
 }
 
-func (m *ControllerRegistrationRequestListener) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ControllerRegistrationRequestListener) Decode(r *wire.Reader, _ int16) {
 	m.Name = r.String(m.Name, true)
 	m.Host = r.String(m.Host, true)
 	m.Port = r.Uint16()
@@ -93,7 +94,8 @@ func (m *ControllerRegistrationRequestListener) decode(r *wire.Reader, _ int16) 
 	r.SkipTags()
 }
 
-func (m *ControllerRegistrationRequestListener) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ControllerRegistrationRequestListener) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = wire.AppendString(b, m.Host, true)
 	b = wire.AppendUint16(b, m.Port)
@@ -109,14 +111,16 @@ type ControllerRegistrationRequestFeature struct {
 	MaxSupportedVersion int16
 }
 
-func (m *ControllerRegistrationRequestFeature) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ControllerRegistrationRequestFeature) Decode(r *wire.Reader, _ int16) {
 	m.Name = r.String(m.Name, true)
 	m.MinSupportedVersion = r.Int16()
 	m.MaxSupportedVersion = r.Int16()
 	r.SkipTags()
 }
 
-func (m *ControllerRegistrationRequestFeature) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ControllerRegistrationRequestFeature) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = wire.AppendInt16(b, m.MinSupportedVersion)
 	b = wire.AppendInt16(b, m.MaxSupportedVersion)

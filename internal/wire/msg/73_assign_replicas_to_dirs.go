@@ -47,7 +47,7 @@ func (m *AssignReplicasToDirsRequest) Decode(r *wire.Reader, version int16) {
 	m.BrokerEpoch = r.Int64()
 	m.Directories = wire.Array(r, m.Directories, true, false, 18)
 	for i := range m.Directories {
-		if m.Directories[i].decode(r, version); r.Failed() {
+		if m.Directories[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -60,7 +60,7 @@ func (m *AssignReplicasToDirsRequest) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt64(b, m.BrokerEpoch)
 	b = wire.AppendCount(b, len(m.Directories), m.Directories == nil, true, false)
 	for i := range m.Directories {
-		b = m.Directories[i].appendTo(b, version)
+		b = m.Directories[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -72,22 +72,24 @@ type AssignReplicasToDirsRequestDirectory struct {
 	Topics []AssignReplicasToDirsRequestDirectoryTopic
 }
 
-func (m *AssignReplicasToDirsRequestDirectory) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AssignReplicasToDirsRequestDirectory) Decode(r *wire.Reader, version int16) {
 	m.ID = r.UUID()
 	m.Topics = wire.Array(r, m.Topics, true, false, 18)
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *AssignReplicasToDirsRequestDirectory) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AssignReplicasToDirsRequestDirectory) Append(b []byte, version int16) []byte {
 	b = wire.AppendUUID(b, m.ID)
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, true, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -99,22 +101,24 @@ type AssignReplicasToDirsRequestDirectoryTopic struct {
 	Partitions []AssignReplicasToDirsRequestDirectoryTopicPartition
 }
 
-func (m *AssignReplicasToDirsRequestDirectoryTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AssignReplicasToDirsRequestDirectoryTopic) Decode(r *wire.Reader, version int16) {
 	m.TopicID = r.UUID()
 	m.Partitions = wire.Array(r, m.Partitions, true, false, 5)
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *AssignReplicasToDirsRequestDirectoryTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AssignReplicasToDirsRequestDirectoryTopic) Append(b []byte, version int16) []byte {
 	b = wire.AppendUUID(b, m.TopicID)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, true, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -125,12 +129,14 @@ type AssignReplicasToDirsRequestDirectoryTopicPartition struct {
 	PartitionIndex int32
 }
 
-func (m *AssignReplicasToDirsRequestDirectoryTopicPartition) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AssignReplicasToDirsRequestDirectoryTopicPartition) Decode(r *wire.Reader, _ int16) {
 	m.PartitionIndex = r.Int32()
 	r.SkipTags()
 }
 
-func (m *AssignReplicasToDirsRequestDirectoryTopicPartition) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AssignReplicasToDirsRequestDirectoryTopicPartition) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = append(b, 0)
 	return b
@@ -176,7 +182,7 @@ func (m *AssignReplicasToDirsResponse) Decode(r *wire.Reader, version int16) {
 	m.ErrorCode = r.Int16()
 	m.Directories = wire.Array(r, m.Directories, true, false, 18)
 	for i := range m.Directories {
-		if m.Directories[i].decode(r, version); r.Failed() {
+		if m.Directories[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -189,7 +195,7 @@ func (m *AssignReplicasToDirsResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendCount(b, len(m.Directories), m.Directories == nil, true, false)
 	for i := range m.Directories {
-		b = m.Directories[i].appendTo(b, version)
+		b = m.Directories[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -201,22 +207,24 @@ type AssignReplicasToDirsResponseDirectory struct {
 	Topics []AssignReplicasToDirsResponseDirectoryTopic
 }
 
-func (m *AssignReplicasToDirsResponseDirectory) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AssignReplicasToDirsResponseDirectory) Decode(r *wire.Reader, version int16) {
 	m.ID = r.UUID()
 	m.Topics = wire.Array(r, m.Topics, true, false, 18)
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *AssignReplicasToDirsResponseDirectory) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AssignReplicasToDirsResponseDirectory) Append(b []byte, version int16) []byte {
 	b = wire.AppendUUID(b, m.ID)
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, true, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -228,22 +236,24 @@ type AssignReplicasToDirsResponseDirectoryTopic struct {
 	Partitions []AssignReplicasToDirsResponseDirectoryTopicPartition
 }
 
-func (m *AssignReplicasToDirsResponseDirectoryTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AssignReplicasToDirsResponseDirectoryTopic) Decode(r *wire.Reader, version int16) {
 	m.TopicID = r.UUID()
 	m.Partitions = wire.Array(r, m.Partitions, true, false, 7)
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *AssignReplicasToDirsResponseDirectoryTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AssignReplicasToDirsResponseDirectoryTopic) Append(b []byte, version int16) []byte {
 	b = wire.AppendUUID(b, m.TopicID)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, true, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -255,13 +265,15 @@ type AssignReplicasToDirsResponseDirectoryTopicPartition struct {
 	ErrorCode      int16
 }
 
-func (m *AssignReplicasToDirsResponseDirectoryTopicPartition) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AssignReplicasToDirsResponseDirectoryTopicPartition) Decode(r *wire.Reader, _ int16) {
 	m.PartitionIndex = r.Int32()
 	m.ErrorCode = r.Int16()
 	r.SkipTags()
 }
 
-func (m *AssignReplicasToDirsResponseDirectoryTopicPartition) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AssignReplicasToDirsResponseDirectoryTopicPartition) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = append(b, 0)

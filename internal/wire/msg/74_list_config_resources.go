@@ -94,7 +94,7 @@ func (m *ListConfigResourcesResponse) Decode(r *wire.Reader, version int16) {
 	m.ErrorCode = r.Int16()
 	m.ConfigResources = wire.Array(r, m.ConfigResources, true, false, leastListConfigResourcesResponseConfigResource(version))
 	for i := range m.ConfigResources {
-		if m.ConfigResources[i].decode(r, version); r.Failed() {
+		if m.ConfigResources[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -107,7 +107,7 @@ func (m *ListConfigResourcesResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendCount(b, len(m.ConfigResources), m.ConfigResources == nil, true, false)
 	for i := range m.ConfigResources {
-		b = m.ConfigResources[i].appendTo(b, version)
+		b = m.ConfigResources[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -133,7 +133,8 @@ func (m *ListConfigResourcesResponseConfigResource) SetDefaults() {
 	}
 }
 
-func (m *ListConfigResourcesResponseConfigResource) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ListConfigResourcesResponseConfigResource) Decode(r *wire.Reader, version int16) {
 	m.ResourceName = r.String(m.ResourceName, true)
 	if version >= 1 {
 		m.ResourceType = r.Int8()
@@ -143,7 +144,8 @@ func (m *ListConfigResourcesResponseConfigResource) decode(r *wire.Reader, versi
 	r.SkipTags()
 }
 
-func (m *ListConfigResourcesResponseConfigResource) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ListConfigResourcesResponseConfigResource) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.ResourceName, true)
 	if version >= 1 {
 		b = wire.AppendInt8(b, m.ResourceType)

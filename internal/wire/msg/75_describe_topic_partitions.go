@@ -45,7 +45,7 @@ func (m *DescribeTopicPartitionsRequest) Decode(r *wire.Reader, version int16) {
 	}
 	m.Topics = wire.Array(r, m.Topics, true, false, 2)
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -54,7 +54,7 @@ func (m *DescribeTopicPartitionsRequest) Decode(r *wire.Reader, version int16) {
 		if m.Cursor == nil {
 			m.Cursor = wire.New[DescribeTopicPartitionsRequestCursor](r)
 		}
-		if m.Cursor.decode(r, version); r.Failed() {
+		if m.Cursor.Decode(r, version); r.Failed() {
 			return
 		}
 	} else {
@@ -67,13 +67,13 @@ func (m *DescribeTopicPartitionsRequest) Decode(r *wire.Reader, version int16) {
 func (m *DescribeTopicPartitionsRequest) Append(b []byte, version int16) []byte {
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, true, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	b = wire.AppendInt32(b, m.ResponsePartitionLimit)
 	if m.Cursor == nil {
 		b = append(b, 0xff)
 	} else {
-		b = m.Cursor.appendTo(append(b, 1), version)
+		b = m.Cursor.Append(append(b, 1), version)
 	}
 	b = append(b, 0)
 	return b
@@ -84,12 +84,14 @@ type DescribeTopicPartitionsRequestTopic struct {
 	Name string // topicName
 }
 
-func (m *DescribeTopicPartitionsRequestTopic) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeTopicPartitionsRequestTopic) Decode(r *wire.Reader, _ int16) {
 	m.Name = r.String(m.Name, true)
 	r.SkipTags()
 }
 
-func (m *DescribeTopicPartitionsRequestTopic) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeTopicPartitionsRequestTopic) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = append(b, 0)
 	return b
@@ -101,13 +103,15 @@ type DescribeTopicPartitionsRequestCursor struct {
 	PartitionIndex int32
 }
 
-func (m *DescribeTopicPartitionsRequestCursor) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeTopicPartitionsRequestCursor) Decode(r *wire.Reader, _ int16) {
 	m.TopicName = r.String(m.TopicName, true)
 	m.PartitionIndex = r.Int32()
 	r.SkipTags()
 }
 
-func (m *DescribeTopicPartitionsRequestCursor) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeTopicPartitionsRequestCursor) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.TopicName, true)
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = append(b, 0)
@@ -153,7 +157,7 @@ func (m *DescribeTopicPartitionsResponse) Decode(r *wire.Reader, version int16) 
 	m.ThrottleTimeMs = r.Int32()
 	m.Topics = wire.Array(r, m.Topics, true, false, 26)
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -161,7 +165,7 @@ func (m *DescribeTopicPartitionsResponse) Decode(r *wire.Reader, version int16) 
 		if m.NextCursor == nil {
 			m.NextCursor = wire.New[DescribeTopicPartitionsResponseNextCursor](r)
 		}
-		if m.NextCursor.decode(r, version); r.Failed() {
+		if m.NextCursor.Decode(r, version); r.Failed() {
 			return
 		}
 	} else {
@@ -175,12 +179,12 @@ func (m *DescribeTopicPartitionsResponse) Append(b []byte, version int16) []byte
 	b = wire.AppendInt32(b, m.ThrottleTimeMs)
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, true, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	if m.NextCursor == nil {
 		b = append(b, 0xff)
 	} else {
-		b = m.NextCursor.appendTo(append(b, 1), version)
+		b = m.NextCursor.Append(append(b, 1), version)
 	}
 	b = append(b, 0)
 	return b
@@ -210,14 +214,15 @@ func (m *DescribeTopicPartitionsResponseTopic) SetDefaults() {
 	}
 }
 
-func (m *DescribeTopicPartitionsResponseTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeTopicPartitionsResponseTopic) Decode(r *wire.Reader, version int16) {
 	m.ErrorCode = r.Int16()
 	m.Name = r.NullableString(m.Name, true, true)
 	m.TopicID = r.UUID()
 	m.IsInternal = r.Bool()
 	m.Partitions = wire.Array(r, m.Partitions, true, false, 20)
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -225,14 +230,15 @@ func (m *DescribeTopicPartitionsResponseTopic) decode(r *wire.Reader, version in
 	r.SkipTags()
 }
 
-func (m *DescribeTopicPartitionsResponseTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeTopicPartitionsResponseTopic) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendNullableString(b, m.Name, true, true)
 	b = wire.AppendUUID(b, m.TopicID)
 	b = wire.AppendBool(b, m.IsInternal)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, true, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	b = wire.AppendInt32(b, m.TopicAuthorizedOperations)
 	b = append(b, 0)
@@ -266,7 +272,8 @@ func (m *DescribeTopicPartitionsResponseTopicPartition) SetDefaults() {
 	}
 }
 
-func (m *DescribeTopicPartitionsResponseTopicPartition) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeTopicPartitionsResponseTopicPartition) Decode(r *wire.Reader, _ int16) {
 	m.ErrorCode = r.Int16()
 	m.PartitionIndex = r.Int32()
 	m.LeaderID = r.Int32()
@@ -279,7 +286,8 @@ func (m *DescribeTopicPartitionsResponseTopicPartition) decode(r *wire.Reader, _
 	r.SkipTags()
 }
 
-func (m *DescribeTopicPartitionsResponseTopicPartition) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeTopicPartitionsResponseTopicPartition) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = wire.AppendInt32(b, m.LeaderID)
@@ -299,13 +307,15 @@ type DescribeTopicPartitionsResponseNextCursor struct {
 	PartitionIndex int32
 }
 
-func (m *DescribeTopicPartitionsResponseNextCursor) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeTopicPartitionsResponseNextCursor) Decode(r *wire.Reader, _ int16) {
 	m.TopicName = r.String(m.TopicName, true)
 	m.PartitionIndex = r.Int32()
 	r.SkipTags()
 }
 
-func (m *DescribeTopicPartitionsResponseNextCursor) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeTopicPartitionsResponseNextCursor) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.TopicName, true)
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = append(b, 0)

@@ -67,13 +67,15 @@ type ShareGroupHeartbeatResponseTopicPartition struct {
 	Partitions []int32
 }
 
-func (m *ShareGroupHeartbeatResponseTopicPartition) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ShareGroupHeartbeatResponseTopicPartition) Decode(r *wire.Reader, _ int16) {
 	m.TopicID = r.UUID()
 	m.Partitions = r.Int32s(m.Partitions, true, false)
 	r.SkipTags()
 }
 
-func (m *ShareGroupHeartbeatResponseTopicPartition) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ShareGroupHeartbeatResponseTopicPartition) Append(b []byte, _ int16) []byte {
 	b = wire.AppendUUID(b, m.TopicID)
 	b = wire.AppendInt32s(b, m.Partitions, true, false)
 	b = append(b, 0)
@@ -130,7 +132,7 @@ func (m *ShareGroupHeartbeatResponse) Decode(r *wire.Reader, version int16) {
 		if m.Assignment == nil {
 			m.Assignment = wire.New[ShareGroupHeartbeatResponseAssignment](r)
 		}
-		if m.Assignment.decode(r, version); r.Failed() {
+		if m.Assignment.Decode(r, version); r.Failed() {
 			return
 		}
 	} else {
@@ -150,7 +152,7 @@ func (m *ShareGroupHeartbeatResponse) Append(b []byte, version int16) []byte {
 	if m.Assignment == nil {
 		b = append(b, 0xff)
 	} else {
-		b = m.Assignment.appendTo(append(b, 1), version)
+		b = m.Assignment.Append(append(b, 1), version)
 	}
 	b = append(b, 0)
 	return b
@@ -161,20 +163,22 @@ type ShareGroupHeartbeatResponseAssignment struct {
 	TopicPartitions []ShareGroupHeartbeatResponseTopicPartition
 }
 
-func (m *ShareGroupHeartbeatResponseAssignment) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ShareGroupHeartbeatResponseAssignment) Decode(r *wire.Reader, version int16) {
 	m.TopicPartitions = wire.Array(r, m.TopicPartitions, true, false, 18)
 	for i := range m.TopicPartitions {
-		if m.TopicPartitions[i].decode(r, version); r.Failed() {
+		if m.TopicPartitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *ShareGroupHeartbeatResponseAssignment) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ShareGroupHeartbeatResponseAssignment) Append(b []byte, version int16) []byte {
 	b = wire.AppendCount(b, len(m.TopicPartitions), m.TopicPartitions == nil, true, false)
 	for i := range m.TopicPartitions {
-		b = m.TopicPartitions[i].appendTo(b, version)
+		b = m.TopicPartitions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b

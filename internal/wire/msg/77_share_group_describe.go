@@ -59,14 +59,16 @@ type ShareGroupDescribeResponseTopicPartition struct {
 	Partitions []int32
 }
 
-func (m *ShareGroupDescribeResponseTopicPartition) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ShareGroupDescribeResponseTopicPartition) Decode(r *wire.Reader, _ int16) {
 	m.TopicID = r.UUID()
 	m.TopicName = r.String(m.TopicName, true)
 	m.Partitions = r.Int32s(m.Partitions, true, false)
 	r.SkipTags()
 }
 
-func (m *ShareGroupDescribeResponseTopicPartition) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ShareGroupDescribeResponseTopicPartition) Append(b []byte, _ int16) []byte {
 	b = wire.AppendUUID(b, m.TopicID)
 	b = wire.AppendString(b, m.TopicName, true)
 	b = wire.AppendInt32s(b, m.Partitions, true, false)
@@ -79,20 +81,22 @@ type ShareGroupDescribeResponseAssignment struct {
 	TopicPartitions []ShareGroupDescribeResponseTopicPartition
 }
 
-func (m *ShareGroupDescribeResponseAssignment) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ShareGroupDescribeResponseAssignment) Decode(r *wire.Reader, version int16) {
 	m.TopicPartitions = wire.Array(r, m.TopicPartitions, true, false, 19)
 	for i := range m.TopicPartitions {
-		if m.TopicPartitions[i].decode(r, version); r.Failed() {
+		if m.TopicPartitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *ShareGroupDescribeResponseAssignment) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ShareGroupDescribeResponseAssignment) Append(b []byte, version int16) []byte {
 	b = wire.AppendCount(b, len(m.TopicPartitions), m.TopicPartitions == nil, true, false)
 	for i := range m.TopicPartitions {
-		b = m.TopicPartitions[i].appendTo(b, version)
+		b = m.TopicPartitions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -136,7 +140,7 @@ func (m *ShareGroupDescribeResponse) Decode(r *wire.Reader, version int16) {
 	m.ThrottleTimeMs = r.Int32()
 	m.Groups = wire.Array(r, m.Groups, true, false, 20)
 	for i := range m.Groups {
-		if m.Groups[i].decode(r, version); r.Failed() {
+		if m.Groups[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -148,7 +152,7 @@ func (m *ShareGroupDescribeResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.ThrottleTimeMs)
 	b = wire.AppendCount(b, len(m.Groups), m.Groups == nil, true, false)
 	for i := range m.Groups {
-		b = m.Groups[i].appendTo(b, version)
+		b = m.Groups[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -181,7 +185,8 @@ func (m *ShareGroupDescribeResponseGroup) SetDefaults() {
 	}
 }
 
-func (m *ShareGroupDescribeResponseGroup) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ShareGroupDescribeResponseGroup) Decode(r *wire.Reader, version int16) {
 	m.ErrorCode = r.Int16()
 	m.ErrorMessage = r.NullableString(m.ErrorMessage, true, true)
 	m.GroupID = r.String(m.GroupID, true)
@@ -191,7 +196,7 @@ func (m *ShareGroupDescribeResponseGroup) decode(r *wire.Reader, version int16) 
 	m.AssignorName = r.String(m.AssignorName, true)
 	m.Members = wire.Array(r, m.Members, true, false, 12)
 	for i := range m.Members {
-		if m.Members[i].decode(r, version); r.Failed() {
+		if m.Members[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -199,7 +204,8 @@ func (m *ShareGroupDescribeResponseGroup) decode(r *wire.Reader, version int16) 
 	r.SkipTags()
 }
 
-func (m *ShareGroupDescribeResponseGroup) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ShareGroupDescribeResponseGroup) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendNullableString(b, m.ErrorMessage, true, true)
 	b = wire.AppendString(b, m.GroupID, true)
@@ -209,7 +215,7 @@ func (m *ShareGroupDescribeResponseGroup) appendTo(b []byte, version int16) []by
 	b = wire.AppendString(b, m.AssignorName, true)
 	b = wire.AppendCount(b, len(m.Members), m.Members == nil, true, false)
 	for i := range m.Members {
-		b = m.Members[i].appendTo(b, version)
+		b = m.Members[i].Append(b, version)
 	}
 	b = wire.AppendInt32(b, m.AuthorizedOperations)
 	b = append(b, 0)
@@ -227,25 +233,27 @@ type ShareGroupDescribeResponseGroupMember struct {
 	Assignment           ShareGroupDescribeResponseAssignment
 }
 
-func (m *ShareGroupDescribeResponseGroupMember) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ShareGroupDescribeResponseGroupMember) Decode(r *wire.Reader, version int16) {
 	m.MemberID = r.String(m.MemberID, true)
 	m.RackID = r.NullableString(m.RackID, true, true)
 	m.MemberEpoch = r.Int32()
 	m.ClientID = r.String(m.ClientID, true)
 	m.ClientHost = r.String(m.ClientHost, true)
 	m.SubscribedTopicNames = r.Strings(m.SubscribedTopicNames, true, false)
-	m.Assignment.decode(r, version)
+	m.Assignment.Decode(r, version)
 	r.SkipTags()
 }
 
-func (m *ShareGroupDescribeResponseGroupMember) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ShareGroupDescribeResponseGroupMember) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.MemberID, true)
 	b = wire.AppendNullableString(b, m.RackID, true, true)
 	b = wire.AppendInt32(b, m.MemberEpoch)
 	b = wire.AppendString(b, m.ClientID, true)
 	b = wire.AppendString(b, m.ClientHost, true)
 	b = wire.AppendStrings(b, m.SubscribedTopicNames, true, false)
-	b = m.Assignment.appendTo(b, version)
+	b = m.Assignment.Append(b, version)
 	b = append(b, 0)
 	return b
 }

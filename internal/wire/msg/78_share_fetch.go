@@ -72,13 +72,13 @@ func (m *ShareFetchRequest) Decode(r *wire.Reader, version int16) {
 	}
 	m.Topics = wire.Array(r, m.Topics, true, false, 18)
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.ForgottenTopicsData = wire.Array(r, m.ForgottenTopicsData, true, false, 18)
 	for i := range m.ForgottenTopicsData {
-		if m.ForgottenTopicsData[i].decode(r, version); r.Failed() {
+		if m.ForgottenTopicsData[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -103,11 +103,11 @@ func (m *ShareFetchRequest) Append(b []byte, version int16) []byte {
 	}
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, true, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.ForgottenTopicsData), m.ForgottenTopicsData == nil, true, false)
 	for i := range m.ForgottenTopicsData {
-		b = m.ForgottenTopicsData[i].appendTo(b, version)
+		b = m.ForgottenTopicsData[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -119,22 +119,24 @@ type ShareFetchRequestTopic struct {
 	Partitions []ShareFetchRequestTopicPartition
 }
 
-func (m *ShareFetchRequestTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ShareFetchRequestTopic) Decode(r *wire.Reader, version int16) {
 	m.TopicID = r.UUID()
 	m.Partitions = wire.Array(r, m.Partitions, true, false, 6)
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *ShareFetchRequestTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ShareFetchRequestTopic) Append(b []byte, version int16) []byte {
 	b = wire.AppendUUID(b, m.TopicID)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, true, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -147,23 +149,25 @@ type ShareFetchRequestTopicPartition struct {
 	AcknowledgementBatches []ShareFetchRequestTopicPartitionAcknowledgementBatch
 }
 
-func (m *ShareFetchRequestTopicPartition) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ShareFetchRequestTopicPartition) Decode(r *wire.Reader, version int16) {
 	m.PartitionIndex = r.Int32()
 	m.PartitionMaxBytes = 0
 	m.AcknowledgementBatches = wire.Array(r, m.AcknowledgementBatches, true, false, 18)
 	for i := range m.AcknowledgementBatches {
-		if m.AcknowledgementBatches[i].decode(r, version); r.Failed() {
+		if m.AcknowledgementBatches[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *ShareFetchRequestTopicPartition) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ShareFetchRequestTopicPartition) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = wire.AppendCount(b, len(m.AcknowledgementBatches), m.AcknowledgementBatches == nil, true, false)
 	for i := range m.AcknowledgementBatches {
-		b = m.AcknowledgementBatches[i].appendTo(b, version)
+		b = m.AcknowledgementBatches[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -176,14 +180,16 @@ type ShareFetchRequestTopicPartitionAcknowledgementBatch struct {
 	AcknowledgeTypes []int8
 }
 
-func (m *ShareFetchRequestTopicPartitionAcknowledgementBatch) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ShareFetchRequestTopicPartitionAcknowledgementBatch) Decode(r *wire.Reader, _ int16) {
 	m.FirstOffset = r.Int64()
 	m.LastOffset = r.Int64()
 	m.AcknowledgeTypes = r.Int8s(m.AcknowledgeTypes, true, false)
 	r.SkipTags()
 }
 
-func (m *ShareFetchRequestTopicPartitionAcknowledgementBatch) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ShareFetchRequestTopicPartitionAcknowledgementBatch) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt64(b, m.FirstOffset)
 	b = wire.AppendInt64(b, m.LastOffset)
 	b = wire.AppendInt8s(b, m.AcknowledgeTypes, true, false)
@@ -197,13 +203,15 @@ type ShareFetchRequestForgottenTopicsData struct {
 	Partitions []int32
 }
 
-func (m *ShareFetchRequestForgottenTopicsData) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ShareFetchRequestForgottenTopicsData) Decode(r *wire.Reader, _ int16) {
 	m.TopicID = r.UUID()
 	m.Partitions = r.Int32s(m.Partitions, true, false)
 	r.SkipTags()
 }
 
-func (m *ShareFetchRequestForgottenTopicsData) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ShareFetchRequestForgottenTopicsData) Append(b []byte, _ int16) []byte {
 	b = wire.AppendUUID(b, m.TopicID)
 	b = wire.AppendInt32s(b, m.Partitions, true, false)
 	b = append(b, 0)
@@ -255,13 +263,37 @@ func (m *ShareFetchResponse) Decode(r *wire.Reader, version int16) {
 	m.AcquisitionLockTimeoutMs = r.Int32()
 	m.Responses = wire.Array(r, m.Responses, true, false, 18)
 	for i := range m.Responses {
-		if m.Responses[i].decode(r, version); r.Failed() {
+		if m.Responses[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.NodeEndpoints = wire.Array(r, m.NodeEndpoints, true, false, 11)
 	for i := range m.NodeEndpoints {
-		if m.NodeEndpoints[i].decode(r, version); r.Failed() {
+		if m.NodeEndpoints[i].Decode(r, version); r.Failed() {
+			return
+		}
+	}
+	r.SkipTags()
+}
+
+// DecodeBeforeResponses reads what stands before that array, and its count: see "In pieces".
+func (m *ShareFetchResponse) DecodeBeforeResponses(r *wire.Reader, version int16) int {
+	if version < 1 || version > 2 {
+		r.Fail("no version %d of ShareFetchResponse", version)
+		return 0
+	}
+	m.ThrottleTimeMs = r.Int32()
+	m.ErrorCode = r.Int16()
+	m.ErrorMessage = r.NullableString(m.ErrorMessage, true, true)
+	m.AcquisitionLockTimeoutMs = r.Int32()
+	return r.Count(true, false, 18, 0)
+}
+
+// DecodeAfterResponses reads what stands after that array.
+func (m *ShareFetchResponse) DecodeAfterResponses(r *wire.Reader, version int16) {
+	m.NodeEndpoints = wire.Array(r, m.NodeEndpoints, true, false, 11)
+	for i := range m.NodeEndpoints {
+		if m.NodeEndpoints[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -276,11 +308,30 @@ func (m *ShareFetchResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.AcquisitionLockTimeoutMs)
 	b = wire.AppendCount(b, len(m.Responses), m.Responses == nil, true, false)
 	for i := range m.Responses {
-		b = m.Responses[i].appendTo(b, version)
+		b = m.Responses[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.NodeEndpoints), m.NodeEndpoints == nil, true, false)
 	for i := range m.NodeEndpoints {
-		b = m.NodeEndpoints[i].appendTo(b, version)
+		b = m.NodeEndpoints[i].Append(b, version)
+	}
+	b = append(b, 0)
+	return b
+}
+
+// AppendBeforeResponses appends what stands before that field, and n as its count: see "In pieces".
+func (m *ShareFetchResponse) AppendBeforeResponses(b []byte, _ int16, n int) []byte {
+	b = wire.AppendInt32(b, m.ThrottleTimeMs)
+	b = wire.AppendInt16(b, m.ErrorCode)
+	b = wire.AppendNullableString(b, m.ErrorMessage, true, true)
+	b = wire.AppendInt32(b, m.AcquisitionLockTimeoutMs)
+	return wire.AppendCount(b, n, n < 0, true, false)
+}
+
+// AppendAfterResponses appends what stands after that field.
+func (m *ShareFetchResponse) AppendAfterResponses(b []byte, version int16) []byte {
+	b = wire.AppendCount(b, len(m.NodeEndpoints), m.NodeEndpoints == nil, true, false)
+	for i := range m.NodeEndpoints {
+		b = m.NodeEndpoints[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -292,23 +343,48 @@ type ShareFetchResponseResponse struct {
 	Partitions []ShareFetchResponseResponsePartition
 }
 
-func (m *ShareFetchResponseResponse) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ShareFetchResponseResponse) Decode(r *wire.Reader, version int16) {
 	m.TopicID = r.UUID()
 	m.Partitions = wire.Array(r, m.Partitions, true, false, 22)
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *ShareFetchResponseResponse) appendTo(b []byte, version int16) []byte {
+// DecodeBeforePartitions reads what stands before that array, and its count: see "In pieces".
+func (m *ShareFetchResponseResponse) DecodeBeforePartitions(r *wire.Reader, _ int16) int {
+	m.TopicID = r.UUID()
+	return r.Count(true, false, 22, 0)
+}
+
+// DecodeAfterPartitions reads what stands after that array.
+func (m *ShareFetchResponseResponse) DecodeAfterPartitions(r *wire.Reader, _ int16) {
+	r.SkipTags()
+}
+
+// Append appends the struct as a version of its message has it.
+func (m *ShareFetchResponseResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendUUID(b, m.TopicID)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, true, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
+	b = append(b, 0)
+	return b
+}
+
+// AppendBeforePartitions appends what stands before that field, and n as its count: see "In pieces".
+func (m *ShareFetchResponseResponse) AppendBeforePartitions(b []byte, _ int16, n int) []byte {
+	b = wire.AppendUUID(b, m.TopicID)
+	return wire.AppendCount(b, n, n < 0, true, false)
+}
+
+// AppendAfterPartitions appends what stands after that field.
+func (m *ShareFetchResponseResponse) AppendAfterPartitions(b []byte, _ int16) []byte {
 	b = append(b, 0)
 	return b
 }
@@ -325,34 +401,57 @@ type ShareFetchResponseResponsePartition struct {
 	AcquiredRecords         []ShareFetchResponseResponsePartitionAcquiredRecord
 }
 
-func (m *ShareFetchResponseResponsePartition) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ShareFetchResponseResponsePartition) Decode(r *wire.Reader, version int16) {
 	m.PartitionIndex = r.Int32()
 	m.ErrorCode = r.Int16()
 	m.ErrorMessage = r.NullableString(m.ErrorMessage, true, true)
 	m.AcknowledgeErrorCode = r.Int16()
 	m.AcknowledgeErrorMessage = r.NullableString(m.AcknowledgeErrorMessage, true, true)
-	m.CurrentLeader.decode(r, version)
+	m.CurrentLeader.Decode(r, version)
 	m.Records = r.Bytes(true, false)
 	m.AcquiredRecords = wire.Array(r, m.AcquiredRecords, true, false, 19)
 	for i := range m.AcquiredRecords {
-		if m.AcquiredRecords[i].decode(r, version); r.Failed() {
+		if m.AcquiredRecords[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *ShareFetchResponseResponsePartition) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ShareFetchResponseResponsePartition) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendNullableString(b, m.ErrorMessage, true, true)
 	b = wire.AppendInt16(b, m.AcknowledgeErrorCode)
 	b = wire.AppendNullableString(b, m.AcknowledgeErrorMessage, true, true)
-	b = m.CurrentLeader.appendTo(b, version)
+	b = m.CurrentLeader.Append(b, version)
 	b = wire.AppendBytes(b, m.Records, true, false)
 	b = wire.AppendCount(b, len(m.AcquiredRecords), m.AcquiredRecords == nil, true, false)
 	for i := range m.AcquiredRecords {
-		b = m.AcquiredRecords[i].appendTo(b, version)
+		b = m.AcquiredRecords[i].Append(b, version)
+	}
+	b = append(b, 0)
+	return b
+}
+
+// AppendBeforeRecords appends what stands before that field, and n as its count: see "In pieces".
+func (m *ShareFetchResponseResponsePartition) AppendBeforeRecords(b []byte, version int16, n int) []byte {
+	b = wire.AppendInt32(b, m.PartitionIndex)
+	b = wire.AppendInt16(b, m.ErrorCode)
+	b = wire.AppendNullableString(b, m.ErrorMessage, true, true)
+	b = wire.AppendInt16(b, m.AcknowledgeErrorCode)
+	b = wire.AppendNullableString(b, m.AcknowledgeErrorMessage, true, true)
+	b = m.CurrentLeader.Append(b, version)
+	return wire.AppendCount(b, n, n < 0, true, false)
+}
+
+// AppendAfterRecords appends what stands after that field.
+func (m *ShareFetchResponseResponsePartition) AppendAfterRecords(b []byte, version int16) []byte {
+	b = wire.AppendCount(b, len(m.AcquiredRecords), m.AcquiredRecords == nil, true, false)
+	for i := range m.AcquiredRecords {
+		b = m.AcquiredRecords[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -364,13 +463,15 @@ type ShareFetchResponseResponsePartitionCurrentLeader struct {
 	LeaderEpoch int32
 }
 
-func (m *ShareFetchResponseResponsePartitionCurrentLeader) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ShareFetchResponseResponsePartitionCurrentLeader) Decode(r *wire.Reader, _ int16) {
 	m.LeaderID = r.Int32()
 	m.LeaderEpoch = r.Int32()
 	r.SkipTags()
 }
 
-func (m *ShareFetchResponseResponsePartitionCurrentLeader) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ShareFetchResponseResponsePartitionCurrentLeader) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.LeaderID)
 	b = wire.AppendInt32(b, m.LeaderEpoch)
 	b = append(b, 0)
@@ -384,14 +485,16 @@ type ShareFetchResponseResponsePartitionAcquiredRecord struct {
 	DeliveryCount int16
 }
 
-func (m *ShareFetchResponseResponsePartitionAcquiredRecord) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ShareFetchResponseResponsePartitionAcquiredRecord) Decode(r *wire.Reader, _ int16) {
 	m.FirstOffset = r.Int64()
 	m.LastOffset = r.Int64()
 	m.DeliveryCount = r.Int16()
 	r.SkipTags()
 }
 
-func (m *ShareFetchResponseResponsePartitionAcquiredRecord) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ShareFetchResponseResponsePartitionAcquiredRecord) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt64(b, m.FirstOffset)
 	b = wire.AppendInt64(b, m.LastOffset)
 	b = wire.AppendInt16(b, m.DeliveryCount)
@@ -407,7 +510,8 @@ type ShareFetchResponseNodeEndpoint struct {
 	Rack   *string // may be null
 }
 
-func (m *ShareFetchResponseNodeEndpoint) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ShareFetchResponseNodeEndpoint) Decode(r *wire.Reader, _ int16) {
 	m.NodeID = r.Int32()
 	m.Host = r.String(m.Host, true)
 	m.Port = r.Int32()
@@ -415,7 +519,8 @@ func (m *ShareFetchResponseNodeEndpoint) decode(r *wire.Reader, _ int16) {
 	r.SkipTags()
 }
 
-func (m *ShareFetchResponseNodeEndpoint) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ShareFetchResponseNodeEndpoint) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.NodeID)
 	b = wire.AppendString(b, m.Host, true)
 	b = wire.AppendInt32(b, m.Port)

@@ -52,7 +52,7 @@ func (m *ShareAcknowledgeRequest) Decode(r *wire.Reader, version int16) {
 	}
 	m.Topics = wire.Array(r, m.Topics, true, false, 18)
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -69,7 +69,7 @@ func (m *ShareAcknowledgeRequest) Append(b []byte, version int16) []byte {
 	}
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, true, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -81,22 +81,24 @@ type ShareAcknowledgeRequestTopic struct {
 	Partitions []ShareAcknowledgeRequestTopicPartition
 }
 
-func (m *ShareAcknowledgeRequestTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ShareAcknowledgeRequestTopic) Decode(r *wire.Reader, version int16) {
 	m.TopicID = r.UUID()
 	m.Partitions = wire.Array(r, m.Partitions, true, false, 6)
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *ShareAcknowledgeRequestTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ShareAcknowledgeRequestTopic) Append(b []byte, version int16) []byte {
 	b = wire.AppendUUID(b, m.TopicID)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, true, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -108,22 +110,24 @@ type ShareAcknowledgeRequestTopicPartition struct {
 	AcknowledgementBatches []ShareAcknowledgeRequestTopicPartitionAcknowledgementBatch
 }
 
-func (m *ShareAcknowledgeRequestTopicPartition) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ShareAcknowledgeRequestTopicPartition) Decode(r *wire.Reader, version int16) {
 	m.PartitionIndex = r.Int32()
 	m.AcknowledgementBatches = wire.Array(r, m.AcknowledgementBatches, true, false, 18)
 	for i := range m.AcknowledgementBatches {
-		if m.AcknowledgementBatches[i].decode(r, version); r.Failed() {
+		if m.AcknowledgementBatches[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *ShareAcknowledgeRequestTopicPartition) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ShareAcknowledgeRequestTopicPartition) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = wire.AppendCount(b, len(m.AcknowledgementBatches), m.AcknowledgementBatches == nil, true, false)
 	for i := range m.AcknowledgementBatches {
-		b = m.AcknowledgementBatches[i].appendTo(b, version)
+		b = m.AcknowledgementBatches[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -136,14 +140,16 @@ type ShareAcknowledgeRequestTopicPartitionAcknowledgementBatch struct {
 	AcknowledgeTypes []int8
 }
 
-func (m *ShareAcknowledgeRequestTopicPartitionAcknowledgementBatch) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ShareAcknowledgeRequestTopicPartitionAcknowledgementBatch) Decode(r *wire.Reader, _ int16) {
 	m.FirstOffset = r.Int64()
 	m.LastOffset = r.Int64()
 	m.AcknowledgeTypes = r.Int8s(m.AcknowledgeTypes, true, false)
 	r.SkipTags()
 }
 
-func (m *ShareAcknowledgeRequestTopicPartitionAcknowledgementBatch) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ShareAcknowledgeRequestTopicPartitionAcknowledgementBatch) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt64(b, m.FirstOffset)
 	b = wire.AppendInt64(b, m.LastOffset)
 	b = wire.AppendInt8s(b, m.AcknowledgeTypes, true, false)
@@ -200,13 +206,13 @@ func (m *ShareAcknowledgeResponse) Decode(r *wire.Reader, version int16) {
 	}
 	m.Responses = wire.Array(r, m.Responses, true, false, 18)
 	for i := range m.Responses {
-		if m.Responses[i].decode(r, version); r.Failed() {
+		if m.Responses[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.NodeEndpoints = wire.Array(r, m.NodeEndpoints, true, false, 11)
 	for i := range m.NodeEndpoints {
-		if m.NodeEndpoints[i].decode(r, version); r.Failed() {
+		if m.NodeEndpoints[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -223,11 +229,11 @@ func (m *ShareAcknowledgeResponse) Append(b []byte, version int16) []byte {
 	}
 	b = wire.AppendCount(b, len(m.Responses), m.Responses == nil, true, false)
 	for i := range m.Responses {
-		b = m.Responses[i].appendTo(b, version)
+		b = m.Responses[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.NodeEndpoints), m.NodeEndpoints == nil, true, false)
 	for i := range m.NodeEndpoints {
-		b = m.NodeEndpoints[i].appendTo(b, version)
+		b = m.NodeEndpoints[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -239,22 +245,24 @@ type ShareAcknowledgeResponseResponse struct {
 	Partitions []ShareAcknowledgeResponseResponsePartition
 }
 
-func (m *ShareAcknowledgeResponseResponse) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ShareAcknowledgeResponseResponse) Decode(r *wire.Reader, version int16) {
 	m.TopicID = r.UUID()
 	m.Partitions = wire.Array(r, m.Partitions, true, false, 17)
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *ShareAcknowledgeResponseResponse) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ShareAcknowledgeResponseResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendUUID(b, m.TopicID)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, true, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -268,19 +276,21 @@ type ShareAcknowledgeResponseResponsePartition struct {
 	CurrentLeader  ShareAcknowledgeResponseResponsePartitionCurrentLeader
 }
 
-func (m *ShareAcknowledgeResponseResponsePartition) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ShareAcknowledgeResponseResponsePartition) Decode(r *wire.Reader, version int16) {
 	m.PartitionIndex = r.Int32()
 	m.ErrorCode = r.Int16()
 	m.ErrorMessage = r.NullableString(m.ErrorMessage, true, true)
-	m.CurrentLeader.decode(r, version)
+	m.CurrentLeader.Decode(r, version)
 	r.SkipTags()
 }
 
-func (m *ShareAcknowledgeResponseResponsePartition) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ShareAcknowledgeResponseResponsePartition) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendNullableString(b, m.ErrorMessage, true, true)
-	b = m.CurrentLeader.appendTo(b, version)
+	b = m.CurrentLeader.Append(b, version)
 	b = append(b, 0)
 	return b
 }
@@ -291,13 +301,15 @@ type ShareAcknowledgeResponseResponsePartitionCurrentLeader struct {
 	LeaderEpoch int32
 }
 
-func (m *ShareAcknowledgeResponseResponsePartitionCurrentLeader) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ShareAcknowledgeResponseResponsePartitionCurrentLeader) Decode(r *wire.Reader, _ int16) {
 	m.LeaderID = r.Int32()
 	m.LeaderEpoch = r.Int32()
 	r.SkipTags()
 }
 
-func (m *ShareAcknowledgeResponseResponsePartitionCurrentLeader) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ShareAcknowledgeResponseResponsePartitionCurrentLeader) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.LeaderID)
 	b = wire.AppendInt32(b, m.LeaderEpoch)
 	b = append(b, 0)
@@ -312,7 +324,8 @@ type ShareAcknowledgeResponseNodeEndpoint struct {
 	Rack   *string // may be null
 }
 
-func (m *ShareAcknowledgeResponseNodeEndpoint) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ShareAcknowledgeResponseNodeEndpoint) Decode(r *wire.Reader, _ int16) {
 	m.NodeID = r.Int32()
 	m.Host = r.String(m.Host, true)
 	m.Port = r.Int32()
@@ -320,7 +333,8 @@ func (m *ShareAcknowledgeResponseNodeEndpoint) decode(r *wire.Reader, _ int16) {
 	r.SkipTags()
 }
 
-func (m *ShareAcknowledgeResponseNodeEndpoint) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ShareAcknowledgeResponseNodeEndpoint) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.NodeID)
 	b = wire.AppendString(b, m.Host, true)
 	b = wire.AppendInt32(b, m.Port)

@@ -52,7 +52,7 @@ func (m *AddRaftVoterRequest) Decode(r *wire.Reader, version int16) {
 	m.VoterDirectoryID = r.UUID()
 	m.Listeners = wire.Array(r, m.Listeners, true, false, 5)
 	for i := range m.Listeners {
-		if m.Listeners[i].decode(r, version); r.Failed() {
+		if m.Listeners[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -72,7 +72,7 @@ func (m *AddRaftVoterRequest) Append(b []byte, version int16) []byte {
 	b = wire.AppendUUID(b, m.VoterDirectoryID)
 	b = wire.AppendCount(b, len(m.Listeners), m.Listeners == nil, true, false)
 	for i := range m.Listeners {
-		b = m.Listeners[i].appendTo(b, version)
+		b = m.Listeners[i].Append(b, version)
 	}
 	if version >= 1 {
 		b = wire.AppendBool(b, m.AckWhenCommitted)
@@ -88,14 +88,16 @@ type AddRaftVoterRequestListener struct {
 	Port uint16
 }
 
-func (m *AddRaftVoterRequestListener) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AddRaftVoterRequestListener) Decode(r *wire.Reader, _ int16) {
 	m.Name = r.String(m.Name, true)
 	m.Host = r.String(m.Host, true)
 	m.Port = r.Uint16()
 	r.SkipTags()
 }
 
-func (m *AddRaftVoterRequestListener) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AddRaftVoterRequestListener) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = wire.AppendString(b, m.Host, true)
 	b = wire.AppendUint16(b, m.Port)

@@ -49,11 +49,11 @@ func (m *UpdateRaftVoterRequest) Decode(r *wire.Reader, version int16) {
 	m.VoterDirectoryID = r.UUID()
 	m.Listeners = wire.Array(r, m.Listeners, true, false, 5)
 	for i := range m.Listeners {
-		if m.Listeners[i].decode(r, version); r.Failed() {
+		if m.Listeners[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
-	m.KRaftVersionFeature.decode(r, version)
+	m.KRaftVersionFeature.Decode(r, version)
 	r.SkipTags()
 }
 
@@ -65,9 +65,9 @@ func (m *UpdateRaftVoterRequest) Append(b []byte, version int16) []byte {
 	b = wire.AppendUUID(b, m.VoterDirectoryID)
 	b = wire.AppendCount(b, len(m.Listeners), m.Listeners == nil, true, false)
 	for i := range m.Listeners {
-		b = m.Listeners[i].appendTo(b, version)
+		b = m.Listeners[i].Append(b, version)
 	}
-	b = m.KRaftVersionFeature.appendTo(b, version)
+	b = m.KRaftVersionFeature.Append(b, version)
 	b = append(b, 0)
 	return b
 }
@@ -79,14 +79,16 @@ type UpdateRaftVoterRequestListener struct {
 	Port uint16
 }
 
-func (m *UpdateRaftVoterRequestListener) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *UpdateRaftVoterRequestListener) Decode(r *wire.Reader, _ int16) {
 	m.Name = r.String(m.Name, true)
 	m.Host = r.String(m.Host, true)
 	m.Port = r.Uint16()
 	r.SkipTags()
 }
 
-func (m *UpdateRaftVoterRequestListener) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *UpdateRaftVoterRequestListener) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = wire.AppendString(b, m.Host, true)
 	b = wire.AppendUint16(b, m.Port)
@@ -100,13 +102,15 @@ type UpdateRaftVoterRequestKRaftVersionFeature struct {
 	MaxSupportedVersion int16
 }
 
-func (m *UpdateRaftVoterRequestKRaftVersionFeature) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *UpdateRaftVoterRequestKRaftVersionFeature) Decode(r *wire.Reader, _ int16) {
 	m.MinSupportedVersion = r.Int16()
 	m.MaxSupportedVersion = r.Int16()
 	r.SkipTags()
 }
 
-func (m *UpdateRaftVoterRequestKRaftVersionFeature) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *UpdateRaftVoterRequestKRaftVersionFeature) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt16(b, m.MinSupportedVersion)
 	b = wire.AppendInt16(b, m.MaxSupportedVersion)
 	b = append(b, 0)
@@ -157,7 +161,7 @@ func (m *UpdateRaftVoterResponse) Decode(r *wire.Reader, version int16) {
 	for t := r.Tags(); t.Next(r); {
 		switch t.Tag {
 		case 0:
-			m.CurrentLeader.decode(r, version)
+			m.CurrentLeader.Decode(r, version)
 		default:
 			t.Skip(r)
 		}
@@ -177,7 +181,7 @@ func (m *UpdateRaftVoterResponse) Append(b []byte, version int16) []byte {
 		if !m.CurrentLeader.isDefault() {
 			b = wire.AppendUvarint(b, 0)
 			start := len(b)
-			b = m.CurrentLeader.appendTo(b, version)
+			b = m.CurrentLeader.Append(b, version)
 			b = wire.CloseTag(b, start)
 		}
 	}
@@ -207,7 +211,8 @@ func (m *UpdateRaftVoterResponseCurrentLeader) SetDefaults() {
 	}
 }
 
-func (m *UpdateRaftVoterResponseCurrentLeader) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *UpdateRaftVoterResponseCurrentLeader) Decode(r *wire.Reader, _ int16) {
 	m.LeaderID = r.Int32()
 	m.LeaderEpoch = r.Int32()
 	m.Host = r.String(m.Host, true)
@@ -215,7 +220,8 @@ func (m *UpdateRaftVoterResponseCurrentLeader) decode(r *wire.Reader, _ int16) {
 	r.SkipTags()
 }
 
-func (m *UpdateRaftVoterResponseCurrentLeader) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *UpdateRaftVoterResponseCurrentLeader) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.LeaderID)
 	b = wire.AppendInt32(b, m.LeaderEpoch)
 	b = wire.AppendString(b, m.Host, true)

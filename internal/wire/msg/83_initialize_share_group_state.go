@@ -42,7 +42,7 @@ func (m *InitializeShareGroupStateRequest) Decode(r *wire.Reader, version int16)
 	m.GroupID = r.String(m.GroupID, true)
 	m.Topics = wire.Array(r, m.Topics, true, false, 18)
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -54,7 +54,7 @@ func (m *InitializeShareGroupStateRequest) Append(b []byte, version int16) []byt
 	b = wire.AppendString(b, m.GroupID, true)
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, true, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -66,22 +66,24 @@ type InitializeShareGroupStateRequestTopic struct {
 	Partitions []InitializeShareGroupStateRequestTopicPartition
 }
 
-func (m *InitializeShareGroupStateRequestTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *InitializeShareGroupStateRequestTopic) Decode(r *wire.Reader, version int16) {
 	m.TopicID = r.UUID()
 	m.Partitions = wire.Array(r, m.Partitions, true, false, 17)
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *InitializeShareGroupStateRequestTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *InitializeShareGroupStateRequestTopic) Append(b []byte, version int16) []byte {
 	b = wire.AppendUUID(b, m.TopicID)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, true, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -94,14 +96,16 @@ type InitializeShareGroupStateRequestTopicPartition struct {
 	StartOffset int64
 }
 
-func (m *InitializeShareGroupStateRequestTopicPartition) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *InitializeShareGroupStateRequestTopicPartition) Decode(r *wire.Reader, _ int16) {
 	m.Partition = r.Int32()
 	m.StateEpoch = r.Int32()
 	m.StartOffset = r.Int64()
 	r.SkipTags()
 }
 
-func (m *InitializeShareGroupStateRequestTopicPartition) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *InitializeShareGroupStateRequestTopicPartition) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.Partition)
 	b = wire.AppendInt32(b, m.StateEpoch)
 	b = wire.AppendInt64(b, m.StartOffset)
@@ -142,7 +146,7 @@ func (m *InitializeShareGroupStateResponse) Decode(r *wire.Reader, version int16
 	}
 	m.Results = wire.Array(r, m.Results, true, false, 18)
 	for i := range m.Results {
-		if m.Results[i].decode(r, version); r.Failed() {
+		if m.Results[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -153,7 +157,7 @@ func (m *InitializeShareGroupStateResponse) Decode(r *wire.Reader, version int16
 func (m *InitializeShareGroupStateResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendCount(b, len(m.Results), m.Results == nil, true, false)
 	for i := range m.Results {
-		b = m.Results[i].appendTo(b, version)
+		b = m.Results[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -165,22 +169,24 @@ type InitializeShareGroupStateResponseResult struct {
 	Partitions []InitializeShareGroupStateResponseResultPartition
 }
 
-func (m *InitializeShareGroupStateResponseResult) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *InitializeShareGroupStateResponseResult) Decode(r *wire.Reader, version int16) {
 	m.TopicID = r.UUID()
 	m.Partitions = wire.Array(r, m.Partitions, true, false, 8)
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *InitializeShareGroupStateResponseResult) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *InitializeShareGroupStateResponseResult) Append(b []byte, version int16) []byte {
 	b = wire.AppendUUID(b, m.TopicID)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, true, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -193,14 +199,16 @@ type InitializeShareGroupStateResponseResultPartition struct {
 	ErrorMessage *string // may be null
 }
 
-func (m *InitializeShareGroupStateResponseResultPartition) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *InitializeShareGroupStateResponseResultPartition) Decode(r *wire.Reader, _ int16) {
 	m.Partition = r.Int32()
 	m.ErrorCode = r.Int16()
 	m.ErrorMessage = r.NullableString(m.ErrorMessage, true, true)
 	r.SkipTags()
 }
 
-func (m *InitializeShareGroupStateResponseResultPartition) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *InitializeShareGroupStateResponseResultPartition) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.Partition)
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendNullableString(b, m.ErrorMessage, true, true)

@@ -42,7 +42,7 @@ func (m *ReadShareGroupStateRequest) Decode(r *wire.Reader, version int16) {
 	m.GroupID = r.String(m.GroupID, true)
 	m.Topics = wire.Array(r, m.Topics, true, false, 18)
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -54,7 +54,7 @@ func (m *ReadShareGroupStateRequest) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.GroupID, true)
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, true, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -66,22 +66,24 @@ type ReadShareGroupStateRequestTopic struct {
 	Partitions []ReadShareGroupStateRequestTopicPartition
 }
 
-func (m *ReadShareGroupStateRequestTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ReadShareGroupStateRequestTopic) Decode(r *wire.Reader, version int16) {
 	m.TopicID = r.UUID()
 	m.Partitions = wire.Array(r, m.Partitions, true, false, 9)
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *ReadShareGroupStateRequestTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ReadShareGroupStateRequestTopic) Append(b []byte, version int16) []byte {
 	b = wire.AppendUUID(b, m.TopicID)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, true, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -93,13 +95,15 @@ type ReadShareGroupStateRequestTopicPartition struct {
 	LeaderEpoch int32
 }
 
-func (m *ReadShareGroupStateRequestTopicPartition) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ReadShareGroupStateRequestTopicPartition) Decode(r *wire.Reader, _ int16) {
 	m.Partition = r.Int32()
 	m.LeaderEpoch = r.Int32()
 	r.SkipTags()
 }
 
-func (m *ReadShareGroupStateRequestTopicPartition) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ReadShareGroupStateRequestTopicPartition) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.Partition)
 	b = wire.AppendInt32(b, m.LeaderEpoch)
 	b = append(b, 0)
@@ -139,7 +143,7 @@ func (m *ReadShareGroupStateResponse) Decode(r *wire.Reader, version int16) {
 	}
 	m.Results = wire.Array(r, m.Results, true, false, 18)
 	for i := range m.Results {
-		if m.Results[i].decode(r, version); r.Failed() {
+		if m.Results[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -150,7 +154,7 @@ func (m *ReadShareGroupStateResponse) Decode(r *wire.Reader, version int16) {
 func (m *ReadShareGroupStateResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendCount(b, len(m.Results), m.Results == nil, true, false)
 	for i := range m.Results {
-		b = m.Results[i].appendTo(b, version)
+		b = m.Results[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -162,22 +166,24 @@ type ReadShareGroupStateResponseResult struct {
 	Partitions []ReadShareGroupStateResponseResultPartition
 }
 
-func (m *ReadShareGroupStateResponseResult) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ReadShareGroupStateResponseResult) Decode(r *wire.Reader, version int16) {
 	m.TopicID = r.UUID()
 	m.Partitions = wire.Array(r, m.Partitions, true, false, 21)
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *ReadShareGroupStateResponseResult) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ReadShareGroupStateResponseResult) Append(b []byte, version int16) []byte {
 	b = wire.AppendUUID(b, m.TopicID)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, true, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -193,7 +199,8 @@ type ReadShareGroupStateResponseResultPartition struct {
 	StateBatches []ReadShareGroupStateResponseResultPartitionStateBatch
 }
 
-func (m *ReadShareGroupStateResponseResultPartition) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ReadShareGroupStateResponseResultPartition) Decode(r *wire.Reader, version int16) {
 	m.Partition = r.Int32()
 	m.ErrorCode = r.Int16()
 	m.ErrorMessage = r.NullableString(m.ErrorMessage, true, true)
@@ -201,14 +208,15 @@ func (m *ReadShareGroupStateResponseResultPartition) decode(r *wire.Reader, vers
 	m.StartOffset = r.Int64()
 	m.StateBatches = wire.Array(r, m.StateBatches, true, false, 20)
 	for i := range m.StateBatches {
-		if m.StateBatches[i].decode(r, version); r.Failed() {
+		if m.StateBatches[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *ReadShareGroupStateResponseResultPartition) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ReadShareGroupStateResponseResultPartition) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.Partition)
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendNullableString(b, m.ErrorMessage, true, true)
@@ -216,7 +224,7 @@ func (m *ReadShareGroupStateResponseResultPartition) appendTo(b []byte, version 
 	b = wire.AppendInt64(b, m.StartOffset)
 	b = wire.AppendCount(b, len(m.StateBatches), m.StateBatches == nil, true, false)
 	for i := range m.StateBatches {
-		b = m.StateBatches[i].appendTo(b, version)
+		b = m.StateBatches[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -230,7 +238,8 @@ type ReadShareGroupStateResponseResultPartitionStateBatch struct {
 	DeliveryCount int16
 }
 
-func (m *ReadShareGroupStateResponseResultPartitionStateBatch) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ReadShareGroupStateResponseResultPartitionStateBatch) Decode(r *wire.Reader, _ int16) {
 	m.FirstOffset = r.Int64()
 	m.LastOffset = r.Int64()
 	m.DeliveryState = r.Int8()
@@ -238,7 +247,8 @@ func (m *ReadShareGroupStateResponseResultPartitionStateBatch) decode(r *wire.Re
 	r.SkipTags()
 }
 
-func (m *ReadShareGroupStateResponseResultPartitionStateBatch) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ReadShareGroupStateResponseResultPartitionStateBatch) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt64(b, m.FirstOffset)
 	b = wire.AppendInt64(b, m.LastOffset)
 	b = wire.AppendInt8(b, m.DeliveryState)

@@ -42,7 +42,7 @@ func (m *WriteShareGroupStateRequest) Decode(r *wire.Reader, version int16) {
 	m.GroupID = r.String(m.GroupID, true)
 	m.Topics = wire.Array(r, m.Topics, true, false, 18)
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -54,7 +54,7 @@ func (m *WriteShareGroupStateRequest) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.GroupID, true)
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, true, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -66,22 +66,24 @@ type WriteShareGroupStateRequestTopic struct {
 	Partitions []WriteShareGroupStateRequestTopicPartition
 }
 
-func (m *WriteShareGroupStateRequestTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *WriteShareGroupStateRequestTopic) Decode(r *wire.Reader, version int16) {
 	m.TopicID = r.UUID()
 	m.Partitions = wire.Array(r, m.Partitions, true, false, leastWriteShareGroupStateRequestTopicPartition(version))
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *WriteShareGroupStateRequestTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *WriteShareGroupStateRequestTopic) Append(b []byte, version int16) []byte {
 	b = wire.AppendUUID(b, m.TopicID)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, true, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -111,7 +113,8 @@ func (m *WriteShareGroupStateRequestTopicPartition) SetDefaults() {
 	}
 }
 
-func (m *WriteShareGroupStateRequestTopicPartition) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *WriteShareGroupStateRequestTopicPartition) Decode(r *wire.Reader, version int16) {
 	m.Partition = r.Int32()
 	m.StateEpoch = r.Int32()
 	m.LeaderEpoch = r.Int32()
@@ -123,14 +126,15 @@ func (m *WriteShareGroupStateRequestTopicPartition) decode(r *wire.Reader, versi
 	}
 	m.StateBatches = wire.Array(r, m.StateBatches, true, false, 20)
 	for i := range m.StateBatches {
-		if m.StateBatches[i].decode(r, version); r.Failed() {
+		if m.StateBatches[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *WriteShareGroupStateRequestTopicPartition) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *WriteShareGroupStateRequestTopicPartition) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.Partition)
 	b = wire.AppendInt32(b, m.StateEpoch)
 	b = wire.AppendInt32(b, m.LeaderEpoch)
@@ -140,7 +144,7 @@ func (m *WriteShareGroupStateRequestTopicPartition) appendTo(b []byte, version i
 	}
 	b = wire.AppendCount(b, len(m.StateBatches), m.StateBatches == nil, true, false)
 	for i := range m.StateBatches {
-		b = m.StateBatches[i].appendTo(b, version)
+		b = m.StateBatches[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -163,7 +167,8 @@ type WriteShareGroupStateRequestTopicPartitionStateBatch struct {
 	DeliveryCount int16
 }
 
-func (m *WriteShareGroupStateRequestTopicPartitionStateBatch) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *WriteShareGroupStateRequestTopicPartitionStateBatch) Decode(r *wire.Reader, _ int16) {
 	m.FirstOffset = r.Int64()
 	m.LastOffset = r.Int64()
 	m.DeliveryState = r.Int8()
@@ -171,7 +176,8 @@ func (m *WriteShareGroupStateRequestTopicPartitionStateBatch) decode(r *wire.Rea
 	r.SkipTags()
 }
 
-func (m *WriteShareGroupStateRequestTopicPartitionStateBatch) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *WriteShareGroupStateRequestTopicPartitionStateBatch) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt64(b, m.FirstOffset)
 	b = wire.AppendInt64(b, m.LastOffset)
 	b = wire.AppendInt8(b, m.DeliveryState)
@@ -213,7 +219,7 @@ func (m *WriteShareGroupStateResponse) Decode(r *wire.Reader, version int16) {
 	}
 	m.Results = wire.Array(r, m.Results, true, false, 18)
 	for i := range m.Results {
-		if m.Results[i].decode(r, version); r.Failed() {
+		if m.Results[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -224,7 +230,7 @@ func (m *WriteShareGroupStateResponse) Decode(r *wire.Reader, version int16) {
 func (m *WriteShareGroupStateResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendCount(b, len(m.Results), m.Results == nil, true, false)
 	for i := range m.Results {
-		b = m.Results[i].appendTo(b, version)
+		b = m.Results[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -236,22 +242,24 @@ type WriteShareGroupStateResponseResult struct {
 	Partitions []WriteShareGroupStateResponseResultPartition
 }
 
-func (m *WriteShareGroupStateResponseResult) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *WriteShareGroupStateResponseResult) Decode(r *wire.Reader, version int16) {
 	m.TopicID = r.UUID()
 	m.Partitions = wire.Array(r, m.Partitions, true, false, 8)
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *WriteShareGroupStateResponseResult) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *WriteShareGroupStateResponseResult) Append(b []byte, version int16) []byte {
 	b = wire.AppendUUID(b, m.TopicID)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, true, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -264,14 +272,16 @@ type WriteShareGroupStateResponseResultPartition struct {
 	ErrorMessage *string // may be null
 }
 
-func (m *WriteShareGroupStateResponseResultPartition) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *WriteShareGroupStateResponseResultPartition) Decode(r *wire.Reader, _ int16) {
 	m.Partition = r.Int32()
 	m.ErrorCode = r.Int16()
 	m.ErrorMessage = r.NullableString(m.ErrorMessage, true, true)
 	r.SkipTags()
 }
 
-func (m *WriteShareGroupStateResponseResultPartition) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *WriteShareGroupStateResponseResultPartition) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.Partition)
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendNullableString(b, m.ErrorMessage, true, true)

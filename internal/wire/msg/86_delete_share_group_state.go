@@ -42,7 +42,7 @@ func (m *DeleteShareGroupStateRequest) Decode(r *wire.Reader, version int16) {
 	m.GroupID = r.String(m.GroupID, true)
 	m.Topics = wire.Array(r, m.Topics, true, false, 18)
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -54,7 +54,7 @@ func (m *DeleteShareGroupStateRequest) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.GroupID, true)
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, true, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -66,22 +66,24 @@ type DeleteShareGroupStateRequestTopic struct {
 	Partitions []DeleteShareGroupStateRequestTopicPartition
 }
 
-func (m *DeleteShareGroupStateRequestTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DeleteShareGroupStateRequestTopic) Decode(r *wire.Reader, version int16) {
 	m.TopicID = r.UUID()
 	m.Partitions = wire.Array(r, m.Partitions, true, false, 5)
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *DeleteShareGroupStateRequestTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DeleteShareGroupStateRequestTopic) Append(b []byte, version int16) []byte {
 	b = wire.AppendUUID(b, m.TopicID)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, true, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -92,12 +94,14 @@ type DeleteShareGroupStateRequestTopicPartition struct {
 	Partition int32
 }
 
-func (m *DeleteShareGroupStateRequestTopicPartition) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DeleteShareGroupStateRequestTopicPartition) Decode(r *wire.Reader, _ int16) {
 	m.Partition = r.Int32()
 	r.SkipTags()
 }
 
-func (m *DeleteShareGroupStateRequestTopicPartition) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DeleteShareGroupStateRequestTopicPartition) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.Partition)
 	b = append(b, 0)
 	return b
@@ -136,7 +140,7 @@ func (m *DeleteShareGroupStateResponse) Decode(r *wire.Reader, version int16) {
 	}
 	m.Results = wire.Array(r, m.Results, true, false, 18)
 	for i := range m.Results {
-		if m.Results[i].decode(r, version); r.Failed() {
+		if m.Results[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -147,7 +151,7 @@ func (m *DeleteShareGroupStateResponse) Decode(r *wire.Reader, version int16) {
 func (m *DeleteShareGroupStateResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendCount(b, len(m.Results), m.Results == nil, true, false)
 	for i := range m.Results {
-		b = m.Results[i].appendTo(b, version)
+		b = m.Results[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -159,22 +163,24 @@ type DeleteShareGroupStateResponseResult struct {
 	Partitions []DeleteShareGroupStateResponseResultPartition
 }
 
-func (m *DeleteShareGroupStateResponseResult) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DeleteShareGroupStateResponseResult) Decode(r *wire.Reader, version int16) {
 	m.TopicID = r.UUID()
 	m.Partitions = wire.Array(r, m.Partitions, true, false, 8)
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *DeleteShareGroupStateResponseResult) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DeleteShareGroupStateResponseResult) Append(b []byte, version int16) []byte {
 	b = wire.AppendUUID(b, m.TopicID)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, true, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -187,14 +193,16 @@ type DeleteShareGroupStateResponseResultPartition struct {
 	ErrorMessage *string // may be null
 }
 
-func (m *DeleteShareGroupStateResponseResultPartition) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DeleteShareGroupStateResponseResultPartition) Decode(r *wire.Reader, _ int16) {
 	m.Partition = r.Int32()
 	m.ErrorCode = r.Int16()
 	m.ErrorMessage = r.NullableString(m.ErrorMessage, true, true)
 	r.SkipTags()
 }
 
-func (m *DeleteShareGroupStateResponseResultPartition) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DeleteShareGroupStateResponseResultPartition) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.Partition)
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendNullableString(b, m.ErrorMessage, true, true)

@@ -42,7 +42,7 @@ func (m *ReadShareGroupStateSummaryRequest) Decode(r *wire.Reader, version int16
 	m.GroupID = r.String(m.GroupID, true)
 	m.Topics = wire.Array(r, m.Topics, true, false, 18)
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -54,7 +54,7 @@ func (m *ReadShareGroupStateSummaryRequest) Append(b []byte, version int16) []by
 	b = wire.AppendString(b, m.GroupID, true)
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, true, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -66,22 +66,24 @@ type ReadShareGroupStateSummaryRequestTopic struct {
 	Partitions []ReadShareGroupStateSummaryRequestTopicPartition
 }
 
-func (m *ReadShareGroupStateSummaryRequestTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ReadShareGroupStateSummaryRequestTopic) Decode(r *wire.Reader, version int16) {
 	m.TopicID = r.UUID()
 	m.Partitions = wire.Array(r, m.Partitions, true, false, 9)
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *ReadShareGroupStateSummaryRequestTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ReadShareGroupStateSummaryRequestTopic) Append(b []byte, version int16) []byte {
 	b = wire.AppendUUID(b, m.TopicID)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, true, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -93,13 +95,15 @@ type ReadShareGroupStateSummaryRequestTopicPartition struct {
 	LeaderEpoch int32
 }
 
-func (m *ReadShareGroupStateSummaryRequestTopicPartition) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ReadShareGroupStateSummaryRequestTopicPartition) Decode(r *wire.Reader, _ int16) {
 	m.Partition = r.Int32()
 	m.LeaderEpoch = r.Int32()
 	r.SkipTags()
 }
 
-func (m *ReadShareGroupStateSummaryRequestTopicPartition) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ReadShareGroupStateSummaryRequestTopicPartition) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.Partition)
 	b = wire.AppendInt32(b, m.LeaderEpoch)
 	b = append(b, 0)
@@ -139,7 +143,7 @@ func (m *ReadShareGroupStateSummaryResponse) Decode(r *wire.Reader, version int1
 	}
 	m.Results = wire.Array(r, m.Results, true, false, 18)
 	for i := range m.Results {
-		if m.Results[i].decode(r, version); r.Failed() {
+		if m.Results[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -150,7 +154,7 @@ func (m *ReadShareGroupStateSummaryResponse) Decode(r *wire.Reader, version int1
 func (m *ReadShareGroupStateSummaryResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendCount(b, len(m.Results), m.Results == nil, true, false)
 	for i := range m.Results {
-		b = m.Results[i].appendTo(b, version)
+		b = m.Results[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -162,22 +166,24 @@ type ReadShareGroupStateSummaryResponseResult struct {
 	Partitions []ReadShareGroupStateSummaryResponseResultPartition
 }
 
-func (m *ReadShareGroupStateSummaryResponseResult) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ReadShareGroupStateSummaryResponseResult) Decode(r *wire.Reader, version int16) {
 	m.TopicID = r.UUID()
 	m.Partitions = wire.Array(r, m.Partitions, true, false, leastReadShareGroupStateSummaryResponseResultPartition(version))
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *ReadShareGroupStateSummaryResponseResult) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ReadShareGroupStateSummaryResponseResult) Append(b []byte, version int16) []byte {
 	b = wire.AppendUUID(b, m.TopicID)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, true, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -208,7 +214,8 @@ func (m *ReadShareGroupStateSummaryResponseResultPartition) SetDefaults() {
 	}
 }
 
-func (m *ReadShareGroupStateSummaryResponseResultPartition) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ReadShareGroupStateSummaryResponseResultPartition) Decode(r *wire.Reader, version int16) {
 	m.Partition = r.Int32()
 	m.ErrorCode = r.Int16()
 	m.ErrorMessage = r.NullableString(m.ErrorMessage, true, true)
@@ -223,7 +230,8 @@ func (m *ReadShareGroupStateSummaryResponseResultPartition) decode(r *wire.Reade
 	r.SkipTags()
 }
 
-func (m *ReadShareGroupStateSummaryResponseResultPartition) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ReadShareGroupStateSummaryResponseResultPartition) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.Partition)
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendNullableString(b, m.ErrorMessage, true, true)

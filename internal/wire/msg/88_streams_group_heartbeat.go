@@ -12,13 +12,15 @@ type StreamsGroupHeartbeatRequestKeyValue struct {
 	Value string
 }
 
-func (m *StreamsGroupHeartbeatRequestKeyValue) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupHeartbeatRequestKeyValue) Decode(r *wire.Reader, _ int16) {
 	m.Key = r.String(m.Key, true)
 	m.Value = r.String(m.Value, true)
 	r.SkipTags()
 }
 
-func (m *StreamsGroupHeartbeatRequestKeyValue) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupHeartbeatRequestKeyValue) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Key, true)
 	b = wire.AppendString(b, m.Value, true)
 	b = append(b, 0)
@@ -33,26 +35,28 @@ type StreamsGroupHeartbeatRequestTopicInfo struct {
 	TopicConfigs      []StreamsGroupHeartbeatRequestKeyValue
 }
 
-func (m *StreamsGroupHeartbeatRequestTopicInfo) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupHeartbeatRequestTopicInfo) Decode(r *wire.Reader, version int16) {
 	m.Name = r.String(m.Name, true)
 	m.Partitions = r.Int32()
 	m.ReplicationFactor = r.Int16()
 	m.TopicConfigs = wire.Array(r, m.TopicConfigs, true, false, 3)
 	for i := range m.TopicConfigs {
-		if m.TopicConfigs[i].decode(r, version); r.Failed() {
+		if m.TopicConfigs[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *StreamsGroupHeartbeatRequestTopicInfo) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupHeartbeatRequestTopicInfo) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = wire.AppendInt32(b, m.Partitions)
 	b = wire.AppendInt16(b, m.ReplicationFactor)
 	b = wire.AppendCount(b, len(m.TopicConfigs), m.TopicConfigs == nil, true, false)
 	for i := range m.TopicConfigs {
-		b = m.TopicConfigs[i].appendTo(b, version)
+		b = m.TopicConfigs[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -64,13 +68,15 @@ type StreamsGroupHeartbeatRequestEndpoint struct {
 	Port uint16
 }
 
-func (m *StreamsGroupHeartbeatRequestEndpoint) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupHeartbeatRequestEndpoint) Decode(r *wire.Reader, _ int16) {
 	m.Host = r.String(m.Host, true)
 	m.Port = r.Uint16()
 	r.SkipTags()
 }
 
-func (m *StreamsGroupHeartbeatRequestEndpoint) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupHeartbeatRequestEndpoint) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Host, true)
 	b = wire.AppendUint16(b, m.Port)
 	b = append(b, 0)
@@ -84,14 +90,16 @@ type StreamsGroupHeartbeatRequestTaskOffset struct {
 	Offset        int64
 }
 
-func (m *StreamsGroupHeartbeatRequestTaskOffset) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupHeartbeatRequestTaskOffset) Decode(r *wire.Reader, _ int16) {
 	m.SubtopologyID = r.String(m.SubtopologyID, true)
 	m.Partition = r.Int32()
 	m.Offset = r.Int64()
 	r.SkipTags()
 }
 
-func (m *StreamsGroupHeartbeatRequestTaskOffset) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupHeartbeatRequestTaskOffset) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.SubtopologyID, true)
 	b = wire.AppendInt32(b, m.Partition)
 	b = wire.AppendInt64(b, m.Offset)
@@ -105,13 +113,15 @@ type StreamsGroupHeartbeatRequestTaskID struct {
 	Partitions    []int32
 }
 
-func (m *StreamsGroupHeartbeatRequestTaskID) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupHeartbeatRequestTaskID) Decode(r *wire.Reader, _ int16) {
 	m.SubtopologyID = r.String(m.SubtopologyID, true)
 	m.Partitions = r.Int32s(m.Partitions, true, false)
 	r.SkipTags()
 }
 
-func (m *StreamsGroupHeartbeatRequestTaskID) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupHeartbeatRequestTaskID) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.SubtopologyID, true)
 	b = wire.AppendInt32s(b, m.Partitions, true, false)
 	b = append(b, 0)
@@ -179,7 +189,7 @@ func (m *StreamsGroupHeartbeatRequest) Decode(r *wire.Reader, version int16) {
 		if m.Topology == nil {
 			m.Topology = wire.New[StreamsGroupHeartbeatRequestTopology](r)
 		}
-		if m.Topology.decode(r, version); r.Failed() {
+		if m.Topology.Decode(r, version); r.Failed() {
 			return
 		}
 	} else {
@@ -187,19 +197,19 @@ func (m *StreamsGroupHeartbeatRequest) Decode(r *wire.Reader, version int16) {
 	}
 	m.ActiveTasks = wire.Array(r, m.ActiveTasks, true, true, 3)
 	for i := range m.ActiveTasks {
-		if m.ActiveTasks[i].decode(r, version); r.Failed() {
+		if m.ActiveTasks[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.StandbyTasks = wire.Array(r, m.StandbyTasks, true, true, 3)
 	for i := range m.StandbyTasks {
-		if m.StandbyTasks[i].decode(r, version); r.Failed() {
+		if m.StandbyTasks[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.WarmupTasks = wire.Array(r, m.WarmupTasks, true, true, 3)
 	for i := range m.WarmupTasks {
-		if m.WarmupTasks[i].decode(r, version); r.Failed() {
+		if m.WarmupTasks[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -208,7 +218,7 @@ func (m *StreamsGroupHeartbeatRequest) Decode(r *wire.Reader, version int16) {
 		if m.UserEndpoint == nil {
 			m.UserEndpoint = wire.New[StreamsGroupHeartbeatRequestEndpoint](r)
 		}
-		if m.UserEndpoint.decode(r, version); r.Failed() {
+		if m.UserEndpoint.Decode(r, version); r.Failed() {
 			return
 		}
 	} else {
@@ -216,19 +226,19 @@ func (m *StreamsGroupHeartbeatRequest) Decode(r *wire.Reader, version int16) {
 	}
 	m.ClientTags = wire.Array(r, m.ClientTags, true, true, 3)
 	for i := range m.ClientTags {
-		if m.ClientTags[i].decode(r, version); r.Failed() {
+		if m.ClientTags[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.TaskOffsets = wire.Array(r, m.TaskOffsets, true, true, 14)
 	for i := range m.TaskOffsets {
-		if m.TaskOffsets[i].decode(r, version); r.Failed() {
+		if m.TaskOffsets[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.TaskEndOffsets = wire.Array(r, m.TaskEndOffsets, true, true, 14)
 	for i := range m.TaskEndOffsets {
-		if m.TaskEndOffsets[i].decode(r, version); r.Failed() {
+		if m.TaskEndOffsets[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -248,37 +258,37 @@ func (m *StreamsGroupHeartbeatRequest) Append(b []byte, version int16) []byte {
 	if m.Topology == nil {
 		b = append(b, 0xff)
 	} else {
-		b = m.Topology.appendTo(append(b, 1), version)
+		b = m.Topology.Append(append(b, 1), version)
 	}
 	b = wire.AppendCount(b, len(m.ActiveTasks), m.ActiveTasks == nil, true, true)
 	for i := range m.ActiveTasks {
-		b = m.ActiveTasks[i].appendTo(b, version)
+		b = m.ActiveTasks[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.StandbyTasks), m.StandbyTasks == nil, true, true)
 	for i := range m.StandbyTasks {
-		b = m.StandbyTasks[i].appendTo(b, version)
+		b = m.StandbyTasks[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.WarmupTasks), m.WarmupTasks == nil, true, true)
 	for i := range m.WarmupTasks {
-		b = m.WarmupTasks[i].appendTo(b, version)
+		b = m.WarmupTasks[i].Append(b, version)
 	}
 	b = wire.AppendNullableString(b, m.ProcessID, true, true)
 	if m.UserEndpoint == nil {
 		b = append(b, 0xff)
 	} else {
-		b = m.UserEndpoint.appendTo(append(b, 1), version)
+		b = m.UserEndpoint.Append(append(b, 1), version)
 	}
 	b = wire.AppendCount(b, len(m.ClientTags), m.ClientTags == nil, true, true)
 	for i := range m.ClientTags {
-		b = m.ClientTags[i].appendTo(b, version)
+		b = m.ClientTags[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.TaskOffsets), m.TaskOffsets == nil, true, true)
 	for i := range m.TaskOffsets {
-		b = m.TaskOffsets[i].appendTo(b, version)
+		b = m.TaskOffsets[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.TaskEndOffsets), m.TaskEndOffsets == nil, true, true)
 	for i := range m.TaskEndOffsets {
-		b = m.TaskEndOffsets[i].appendTo(b, version)
+		b = m.TaskEndOffsets[i].Append(b, version)
 	}
 	b = wire.AppendBool(b, m.ShutdownApplication)
 	b = append(b, 0)
@@ -291,22 +301,24 @@ type StreamsGroupHeartbeatRequestTopology struct {
 	Subtopologies []StreamsGroupHeartbeatRequestTopologySubtopology
 }
 
-func (m *StreamsGroupHeartbeatRequestTopology) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupHeartbeatRequestTopology) Decode(r *wire.Reader, version int16) {
 	m.Epoch = r.Int32()
 	m.Subtopologies = wire.Array(r, m.Subtopologies, true, false, 8)
 	for i := range m.Subtopologies {
-		if m.Subtopologies[i].decode(r, version); r.Failed() {
+		if m.Subtopologies[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *StreamsGroupHeartbeatRequestTopology) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupHeartbeatRequestTopology) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.Epoch)
 	b = wire.AppendCount(b, len(m.Subtopologies), m.Subtopologies == nil, true, false)
 	for i := range m.Subtopologies {
-		b = m.Subtopologies[i].appendTo(b, version)
+		b = m.Subtopologies[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -323,48 +335,50 @@ type StreamsGroupHeartbeatRequestTopologySubtopology struct {
 	CopartitionGroups       []StreamsGroupHeartbeatRequestTopologySubtopologyCopartitionGroup
 }
 
-func (m *StreamsGroupHeartbeatRequestTopologySubtopology) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupHeartbeatRequestTopologySubtopology) Decode(r *wire.Reader, version int16) {
 	m.SubtopologyID = r.String(m.SubtopologyID, true)
 	m.SourceTopics = r.Strings(m.SourceTopics, true, false)
 	m.SourceTopicRegex = r.Strings(m.SourceTopicRegex, true, false)
 	m.StateChangelogTopics = wire.Array(r, m.StateChangelogTopics, true, false, 9)
 	for i := range m.StateChangelogTopics {
-		if m.StateChangelogTopics[i].decode(r, version); r.Failed() {
+		if m.StateChangelogTopics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.RepartitionSinkTopics = r.Strings(m.RepartitionSinkTopics, true, false)
 	m.RepartitionSourceTopics = wire.Array(r, m.RepartitionSourceTopics, true, false, 9)
 	for i := range m.RepartitionSourceTopics {
-		if m.RepartitionSourceTopics[i].decode(r, version); r.Failed() {
+		if m.RepartitionSourceTopics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.CopartitionGroups = wire.Array(r, m.CopartitionGroups, true, false, 4)
 	for i := range m.CopartitionGroups {
-		if m.CopartitionGroups[i].decode(r, version); r.Failed() {
+		if m.CopartitionGroups[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *StreamsGroupHeartbeatRequestTopologySubtopology) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupHeartbeatRequestTopologySubtopology) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.SubtopologyID, true)
 	b = wire.AppendStrings(b, m.SourceTopics, true, false)
 	b = wire.AppendStrings(b, m.SourceTopicRegex, true, false)
 	b = wire.AppendCount(b, len(m.StateChangelogTopics), m.StateChangelogTopics == nil, true, false)
 	for i := range m.StateChangelogTopics {
-		b = m.StateChangelogTopics[i].appendTo(b, version)
+		b = m.StateChangelogTopics[i].Append(b, version)
 	}
 	b = wire.AppendStrings(b, m.RepartitionSinkTopics, true, false)
 	b = wire.AppendCount(b, len(m.RepartitionSourceTopics), m.RepartitionSourceTopics == nil, true, false)
 	for i := range m.RepartitionSourceTopics {
-		b = m.RepartitionSourceTopics[i].appendTo(b, version)
+		b = m.RepartitionSourceTopics[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.CopartitionGroups), m.CopartitionGroups == nil, true, false)
 	for i := range m.CopartitionGroups {
-		b = m.CopartitionGroups[i].appendTo(b, version)
+		b = m.CopartitionGroups[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -377,14 +391,16 @@ type StreamsGroupHeartbeatRequestTopologySubtopologyCopartitionGroup struct {
 	RepartitionSourceTopics []int16
 }
 
-func (m *StreamsGroupHeartbeatRequestTopologySubtopologyCopartitionGroup) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupHeartbeatRequestTopologySubtopologyCopartitionGroup) Decode(r *wire.Reader, _ int16) {
 	m.SourceTopics = r.Int16s(m.SourceTopics, true, false)
 	m.SourceTopicRegex = r.Int16s(m.SourceTopicRegex, true, false)
 	m.RepartitionSourceTopics = r.Int16s(m.RepartitionSourceTopics, true, false)
 	r.SkipTags()
 }
 
-func (m *StreamsGroupHeartbeatRequestTopologySubtopologyCopartitionGroup) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupHeartbeatRequestTopologySubtopologyCopartitionGroup) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt16s(b, m.SourceTopics, true, false)
 	b = wire.AppendInt16s(b, m.SourceTopicRegex, true, false)
 	b = wire.AppendInt16s(b, m.RepartitionSourceTopics, true, false)
@@ -398,13 +414,15 @@ type StreamsGroupHeartbeatResponseStatus struct {
 	StatusDetail string
 }
 
-func (m *StreamsGroupHeartbeatResponseStatus) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupHeartbeatResponseStatus) Decode(r *wire.Reader, _ int16) {
 	m.StatusCode = r.Int8()
 	m.StatusDetail = r.String(m.StatusDetail, true)
 	r.SkipTags()
 }
 
-func (m *StreamsGroupHeartbeatResponseStatus) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupHeartbeatResponseStatus) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt8(b, m.StatusCode)
 	b = wire.AppendString(b, m.StatusDetail, true)
 	b = append(b, 0)
@@ -417,13 +435,15 @@ type StreamsGroupHeartbeatResponseTopicPartition struct {
 	Partitions []int32
 }
 
-func (m *StreamsGroupHeartbeatResponseTopicPartition) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupHeartbeatResponseTopicPartition) Decode(r *wire.Reader, _ int16) {
 	m.Topic = r.String(m.Topic, true)
 	m.Partitions = r.Int32s(m.Partitions, true, false)
 	r.SkipTags()
 }
 
-func (m *StreamsGroupHeartbeatResponseTopicPartition) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupHeartbeatResponseTopicPartition) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Topic, true)
 	b = wire.AppendInt32s(b, m.Partitions, true, false)
 	b = append(b, 0)
@@ -436,13 +456,15 @@ type StreamsGroupHeartbeatResponseTaskID struct {
 	Partitions    []int32
 }
 
-func (m *StreamsGroupHeartbeatResponseTaskID) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupHeartbeatResponseTaskID) Decode(r *wire.Reader, _ int16) {
 	m.SubtopologyID = r.String(m.SubtopologyID, true)
 	m.Partitions = r.Int32s(m.Partitions, true, false)
 	r.SkipTags()
 }
 
-func (m *StreamsGroupHeartbeatResponseTaskID) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupHeartbeatResponseTaskID) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.SubtopologyID, true)
 	b = wire.AppendInt32s(b, m.Partitions, true, false)
 	b = append(b, 0)
@@ -455,13 +477,15 @@ type StreamsGroupHeartbeatResponseEndpoint struct {
 	Port uint16
 }
 
-func (m *StreamsGroupHeartbeatResponseEndpoint) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupHeartbeatResponseEndpoint) Decode(r *wire.Reader, _ int16) {
 	m.Host = r.String(m.Host, true)
 	m.Port = r.Uint16()
 	r.SkipTags()
 }
 
-func (m *StreamsGroupHeartbeatResponseEndpoint) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupHeartbeatResponseEndpoint) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Host, true)
 	b = wire.AppendUint16(b, m.Port)
 	b = append(b, 0)
@@ -539,25 +563,25 @@ func (m *StreamsGroupHeartbeatResponse) Decode(r *wire.Reader, version int16) {
 	}
 	m.Status = wire.Array(r, m.Status, true, true, 3)
 	for i := range m.Status {
-		if m.Status[i].decode(r, version); r.Failed() {
+		if m.Status[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.ActiveTasks = wire.Array(r, m.ActiveTasks, true, true, 3)
 	for i := range m.ActiveTasks {
-		if m.ActiveTasks[i].decode(r, version); r.Failed() {
+		if m.ActiveTasks[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.StandbyTasks = wire.Array(r, m.StandbyTasks, true, true, 3)
 	for i := range m.StandbyTasks {
-		if m.StandbyTasks[i].decode(r, version); r.Failed() {
+		if m.StandbyTasks[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.WarmupTasks = wire.Array(r, m.WarmupTasks, true, true, 3)
 	for i := range m.WarmupTasks {
-		if m.WarmupTasks[i].decode(r, version); r.Failed() {
+		if m.WarmupTasks[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -569,7 +593,7 @@ func (m *StreamsGroupHeartbeatResponse) Decode(r *wire.Reader, version int16) {
 	m.EndpointInformationEpoch = r.Int32()
 	m.PartitionsByUserEndpoint = wire.Array(r, m.PartitionsByUserEndpoint, true, true, 7)
 	for i := range m.PartitionsByUserEndpoint {
-		if m.PartitionsByUserEndpoint[i].decode(r, version); r.Failed() {
+		if m.PartitionsByUserEndpoint[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -593,19 +617,19 @@ func (m *StreamsGroupHeartbeatResponse) Append(b []byte, version int16) []byte {
 	}
 	b = wire.AppendCount(b, len(m.Status), m.Status == nil, true, true)
 	for i := range m.Status {
-		b = m.Status[i].appendTo(b, version)
+		b = m.Status[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.ActiveTasks), m.ActiveTasks == nil, true, true)
 	for i := range m.ActiveTasks {
-		b = m.ActiveTasks[i].appendTo(b, version)
+		b = m.ActiveTasks[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.StandbyTasks), m.StandbyTasks == nil, true, true)
 	for i := range m.StandbyTasks {
-		b = m.StandbyTasks[i].appendTo(b, version)
+		b = m.StandbyTasks[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.WarmupTasks), m.WarmupTasks == nil, true, true)
 	for i := range m.WarmupTasks {
-		b = m.WarmupTasks[i].appendTo(b, version)
+		b = m.WarmupTasks[i].Append(b, version)
 	}
 	if version >= 1 {
 		b = wire.AppendBool(b, m.TopologyDescriptionRequired)
@@ -613,7 +637,7 @@ func (m *StreamsGroupHeartbeatResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.EndpointInformationEpoch)
 	b = wire.AppendCount(b, len(m.PartitionsByUserEndpoint), m.PartitionsByUserEndpoint == nil, true, true)
 	for i := range m.PartitionsByUserEndpoint {
-		b = m.PartitionsByUserEndpoint[i].appendTo(b, version)
+		b = m.PartitionsByUserEndpoint[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -626,32 +650,34 @@ type StreamsGroupHeartbeatResponsePartitionsByUserEndpoint struct {
 	StandbyPartitions []StreamsGroupHeartbeatResponseTopicPartition
 }
 
-func (m *StreamsGroupHeartbeatResponsePartitionsByUserEndpoint) decode(r *wire.Reader, version int16) {
-	m.UserEndpoint.decode(r, version)
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupHeartbeatResponsePartitionsByUserEndpoint) Decode(r *wire.Reader, version int16) {
+	m.UserEndpoint.Decode(r, version)
 	m.ActivePartitions = wire.Array(r, m.ActivePartitions, true, false, 3)
 	for i := range m.ActivePartitions {
-		if m.ActivePartitions[i].decode(r, version); r.Failed() {
+		if m.ActivePartitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.StandbyPartitions = wire.Array(r, m.StandbyPartitions, true, false, 3)
 	for i := range m.StandbyPartitions {
-		if m.StandbyPartitions[i].decode(r, version); r.Failed() {
+		if m.StandbyPartitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *StreamsGroupHeartbeatResponsePartitionsByUserEndpoint) appendTo(b []byte, version int16) []byte {
-	b = m.UserEndpoint.appendTo(b, version)
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupHeartbeatResponsePartitionsByUserEndpoint) Append(b []byte, version int16) []byte {
+	b = m.UserEndpoint.Append(b, version)
 	b = wire.AppendCount(b, len(m.ActivePartitions), m.ActivePartitions == nil, true, false)
 	for i := range m.ActivePartitions {
-		b = m.ActivePartitions[i].appendTo(b, version)
+		b = m.ActivePartitions[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.StandbyPartitions), m.StandbyPartitions == nil, true, false)
 	for i := range m.StandbyPartitions {
-		b = m.StandbyPartitions[i].appendTo(b, version)
+		b = m.StandbyPartitions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b

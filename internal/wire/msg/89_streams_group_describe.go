@@ -66,13 +66,15 @@ type StreamsGroupDescribeResponseEndpoint struct {
 	Port uint16
 }
 
-func (m *StreamsGroupDescribeResponseEndpoint) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupDescribeResponseEndpoint) Decode(r *wire.Reader, _ int16) {
 	m.Host = r.String(m.Host, true)
 	m.Port = r.Uint16()
 	r.SkipTags()
 }
 
-func (m *StreamsGroupDescribeResponseEndpoint) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupDescribeResponseEndpoint) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Host, true)
 	b = wire.AppendUint16(b, m.Port)
 	b = append(b, 0)
@@ -86,14 +88,16 @@ type StreamsGroupDescribeResponseTaskOffset struct {
 	Offset        int64
 }
 
-func (m *StreamsGroupDescribeResponseTaskOffset) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupDescribeResponseTaskOffset) Decode(r *wire.Reader, _ int16) {
 	m.SubtopologyID = r.String(m.SubtopologyID, true)
 	m.Partition = r.Int32()
 	m.Offset = r.Int64()
 	r.SkipTags()
 }
 
-func (m *StreamsGroupDescribeResponseTaskOffset) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupDescribeResponseTaskOffset) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.SubtopologyID, true)
 	b = wire.AppendInt32(b, m.Partition)
 	b = wire.AppendInt64(b, m.Offset)
@@ -108,40 +112,42 @@ type StreamsGroupDescribeResponseAssignment struct {
 	WarmupTasks  []StreamsGroupDescribeResponseTaskID
 }
 
-func (m *StreamsGroupDescribeResponseAssignment) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupDescribeResponseAssignment) Decode(r *wire.Reader, version int16) {
 	m.ActiveTasks = wire.Array(r, m.ActiveTasks, true, false, 3)
 	for i := range m.ActiveTasks {
-		if m.ActiveTasks[i].decode(r, version); r.Failed() {
+		if m.ActiveTasks[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.StandbyTasks = wire.Array(r, m.StandbyTasks, true, false, 3)
 	for i := range m.StandbyTasks {
-		if m.StandbyTasks[i].decode(r, version); r.Failed() {
+		if m.StandbyTasks[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.WarmupTasks = wire.Array(r, m.WarmupTasks, true, false, 3)
 	for i := range m.WarmupTasks {
-		if m.WarmupTasks[i].decode(r, version); r.Failed() {
+		if m.WarmupTasks[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *StreamsGroupDescribeResponseAssignment) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupDescribeResponseAssignment) Append(b []byte, version int16) []byte {
 	b = wire.AppendCount(b, len(m.ActiveTasks), m.ActiveTasks == nil, true, false)
 	for i := range m.ActiveTasks {
-		b = m.ActiveTasks[i].appendTo(b, version)
+		b = m.ActiveTasks[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.StandbyTasks), m.StandbyTasks == nil, true, false)
 	for i := range m.StandbyTasks {
-		b = m.StandbyTasks[i].appendTo(b, version)
+		b = m.StandbyTasks[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.WarmupTasks), m.WarmupTasks == nil, true, false)
 	for i := range m.WarmupTasks {
-		b = m.WarmupTasks[i].appendTo(b, version)
+		b = m.WarmupTasks[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -153,13 +159,15 @@ type StreamsGroupDescribeResponseTaskID struct {
 	Partitions    []int32
 }
 
-func (m *StreamsGroupDescribeResponseTaskID) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupDescribeResponseTaskID) Decode(r *wire.Reader, _ int16) {
 	m.SubtopologyID = r.String(m.SubtopologyID, true)
 	m.Partitions = r.Int32s(m.Partitions, true, false)
 	r.SkipTags()
 }
 
-func (m *StreamsGroupDescribeResponseTaskID) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupDescribeResponseTaskID) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.SubtopologyID, true)
 	b = wire.AppendInt32s(b, m.Partitions, true, false)
 	b = append(b, 0)
@@ -172,13 +180,15 @@ type StreamsGroupDescribeResponseKeyValue struct {
 	Value string
 }
 
-func (m *StreamsGroupDescribeResponseKeyValue) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupDescribeResponseKeyValue) Decode(r *wire.Reader, _ int16) {
 	m.Key = r.String(m.Key, true)
 	m.Value = r.String(m.Value, true)
 	r.SkipTags()
 }
 
-func (m *StreamsGroupDescribeResponseKeyValue) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupDescribeResponseKeyValue) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Key, true)
 	b = wire.AppendString(b, m.Value, true)
 	b = append(b, 0)
@@ -193,26 +203,28 @@ type StreamsGroupDescribeResponseTopicInfo struct {
 	TopicConfigs      []StreamsGroupDescribeResponseKeyValue
 }
 
-func (m *StreamsGroupDescribeResponseTopicInfo) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupDescribeResponseTopicInfo) Decode(r *wire.Reader, version int16) {
 	m.Name = r.String(m.Name, true)
 	m.Partitions = r.Int32()
 	m.ReplicationFactor = r.Int16()
 	m.TopicConfigs = wire.Array(r, m.TopicConfigs, true, false, 3)
 	for i := range m.TopicConfigs {
-		if m.TopicConfigs[i].decode(r, version); r.Failed() {
+		if m.TopicConfigs[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *StreamsGroupDescribeResponseTopicInfo) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupDescribeResponseTopicInfo) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = wire.AppendInt32(b, m.Partitions)
 	b = wire.AppendInt16(b, m.ReplicationFactor)
 	b = wire.AppendCount(b, len(m.TopicConfigs), m.TopicConfigs == nil, true, false)
 	for i := range m.TopicConfigs {
-		b = m.TopicConfigs[i].appendTo(b, version)
+		b = m.TopicConfigs[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -224,30 +236,32 @@ type StreamsGroupDescribeResponseTopologyDescription struct {
 	GlobalStores  []StreamsGroupDescribeResponseTopologyDescriptionGlobalStore
 }
 
-func (m *StreamsGroupDescribeResponseTopologyDescription) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupDescribeResponseTopologyDescription) Decode(r *wire.Reader, version int16) {
 	m.Subtopologies = wire.Array(r, m.Subtopologies, true, false, 3)
 	for i := range m.Subtopologies {
-		if m.Subtopologies[i].decode(r, version); r.Failed() {
+		if m.Subtopologies[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.GlobalStores = wire.Array(r, m.GlobalStores, true, false, 15)
 	for i := range m.GlobalStores {
-		if m.GlobalStores[i].decode(r, version); r.Failed() {
+		if m.GlobalStores[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *StreamsGroupDescribeResponseTopologyDescription) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupDescribeResponseTopologyDescription) Append(b []byte, version int16) []byte {
 	b = wire.AppendCount(b, len(m.Subtopologies), m.Subtopologies == nil, true, false)
 	for i := range m.Subtopologies {
-		b = m.Subtopologies[i].appendTo(b, version)
+		b = m.Subtopologies[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.GlobalStores), m.GlobalStores == nil, true, false)
 	for i := range m.GlobalStores {
-		b = m.GlobalStores[i].appendTo(b, version)
+		b = m.GlobalStores[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -259,22 +273,24 @@ type StreamsGroupDescribeResponseTopologyDescriptionSubtopology struct {
 	Nodes         []StreamsGroupDescribeResponseTopologyDescriptionNode
 }
 
-func (m *StreamsGroupDescribeResponseTopologyDescriptionSubtopology) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupDescribeResponseTopologyDescriptionSubtopology) Decode(r *wire.Reader, version int16) {
 	m.SubtopologyID = r.String(m.SubtopologyID, true)
 	m.Nodes = wire.Array(r, m.Nodes, true, false, 7)
 	for i := range m.Nodes {
-		if m.Nodes[i].decode(r, version); r.Failed() {
+		if m.Nodes[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *StreamsGroupDescribeResponseTopologyDescriptionSubtopology) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupDescribeResponseTopologyDescriptionSubtopology) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.SubtopologyID, true)
 	b = wire.AppendCount(b, len(m.Nodes), m.Nodes == nil, true, false)
 	for i := range m.Nodes {
-		b = m.Nodes[i].appendTo(b, version)
+		b = m.Nodes[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -290,7 +306,8 @@ type StreamsGroupDescribeResponseTopologyDescriptionNode struct {
 	Successors   []string
 }
 
-func (m *StreamsGroupDescribeResponseTopologyDescriptionNode) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupDescribeResponseTopologyDescriptionNode) Decode(r *wire.Reader, _ int16) {
 	m.Name = r.String(m.Name, true)
 	m.NodeType = r.Int8()
 	m.SourceTopics = r.Strings(m.SourceTopics, true, false)
@@ -300,7 +317,8 @@ func (m *StreamsGroupDescribeResponseTopologyDescriptionNode) decode(r *wire.Rea
 	r.SkipTags()
 }
 
-func (m *StreamsGroupDescribeResponseTopologyDescriptionNode) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupDescribeResponseTopologyDescriptionNode) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = wire.AppendInt8(b, m.NodeType)
 	b = wire.AppendStrings(b, m.SourceTopics, true, false)
@@ -317,15 +335,17 @@ type StreamsGroupDescribeResponseTopologyDescriptionGlobalStore struct {
 	Processor StreamsGroupDescribeResponseTopologyDescriptionNode
 }
 
-func (m *StreamsGroupDescribeResponseTopologyDescriptionGlobalStore) decode(r *wire.Reader, version int16) {
-	m.Source.decode(r, version)
-	m.Processor.decode(r, version)
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupDescribeResponseTopologyDescriptionGlobalStore) Decode(r *wire.Reader, version int16) {
+	m.Source.Decode(r, version)
+	m.Processor.Decode(r, version)
 	r.SkipTags()
 }
 
-func (m *StreamsGroupDescribeResponseTopologyDescriptionGlobalStore) appendTo(b []byte, version int16) []byte {
-	b = m.Source.appendTo(b, version)
-	b = m.Processor.appendTo(b, version)
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupDescribeResponseTopologyDescriptionGlobalStore) Append(b []byte, version int16) []byte {
+	b = m.Source.Append(b, version)
+	b = m.Processor.Append(b, version)
 	b = append(b, 0)
 	return b
 }
@@ -368,7 +388,7 @@ func (m *StreamsGroupDescribeResponse) Decode(r *wire.Reader, version int16) {
 	m.ThrottleTimeMs = r.Int32()
 	m.Groups = wire.Array(r, m.Groups, true, false, leastStreamsGroupDescribeResponseGroup(version))
 	for i := range m.Groups {
-		if m.Groups[i].decode(r, version); r.Failed() {
+		if m.Groups[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -380,7 +400,7 @@ func (m *StreamsGroupDescribeResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.ThrottleTimeMs)
 	b = wire.AppendCount(b, len(m.Groups), m.Groups == nil, true, false)
 	for i := range m.Groups {
-		b = m.Groups[i].appendTo(b, version)
+		b = m.Groups[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -416,7 +436,8 @@ func (m *StreamsGroupDescribeResponseGroup) SetDefaults() {
 	}
 }
 
-func (m *StreamsGroupDescribeResponseGroup) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupDescribeResponseGroup) Decode(r *wire.Reader, version int16) {
 	m.ErrorCode = r.Int16()
 	m.ErrorMessage = r.NullableString(m.ErrorMessage, true, true)
 	m.GroupID = r.String(m.GroupID, true)
@@ -427,7 +448,7 @@ func (m *StreamsGroupDescribeResponseGroup) decode(r *wire.Reader, version int16
 		if m.Topology == nil {
 			m.Topology = wire.New[StreamsGroupDescribeResponseGroupTopology](r)
 		}
-		if m.Topology.decode(r, version); r.Failed() {
+		if m.Topology.Decode(r, version); r.Failed() {
 			return
 		}
 	} else {
@@ -435,7 +456,7 @@ func (m *StreamsGroupDescribeResponseGroup) decode(r *wire.Reader, version int16
 	}
 	m.Members = wire.Array(r, m.Members, true, false, 28)
 	for i := range m.Members {
-		if m.Members[i].decode(r, version); r.Failed() {
+		if m.Members[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -445,7 +466,7 @@ func (m *StreamsGroupDescribeResponseGroup) decode(r *wire.Reader, version int16
 			if m.TopologyDescription == nil {
 				m.TopologyDescription = wire.New[StreamsGroupDescribeResponseTopologyDescription](r)
 			}
-			if m.TopologyDescription.decode(r, version); r.Failed() {
+			if m.TopologyDescription.Decode(r, version); r.Failed() {
 				return
 			}
 		} else {
@@ -467,7 +488,8 @@ func (m *StreamsGroupDescribeResponseGroup) decode(r *wire.Reader, version int16
 	r.SkipTags()
 }
 
-func (m *StreamsGroupDescribeResponseGroup) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupDescribeResponseGroup) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendNullableString(b, m.ErrorMessage, true, true)
 	b = wire.AppendString(b, m.GroupID, true)
@@ -477,18 +499,18 @@ func (m *StreamsGroupDescribeResponseGroup) appendTo(b []byte, version int16) []
 	if m.Topology == nil {
 		b = append(b, 0xff)
 	} else {
-		b = m.Topology.appendTo(append(b, 1), version)
+		b = m.Topology.Append(append(b, 1), version)
 	}
 	b = wire.AppendCount(b, len(m.Members), m.Members == nil, true, false)
 	for i := range m.Members {
-		b = m.Members[i].appendTo(b, version)
+		b = m.Members[i].Append(b, version)
 	}
 	b = wire.AppendInt32(b, m.AuthorizedOperations)
 	if version >= 1 {
 		if m.TopologyDescription == nil {
 			b = append(b, 0xff)
 		} else {
-			b = m.TopologyDescription.appendTo(append(b, 1), version)
+			b = m.TopologyDescription.Append(append(b, 1), version)
 		}
 	}
 	if version >= 1 {
@@ -516,22 +538,24 @@ type StreamsGroupDescribeResponseGroupTopology struct {
 	Subtopologies []StreamsGroupDescribeResponseGroupTopologySubtopology // may be null
 }
 
-func (m *StreamsGroupDescribeResponseGroupTopology) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupDescribeResponseGroupTopology) Decode(r *wire.Reader, version int16) {
 	m.Epoch = r.Int32()
 	m.Subtopologies = wire.Array(r, m.Subtopologies, true, true, 6)
 	for i := range m.Subtopologies {
-		if m.Subtopologies[i].decode(r, version); r.Failed() {
+		if m.Subtopologies[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *StreamsGroupDescribeResponseGroupTopology) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupDescribeResponseGroupTopology) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.Epoch)
 	b = wire.AppendCount(b, len(m.Subtopologies), m.Subtopologies == nil, true, true)
 	for i := range m.Subtopologies {
-		b = m.Subtopologies[i].appendTo(b, version)
+		b = m.Subtopologies[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -546,36 +570,38 @@ type StreamsGroupDescribeResponseGroupTopologySubtopology struct {
 	RepartitionSourceTopics []StreamsGroupDescribeResponseTopicInfo
 }
 
-func (m *StreamsGroupDescribeResponseGroupTopologySubtopology) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupDescribeResponseGroupTopologySubtopology) Decode(r *wire.Reader, version int16) {
 	m.SubtopologyID = r.String(m.SubtopologyID, true)
 	m.SourceTopics = r.Strings(m.SourceTopics, true, false)
 	m.RepartitionSinkTopics = r.Strings(m.RepartitionSinkTopics, true, false)
 	m.StateChangelogTopics = wire.Array(r, m.StateChangelogTopics, true, false, 9)
 	for i := range m.StateChangelogTopics {
-		if m.StateChangelogTopics[i].decode(r, version); r.Failed() {
+		if m.StateChangelogTopics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.RepartitionSourceTopics = wire.Array(r, m.RepartitionSourceTopics, true, false, 9)
 	for i := range m.RepartitionSourceTopics {
-		if m.RepartitionSourceTopics[i].decode(r, version); r.Failed() {
+		if m.RepartitionSourceTopics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *StreamsGroupDescribeResponseGroupTopologySubtopology) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupDescribeResponseGroupTopologySubtopology) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.SubtopologyID, true)
 	b = wire.AppendStrings(b, m.SourceTopics, true, false)
 	b = wire.AppendStrings(b, m.RepartitionSinkTopics, true, false)
 	b = wire.AppendCount(b, len(m.StateChangelogTopics), m.StateChangelogTopics == nil, true, false)
 	for i := range m.StateChangelogTopics {
-		b = m.StateChangelogTopics[i].appendTo(b, version)
+		b = m.StateChangelogTopics[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.RepartitionSourceTopics), m.RepartitionSourceTopics == nil, true, false)
 	for i := range m.RepartitionSourceTopics {
-		b = m.RepartitionSourceTopics[i].appendTo(b, version)
+		b = m.RepartitionSourceTopics[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -600,7 +626,8 @@ type StreamsGroupDescribeResponseGroupMember struct {
 	IsClassic        bool
 }
 
-func (m *StreamsGroupDescribeResponseGroupMember) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupDescribeResponseGroupMember) Decode(r *wire.Reader, version int16) {
 	m.MemberID = r.String(m.MemberID, true)
 	m.MemberEpoch = r.Int32()
 	m.InstanceID = r.NullableString(m.InstanceID, true, true)
@@ -613,7 +640,7 @@ func (m *StreamsGroupDescribeResponseGroupMember) decode(r *wire.Reader, version
 		if m.UserEndpoint == nil {
 			m.UserEndpoint = wire.New[StreamsGroupDescribeResponseEndpoint](r)
 		}
-		if m.UserEndpoint.decode(r, version); r.Failed() {
+		if m.UserEndpoint.Decode(r, version); r.Failed() {
 			return
 		}
 	} else {
@@ -621,29 +648,30 @@ func (m *StreamsGroupDescribeResponseGroupMember) decode(r *wire.Reader, version
 	}
 	m.ClientTags = wire.Array(r, m.ClientTags, true, false, 3)
 	for i := range m.ClientTags {
-		if m.ClientTags[i].decode(r, version); r.Failed() {
+		if m.ClientTags[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.TaskOffsets = wire.Array(r, m.TaskOffsets, true, false, 14)
 	for i := range m.TaskOffsets {
-		if m.TaskOffsets[i].decode(r, version); r.Failed() {
+		if m.TaskOffsets[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.TaskEndOffsets = wire.Array(r, m.TaskEndOffsets, true, false, 14)
 	for i := range m.TaskEndOffsets {
-		if m.TaskEndOffsets[i].decode(r, version); r.Failed() {
+		if m.TaskEndOffsets[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
-	m.Assignment.decode(r, version)
-	m.TargetAssignment.decode(r, version)
+	m.Assignment.Decode(r, version)
+	m.TargetAssignment.Decode(r, version)
 	m.IsClassic = r.Bool()
 	r.SkipTags()
 }
 
-func (m *StreamsGroupDescribeResponseGroupMember) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupDescribeResponseGroupMember) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.MemberID, true)
 	b = wire.AppendInt32(b, m.MemberEpoch)
 	b = wire.AppendNullableString(b, m.InstanceID, true, true)
@@ -655,22 +683,22 @@ func (m *StreamsGroupDescribeResponseGroupMember) appendTo(b []byte, version int
 	if m.UserEndpoint == nil {
 		b = append(b, 0xff)
 	} else {
-		b = m.UserEndpoint.appendTo(append(b, 1), version)
+		b = m.UserEndpoint.Append(append(b, 1), version)
 	}
 	b = wire.AppendCount(b, len(m.ClientTags), m.ClientTags == nil, true, false)
 	for i := range m.ClientTags {
-		b = m.ClientTags[i].appendTo(b, version)
+		b = m.ClientTags[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.TaskOffsets), m.TaskOffsets == nil, true, false)
 	for i := range m.TaskOffsets {
-		b = m.TaskOffsets[i].appendTo(b, version)
+		b = m.TaskOffsets[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.TaskEndOffsets), m.TaskEndOffsets == nil, true, false)
 	for i := range m.TaskEndOffsets {
-		b = m.TaskEndOffsets[i].appendTo(b, version)
+		b = m.TaskEndOffsets[i].Append(b, version)
 	}
-	b = m.Assignment.appendTo(b, version)
-	b = m.TargetAssignment.appendTo(b, version)
+	b = m.Assignment.Append(b, version)
+	b = m.TargetAssignment.Append(b, version)
 	b = wire.AppendBool(b, m.IsClassic)
 	b = append(b, 0)
 	return b

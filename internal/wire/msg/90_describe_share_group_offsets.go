@@ -40,7 +40,7 @@ func (m *DescribeShareGroupOffsetsRequest) Decode(r *wire.Reader, version int16)
 	}
 	m.Groups = wire.Array(r, m.Groups, true, false, 3)
 	for i := range m.Groups {
-		if m.Groups[i].decode(r, version); r.Failed() {
+		if m.Groups[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -51,7 +51,7 @@ func (m *DescribeShareGroupOffsetsRequest) Decode(r *wire.Reader, version int16)
 func (m *DescribeShareGroupOffsetsRequest) Append(b []byte, version int16) []byte {
 	b = wire.AppendCount(b, len(m.Groups), m.Groups == nil, true, false)
 	for i := range m.Groups {
-		b = m.Groups[i].appendTo(b, version)
+		b = m.Groups[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -63,22 +63,24 @@ type DescribeShareGroupOffsetsRequestGroup struct {
 	Topics  []DescribeShareGroupOffsetsRequestGroupTopic // may be null
 }
 
-func (m *DescribeShareGroupOffsetsRequestGroup) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeShareGroupOffsetsRequestGroup) Decode(r *wire.Reader, version int16) {
 	m.GroupID = r.String(m.GroupID, true)
 	m.Topics = wire.Array(r, m.Topics, true, true, 3)
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *DescribeShareGroupOffsetsRequestGroup) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeShareGroupOffsetsRequestGroup) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.GroupID, true)
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, true, true)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -90,13 +92,15 @@ type DescribeShareGroupOffsetsRequestGroupTopic struct {
 	Partitions []int32
 }
 
-func (m *DescribeShareGroupOffsetsRequestGroupTopic) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeShareGroupOffsetsRequestGroupTopic) Decode(r *wire.Reader, _ int16) {
 	m.TopicName = r.String(m.TopicName, true)
 	m.Partitions = r.Int32s(m.Partitions, true, false)
 	r.SkipTags()
 }
 
-func (m *DescribeShareGroupOffsetsRequestGroupTopic) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeShareGroupOffsetsRequestGroupTopic) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.TopicName, true)
 	b = wire.AppendInt32s(b, m.Partitions, true, false)
 	b = append(b, 0)
@@ -141,7 +145,7 @@ func (m *DescribeShareGroupOffsetsResponse) Decode(r *wire.Reader, version int16
 	m.ThrottleTimeMs = r.Int32()
 	m.Groups = wire.Array(r, m.Groups, true, false, 6)
 	for i := range m.Groups {
-		if m.Groups[i].decode(r, version); r.Failed() {
+		if m.Groups[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -153,7 +157,7 @@ func (m *DescribeShareGroupOffsetsResponse) Append(b []byte, version int16) []by
 	b = wire.AppendInt32(b, m.ThrottleTimeMs)
 	b = wire.AppendCount(b, len(m.Groups), m.Groups == nil, true, false)
 	for i := range m.Groups {
-		b = m.Groups[i].appendTo(b, version)
+		b = m.Groups[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -167,11 +171,12 @@ type DescribeShareGroupOffsetsResponseGroup struct {
 	ErrorMessage *string // may be null
 }
 
-func (m *DescribeShareGroupOffsetsResponseGroup) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeShareGroupOffsetsResponseGroup) Decode(r *wire.Reader, version int16) {
 	m.GroupID = r.String(m.GroupID, true)
 	m.Topics = wire.Array(r, m.Topics, true, false, 19)
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -180,11 +185,12 @@ func (m *DescribeShareGroupOffsetsResponseGroup) decode(r *wire.Reader, version 
 	r.SkipTags()
 }
 
-func (m *DescribeShareGroupOffsetsResponseGroup) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeShareGroupOffsetsResponseGroup) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.GroupID, true)
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, true, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendNullableString(b, m.ErrorMessage, true, true)
@@ -199,24 +205,26 @@ type DescribeShareGroupOffsetsResponseGroupTopic struct {
 	Partitions []DescribeShareGroupOffsetsResponseGroupTopicPartition
 }
 
-func (m *DescribeShareGroupOffsetsResponseGroupTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeShareGroupOffsetsResponseGroupTopic) Decode(r *wire.Reader, version int16) {
 	m.TopicName = r.String(m.TopicName, true)
 	m.TopicID = r.UUID()
 	m.Partitions = wire.Array(r, m.Partitions, true, false, leastDescribeShareGroupOffsetsResponseGroupTopicPartition(version))
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *DescribeShareGroupOffsetsResponseGroupTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeShareGroupOffsetsResponseGroupTopic) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.TopicName, true)
 	b = wire.AppendUUID(b, m.TopicID)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, true, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -246,7 +254,8 @@ func (m *DescribeShareGroupOffsetsResponseGroupTopicPartition) SetDefaults() {
 	}
 }
 
-func (m *DescribeShareGroupOffsetsResponseGroupTopicPartition) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DescribeShareGroupOffsetsResponseGroupTopicPartition) Decode(r *wire.Reader, version int16) {
 	m.PartitionIndex = r.Int32()
 	m.StartOffset = r.Int64()
 	m.LeaderEpoch = r.Int32()
@@ -260,7 +269,8 @@ func (m *DescribeShareGroupOffsetsResponseGroupTopicPartition) decode(r *wire.Re
 	r.SkipTags()
 }
 
-func (m *DescribeShareGroupOffsetsResponseGroupTopicPartition) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DescribeShareGroupOffsetsResponseGroupTopicPartition) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = wire.AppendInt64(b, m.StartOffset)
 	b = wire.AppendInt32(b, m.LeaderEpoch)

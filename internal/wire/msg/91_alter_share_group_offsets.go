@@ -42,7 +42,7 @@ func (m *AlterShareGroupOffsetsRequest) Decode(r *wire.Reader, version int16) {
 	m.GroupID = r.String(m.GroupID, true)
 	m.Topics = wire.Array(r, m.Topics, true, false, 3)
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -54,7 +54,7 @@ func (m *AlterShareGroupOffsetsRequest) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.GroupID, true)
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, true, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -66,22 +66,24 @@ type AlterShareGroupOffsetsRequestTopic struct {
 	Partitions []AlterShareGroupOffsetsRequestTopicPartition
 }
 
-func (m *AlterShareGroupOffsetsRequestTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AlterShareGroupOffsetsRequestTopic) Decode(r *wire.Reader, version int16) {
 	m.TopicName = r.String(m.TopicName, true)
 	m.Partitions = wire.Array(r, m.Partitions, true, false, 13)
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *AlterShareGroupOffsetsRequestTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AlterShareGroupOffsetsRequestTopic) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.TopicName, true)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, true, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -93,13 +95,15 @@ type AlterShareGroupOffsetsRequestTopicPartition struct {
 	StartOffset    int64
 }
 
-func (m *AlterShareGroupOffsetsRequestTopicPartition) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AlterShareGroupOffsetsRequestTopicPartition) Decode(r *wire.Reader, _ int16) {
 	m.PartitionIndex = r.Int32()
 	m.StartOffset = r.Int64()
 	r.SkipTags()
 }
 
-func (m *AlterShareGroupOffsetsRequestTopicPartition) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AlterShareGroupOffsetsRequestTopicPartition) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = wire.AppendInt64(b, m.StartOffset)
 	b = append(b, 0)
@@ -148,7 +152,7 @@ func (m *AlterShareGroupOffsetsResponse) Decode(r *wire.Reader, version int16) {
 	m.ErrorMessage = r.NullableString(m.ErrorMessage, true, true)
 	m.Responses = wire.Array(r, m.Responses, true, false, 19)
 	for i := range m.Responses {
-		if m.Responses[i].decode(r, version); r.Failed() {
+		if m.Responses[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -162,7 +166,7 @@ func (m *AlterShareGroupOffsetsResponse) Append(b []byte, version int16) []byte 
 	b = wire.AppendNullableString(b, m.ErrorMessage, true, true)
 	b = wire.AppendCount(b, len(m.Responses), m.Responses == nil, true, false)
 	for i := range m.Responses {
-		b = m.Responses[i].appendTo(b, version)
+		b = m.Responses[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -175,24 +179,26 @@ type AlterShareGroupOffsetsResponseResponse struct {
 	Partitions []AlterShareGroupOffsetsResponseResponsePartition
 }
 
-func (m *AlterShareGroupOffsetsResponseResponse) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AlterShareGroupOffsetsResponseResponse) Decode(r *wire.Reader, version int16) {
 	m.TopicName = r.String(m.TopicName, true)
 	m.TopicID = r.UUID()
 	m.Partitions = wire.Array(r, m.Partitions, true, false, 8)
 	for i := range m.Partitions {
-		if m.Partitions[i].decode(r, version); r.Failed() {
+		if m.Partitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *AlterShareGroupOffsetsResponseResponse) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AlterShareGroupOffsetsResponseResponse) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.TopicName, true)
 	b = wire.AppendUUID(b, m.TopicID)
 	b = wire.AppendCount(b, len(m.Partitions), m.Partitions == nil, true, false)
 	for i := range m.Partitions {
-		b = m.Partitions[i].appendTo(b, version)
+		b = m.Partitions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -205,14 +211,16 @@ type AlterShareGroupOffsetsResponseResponsePartition struct {
 	ErrorMessage   *string // may be null
 }
 
-func (m *AlterShareGroupOffsetsResponseResponsePartition) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *AlterShareGroupOffsetsResponseResponsePartition) Decode(r *wire.Reader, _ int16) {
 	m.PartitionIndex = r.Int32()
 	m.ErrorCode = r.Int16()
 	m.ErrorMessage = r.NullableString(m.ErrorMessage, true, true)
 	r.SkipTags()
 }
 
-func (m *AlterShareGroupOffsetsResponseResponsePartition) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *AlterShareGroupOffsetsResponseResponsePartition) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.PartitionIndex)
 	b = wire.AppendInt16(b, m.ErrorCode)
 	b = wire.AppendNullableString(b, m.ErrorMessage, true, true)

@@ -42,7 +42,7 @@ func (m *DeleteShareGroupOffsetsRequest) Decode(r *wire.Reader, version int16) {
 	m.GroupID = r.String(m.GroupID, true)
 	m.Topics = wire.Array(r, m.Topics, true, false, 2)
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -54,7 +54,7 @@ func (m *DeleteShareGroupOffsetsRequest) Append(b []byte, version int16) []byte 
 	b = wire.AppendString(b, m.GroupID, true)
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, true, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -65,12 +65,14 @@ type DeleteShareGroupOffsetsRequestTopic struct {
 	TopicName string // topicName
 }
 
-func (m *DeleteShareGroupOffsetsRequestTopic) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DeleteShareGroupOffsetsRequestTopic) Decode(r *wire.Reader, _ int16) {
 	m.TopicName = r.String(m.TopicName, true)
 	r.SkipTags()
 }
 
-func (m *DeleteShareGroupOffsetsRequestTopic) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DeleteShareGroupOffsetsRequestTopic) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.TopicName, true)
 	b = append(b, 0)
 	return b
@@ -118,7 +120,7 @@ func (m *DeleteShareGroupOffsetsResponse) Decode(r *wire.Reader, version int16) 
 	m.ErrorMessage = r.NullableString(m.ErrorMessage, true, true)
 	m.Responses = wire.Array(r, m.Responses, true, false, 21)
 	for i := range m.Responses {
-		if m.Responses[i].decode(r, version); r.Failed() {
+		if m.Responses[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -132,7 +134,7 @@ func (m *DeleteShareGroupOffsetsResponse) Append(b []byte, version int16) []byte
 	b = wire.AppendNullableString(b, m.ErrorMessage, true, true)
 	b = wire.AppendCount(b, len(m.Responses), m.Responses == nil, true, false)
 	for i := range m.Responses {
-		b = m.Responses[i].appendTo(b, version)
+		b = m.Responses[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -146,7 +148,8 @@ type DeleteShareGroupOffsetsResponseResponse struct {
 	ErrorMessage *string // may be null
 }
 
-func (m *DeleteShareGroupOffsetsResponseResponse) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *DeleteShareGroupOffsetsResponseResponse) Decode(r *wire.Reader, _ int16) {
 	m.TopicName = r.String(m.TopicName, true)
 	m.TopicID = r.UUID()
 	m.ErrorCode = r.Int16()
@@ -154,7 +157,8 @@ func (m *DeleteShareGroupOffsetsResponseResponse) decode(r *wire.Reader, _ int16
 	r.SkipTags()
 }
 
-func (m *DeleteShareGroupOffsetsResponseResponse) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *DeleteShareGroupOffsetsResponseResponse) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.TopicName, true)
 	b = wire.AppendUUID(b, m.TopicID)
 	b = wire.AppendInt16(b, m.ErrorCode)

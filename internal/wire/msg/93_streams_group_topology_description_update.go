@@ -12,30 +12,32 @@ type StreamsGroupTopologyDescriptionUpdateRequestTopologyDescription struct {
 	GlobalStores  []StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionGlobalStore
 }
 
-func (m *StreamsGroupTopologyDescriptionUpdateRequestTopologyDescription) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupTopologyDescriptionUpdateRequestTopologyDescription) Decode(r *wire.Reader, version int16) {
 	m.Subtopologies = wire.Array(r, m.Subtopologies, true, false, 3)
 	for i := range m.Subtopologies {
-		if m.Subtopologies[i].decode(r, version); r.Failed() {
+		if m.Subtopologies[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.GlobalStores = wire.Array(r, m.GlobalStores, true, false, 15)
 	for i := range m.GlobalStores {
-		if m.GlobalStores[i].decode(r, version); r.Failed() {
+		if m.GlobalStores[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *StreamsGroupTopologyDescriptionUpdateRequestTopologyDescription) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupTopologyDescriptionUpdateRequestTopologyDescription) Append(b []byte, version int16) []byte {
 	b = wire.AppendCount(b, len(m.Subtopologies), m.Subtopologies == nil, true, false)
 	for i := range m.Subtopologies {
-		b = m.Subtopologies[i].appendTo(b, version)
+		b = m.Subtopologies[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.GlobalStores), m.GlobalStores == nil, true, false)
 	for i := range m.GlobalStores {
-		b = m.GlobalStores[i].appendTo(b, version)
+		b = m.GlobalStores[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -47,22 +49,24 @@ type StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionSubtopology 
 	Nodes         []StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionNode
 }
 
-func (m *StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionSubtopology) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionSubtopology) Decode(r *wire.Reader, version int16) {
 	m.SubtopologyID = r.String(m.SubtopologyID, true)
 	m.Nodes = wire.Array(r, m.Nodes, true, false, 7)
 	for i := range m.Nodes {
-		if m.Nodes[i].decode(r, version); r.Failed() {
+		if m.Nodes[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionSubtopology) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionSubtopology) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.SubtopologyID, true)
 	b = wire.AppendCount(b, len(m.Nodes), m.Nodes == nil, true, false)
 	for i := range m.Nodes {
-		b = m.Nodes[i].appendTo(b, version)
+		b = m.Nodes[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -78,7 +82,8 @@ type StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionNode struct 
 	Successors   []string
 }
 
-func (m *StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionNode) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionNode) Decode(r *wire.Reader, _ int16) {
 	m.Name = r.String(m.Name, true)
 	m.NodeType = r.Int8()
 	m.SourceTopics = r.Strings(m.SourceTopics, true, false)
@@ -88,7 +93,8 @@ func (m *StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionNode) de
 	r.SkipTags()
 }
 
-func (m *StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionNode) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionNode) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = wire.AppendInt8(b, m.NodeType)
 	b = wire.AppendStrings(b, m.SourceTopics, true, false)
@@ -105,15 +111,17 @@ type StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionGlobalStore 
 	Processor StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionNode
 }
 
-func (m *StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionGlobalStore) decode(r *wire.Reader, version int16) {
-	m.Source.decode(r, version)
-	m.Processor.decode(r, version)
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionGlobalStore) Decode(r *wire.Reader, version int16) {
+	m.Source.Decode(r, version)
+	m.Processor.Decode(r, version)
 	r.SkipTags()
 }
 
-func (m *StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionGlobalStore) appendTo(b []byte, version int16) []byte {
-	b = m.Source.appendTo(b, version)
-	b = m.Processor.appendTo(b, version)
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionGlobalStore) Append(b []byte, version int16) []byte {
+	b = m.Source.Append(b, version)
+	b = m.Processor.Append(b, version)
 	b = append(b, 0)
 	return b
 }
@@ -155,7 +163,7 @@ func (m *StreamsGroupTopologyDescriptionUpdateRequest) Decode(r *wire.Reader, ve
 	m.GroupID = r.String(m.GroupID, true)
 	m.MemberID = r.String(m.MemberID, true)
 	m.TopologyEpoch = r.Int32()
-	m.TopologyDescription.decode(r, version)
+	m.TopologyDescription.Decode(r, version)
 	r.SkipTags()
 }
 
@@ -164,7 +172,7 @@ func (m *StreamsGroupTopologyDescriptionUpdateRequest) Append(b []byte, version 
 	b = wire.AppendString(b, m.GroupID, true)
 	b = wire.AppendString(b, m.MemberID, true)
 	b = wire.AppendInt32(b, m.TopologyEpoch)
-	b = m.TopologyDescription.appendTo(b, version)
+	b = m.TopologyDescription.Append(b, version)
 	b = append(b, 0)
 	return b
 }

@@ -38,6 +38,30 @@
 // ignorable: whoever builds a message for an older version decides what to do
 // about the field. A null where the version allows none is written as empty.
 // The version must be one that the message has.
+//
+// # In pieces
+//
+// The messages that carry records, and Metadata, are also read and written
+// without holding the whole of them: DecodeBeforeX reads the fields before the
+// array X and its count (-1 if it is null), the caller decodes as many elements
+// into one struct, DecodeAfterX reads the rest. Writing is alike, with counts
+// known up front; and before records it leaves a hole, so that they can go
+// from the file to the socket:
+//
+//	b = m.AppendBeforeResponses(b, version, topics)
+//	for each topic {
+//		b = t.AppendBeforePartitions(b, version, partitions)
+//		for each partition {
+//			b = p.AppendBeforeRecords(b, version, size) // -1: null
+//			// size bytes of records belong here, after len(b)
+//			b = p.AppendAfterRecords(b, version)
+//		}
+//		b = t.AppendAfterPartitions(b, version)
+//	}
+//	b = m.AppendAfterResponses(b, version)
+//
+// A frame that is acted upon while it is read may still turn out to be broken
+// later on: decode it as a whole first, or read it twice.
 package msg
 
 //go:generate go run github.com/myelin-stream/myelin/internal/wire/gen

@@ -37,7 +37,7 @@ func (m *ConsumerProtocolAssignment) Decode(r *wire.Reader, version int16) {
 	}
 	m.AssignedPartitions = wire.Array(r, m.AssignedPartitions, false, false, 6)
 	for i := range m.AssignedPartitions {
-		if m.AssignedPartitions[i].decode(r, version); r.Failed() {
+		if m.AssignedPartitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -48,7 +48,7 @@ func (m *ConsumerProtocolAssignment) Decode(r *wire.Reader, version int16) {
 func (m *ConsumerProtocolAssignment) Append(b []byte, version int16) []byte {
 	b = wire.AppendCount(b, len(m.AssignedPartitions), m.AssignedPartitions == nil, false, false)
 	for i := range m.AssignedPartitions {
-		b = m.AssignedPartitions[i].appendTo(b, version)
+		b = m.AssignedPartitions[i].Append(b, version)
 	}
 	b = wire.AppendBytes(b, m.UserData, false, true)
 	return b
@@ -60,12 +60,14 @@ type ConsumerProtocolAssignmentAssignedPartition struct {
 	Partitions []int32
 }
 
-func (m *ConsumerProtocolAssignmentAssignedPartition) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ConsumerProtocolAssignmentAssignedPartition) Decode(r *wire.Reader, _ int16) {
 	m.Topic = r.String(m.Topic, false)
 	m.Partitions = r.Int32s(m.Partitions, false, false)
 }
 
-func (m *ConsumerProtocolAssignmentAssignedPartition) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ConsumerProtocolAssignmentAssignedPartition) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Topic, false)
 	b = wire.AppendInt32s(b, m.Partitions, false, false)
 	return b

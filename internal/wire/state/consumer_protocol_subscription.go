@@ -46,7 +46,7 @@ func (m *ConsumerProtocolSubscription) Decode(r *wire.Reader, version int16) {
 	if version >= 1 {
 		m.OwnedPartitions = wire.Array(r, m.OwnedPartitions, false, false, 6)
 		for i := range m.OwnedPartitions {
-			if m.OwnedPartitions[i].decode(r, version); r.Failed() {
+			if m.OwnedPartitions[i].Decode(r, version); r.Failed() {
 				return
 			}
 		}
@@ -72,7 +72,7 @@ func (m *ConsumerProtocolSubscription) Append(b []byte, version int16) []byte {
 	if version >= 1 {
 		b = wire.AppendCount(b, len(m.OwnedPartitions), m.OwnedPartitions == nil, false, false)
 		for i := range m.OwnedPartitions {
-			b = m.OwnedPartitions[i].appendTo(b, version)
+			b = m.OwnedPartitions[i].Append(b, version)
 		}
 	}
 	if version >= 2 {
@@ -90,12 +90,14 @@ type ConsumerProtocolSubscriptionOwnedPartition struct {
 	Partitions []int32
 }
 
-func (m *ConsumerProtocolSubscriptionOwnedPartition) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ConsumerProtocolSubscriptionOwnedPartition) Decode(r *wire.Reader, _ int16) {
 	m.Topic = r.String(m.Topic, false)
 	m.Partitions = r.Int32s(m.Partitions, false, false)
 }
 
-func (m *ConsumerProtocolSubscriptionOwnedPartition) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ConsumerProtocolSubscriptionOwnedPartition) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Topic, false)
 	b = wire.AppendInt32s(b, m.Partitions, false, false)
 	return b

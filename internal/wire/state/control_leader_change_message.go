@@ -13,7 +13,8 @@ type LeaderChangeMessageVoter struct {
 	VoterDirectoryID kafka.UUID // versions 1+
 }
 
-func (m *LeaderChangeMessageVoter) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *LeaderChangeMessageVoter) Decode(r *wire.Reader, version int16) {
 	m.VoterID = r.Int32()
 	if version >= 1 {
 		m.VoterDirectoryID = r.UUID()
@@ -23,7 +24,8 @@ func (m *LeaderChangeMessageVoter) decode(r *wire.Reader, version int16) {
 	r.SkipTags()
 }
 
-func (m *LeaderChangeMessageVoter) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *LeaderChangeMessageVoter) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.VoterID)
 	if version >= 1 {
 		b = wire.AppendUUID(b, m.VoterDirectoryID)
@@ -76,13 +78,13 @@ func (m *LeaderChangeMessage) Decode(r *wire.Reader, version int16) {
 	m.LeaderID = r.Int32()
 	m.Voters = wire.Array(r, m.Voters, true, false, leastLeaderChangeMessageVoter(version))
 	for i := range m.Voters {
-		if m.Voters[i].decode(r, version); r.Failed() {
+		if m.Voters[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.GrantingVoters = wire.Array(r, m.GrantingVoters, true, false, leastLeaderChangeMessageVoter(version))
 	for i := range m.GrantingVoters {
-		if m.GrantingVoters[i].decode(r, version); r.Failed() {
+		if m.GrantingVoters[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -95,11 +97,11 @@ func (m *LeaderChangeMessage) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.LeaderID)
 	b = wire.AppendCount(b, len(m.Voters), m.Voters == nil, true, false)
 	for i := range m.Voters {
-		b = m.Voters[i].appendTo(b, version)
+		b = m.Voters[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.GrantingVoters), m.GrantingVoters == nil, true, false)
 	for i := range m.GrantingVoters {
-		b = m.GrantingVoters[i].appendTo(b, version)
+		b = m.GrantingVoters[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b

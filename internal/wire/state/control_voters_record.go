@@ -39,7 +39,7 @@ func (m *VotersRecord) Decode(r *wire.Reader, version int16) {
 	m.Version = r.Int16()
 	m.Voters = wire.Array(r, m.Voters, true, false, 27)
 	for i := range m.Voters {
-		if m.Voters[i].decode(r, version); r.Failed() {
+		if m.Voters[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -51,7 +51,7 @@ func (m *VotersRecord) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt16(b, m.Version)
 	b = wire.AppendCount(b, len(m.Voters), m.Voters == nil, true, false)
 	for i := range m.Voters {
-		b = m.Voters[i].appendTo(b, version)
+		b = m.Voters[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -65,27 +65,29 @@ type VotersRecordVoter struct {
 	KRaftVersionFeature VotersRecordVoterKRaftVersionFeature
 }
 
-func (m *VotersRecordVoter) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *VotersRecordVoter) Decode(r *wire.Reader, version int16) {
 	m.VoterID = r.Int32()
 	m.VoterDirectoryID = r.UUID()
 	m.Endpoints = wire.Array(r, m.Endpoints, true, false, 5)
 	for i := range m.Endpoints {
-		if m.Endpoints[i].decode(r, version); r.Failed() {
+		if m.Endpoints[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
-	m.KRaftVersionFeature.decode(r, version)
+	m.KRaftVersionFeature.Decode(r, version)
 	r.SkipTags()
 }
 
-func (m *VotersRecordVoter) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *VotersRecordVoter) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.VoterID)
 	b = wire.AppendUUID(b, m.VoterDirectoryID)
 	b = wire.AppendCount(b, len(m.Endpoints), m.Endpoints == nil, true, false)
 	for i := range m.Endpoints {
-		b = m.Endpoints[i].appendTo(b, version)
+		b = m.Endpoints[i].Append(b, version)
 	}
-	b = m.KRaftVersionFeature.appendTo(b, version)
+	b = m.KRaftVersionFeature.Append(b, version)
 	b = append(b, 0)
 	return b
 }
@@ -97,14 +99,16 @@ type VotersRecordVoterEndpoint struct {
 	Port uint16
 }
 
-func (m *VotersRecordVoterEndpoint) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *VotersRecordVoterEndpoint) Decode(r *wire.Reader, _ int16) {
 	m.Name = r.String(m.Name, true)
 	m.Host = r.String(m.Host, true)
 	m.Port = r.Uint16()
 	r.SkipTags()
 }
 
-func (m *VotersRecordVoterEndpoint) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *VotersRecordVoterEndpoint) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = wire.AppendString(b, m.Host, true)
 	b = wire.AppendUint16(b, m.Port)
@@ -118,13 +122,15 @@ type VotersRecordVoterKRaftVersionFeature struct {
 	MaxSupportedVersion int16
 }
 
-func (m *VotersRecordVoterKRaftVersionFeature) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *VotersRecordVoterKRaftVersionFeature) Decode(r *wire.Reader, _ int16) {
 	m.MinSupportedVersion = r.Int16()
 	m.MaxSupportedVersion = r.Int16()
 	r.SkipTags()
 }
 
-func (m *VotersRecordVoterKRaftVersionFeature) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *VotersRecordVoterKRaftVersionFeature) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt16(b, m.MinSupportedVersion)
 	b = wire.AppendInt16(b, m.MaxSupportedVersion)
 	b = append(b, 0)

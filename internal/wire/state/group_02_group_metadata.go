@@ -72,7 +72,8 @@ func (m *GroupMetadataValueMemberMetadata) SetDefaults() {
 	}
 }
 
-func (m *GroupMetadataValueMemberMetadata) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *GroupMetadataValueMemberMetadata) Decode(r *wire.Reader, version int16) {
 	flex := version >= 4
 	m.MemberID = r.String(m.MemberID, flex)
 	if version >= 3 {
@@ -95,7 +96,8 @@ func (m *GroupMetadataValueMemberMetadata) decode(r *wire.Reader, version int16)
 	}
 }
 
-func (m *GroupMetadataValueMemberMetadata) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *GroupMetadataValueMemberMetadata) Append(b []byte, version int16) []byte {
 	flex := version >= 4
 	b = wire.AppendString(b, m.MemberID, flex)
 	if version >= 3 {
@@ -179,7 +181,7 @@ func (m *GroupMetadataValue) Decode(r *wire.Reader, version int16) {
 	}
 	m.Members = wire.Array(r, m.Members, flex, false, leastGroupMetadataValueMemberMetadata(version))
 	for i := range m.Members {
-		if m.Members[i].decode(r, version); r.Failed() {
+		if m.Members[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -200,7 +202,7 @@ func (m *GroupMetadataValue) Append(b []byte, version int16) []byte {
 	}
 	b = wire.AppendCount(b, len(m.Members), m.Members == nil, flex, false)
 	for i := range m.Members {
-		b = m.Members[i].appendTo(b, version)
+		b = m.Members[i].Append(b, version)
 	}
 	if flex {
 		b = append(b, 0)

@@ -80,7 +80,7 @@ func (m *ConsumerGroupPartitionMetadataValue) Decode(r *wire.Reader, version int
 	}
 	m.Topics = wire.Array(r, m.Topics, true, false, 23)
 	for i := range m.Topics {
-		if m.Topics[i].decode(r, version); r.Failed() {
+		if m.Topics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -91,7 +91,7 @@ func (m *ConsumerGroupPartitionMetadataValue) Decode(r *wire.Reader, version int
 func (m *ConsumerGroupPartitionMetadataValue) Append(b []byte, version int16) []byte {
 	b = wire.AppendCount(b, len(m.Topics), m.Topics == nil, true, false)
 	for i := range m.Topics {
-		b = m.Topics[i].appendTo(b, version)
+		b = m.Topics[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -105,26 +105,28 @@ type ConsumerGroupPartitionMetadataValueTopic struct {
 	PartitionMetadata []ConsumerGroupPartitionMetadataValueTopicPartitionMetadata
 }
 
-func (m *ConsumerGroupPartitionMetadataValueTopic) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ConsumerGroupPartitionMetadataValueTopic) Decode(r *wire.Reader, version int16) {
 	m.TopicID = r.UUID()
 	m.TopicName = r.String(m.TopicName, true)
 	m.NumPartitions = r.Int32()
 	m.PartitionMetadata = wire.Array(r, m.PartitionMetadata, true, false, 6)
 	for i := range m.PartitionMetadata {
-		if m.PartitionMetadata[i].decode(r, version); r.Failed() {
+		if m.PartitionMetadata[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *ConsumerGroupPartitionMetadataValueTopic) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ConsumerGroupPartitionMetadataValueTopic) Append(b []byte, version int16) []byte {
 	b = wire.AppendUUID(b, m.TopicID)
 	b = wire.AppendString(b, m.TopicName, true)
 	b = wire.AppendInt32(b, m.NumPartitions)
 	b = wire.AppendCount(b, len(m.PartitionMetadata), m.PartitionMetadata == nil, true, false)
 	for i := range m.PartitionMetadata {
-		b = m.PartitionMetadata[i].appendTo(b, version)
+		b = m.PartitionMetadata[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -136,13 +138,15 @@ type ConsumerGroupPartitionMetadataValueTopicPartitionMetadata struct {
 	Racks     []string
 }
 
-func (m *ConsumerGroupPartitionMetadataValueTopicPartitionMetadata) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ConsumerGroupPartitionMetadataValueTopicPartitionMetadata) Decode(r *wire.Reader, _ int16) {
 	m.Partition = r.Int32()
 	m.Racks = r.Strings(m.Racks, true, false)
 	r.SkipTags()
 }
 
-func (m *ConsumerGroupPartitionMetadataValueTopicPartitionMetadata) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ConsumerGroupPartitionMetadataValueTopicPartitionMetadata) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.Partition)
 	b = wire.AppendStrings(b, m.Racks, true, false)
 	b = append(b, 0)

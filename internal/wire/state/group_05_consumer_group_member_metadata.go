@@ -108,7 +108,7 @@ func (m *ConsumerGroupMemberMetadataValue) Decode(r *wire.Reader, version int16)
 				if m.ClassicMemberMetadata == nil {
 					m.ClassicMemberMetadata = wire.New[ConsumerGroupMemberMetadataValueClassicMemberMetadata](r)
 				}
-				if m.ClassicMemberMetadata.decode(r, version); r.Failed() {
+				if m.ClassicMemberMetadata.Decode(r, version); r.Failed() {
 					return
 				}
 			} else {
@@ -142,7 +142,7 @@ func (m *ConsumerGroupMemberMetadataValue) Append(b []byte, version int16) []byt
 			if m.ClassicMemberMetadata == nil {
 				b = append(b, 0)
 			} else {
-				b = m.ClassicMemberMetadata.appendTo(append(b, 1), version)
+				b = m.ClassicMemberMetadata.Append(append(b, 1), version)
 			}
 			b = wire.CloseTag(b, start)
 		}
@@ -156,22 +156,24 @@ type ConsumerGroupMemberMetadataValueClassicMemberMetadata struct {
 	SupportedProtocols []ConsumerGroupMemberMetadataValueClassicMemberMetadataSupportedProtocol
 }
 
-func (m *ConsumerGroupMemberMetadataValueClassicMemberMetadata) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ConsumerGroupMemberMetadataValueClassicMemberMetadata) Decode(r *wire.Reader, version int16) {
 	m.SessionTimeoutMs = r.Int32()
 	m.SupportedProtocols = wire.Array(r, m.SupportedProtocols, true, false, 3)
 	for i := range m.SupportedProtocols {
-		if m.SupportedProtocols[i].decode(r, version); r.Failed() {
+		if m.SupportedProtocols[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *ConsumerGroupMemberMetadataValueClassicMemberMetadata) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ConsumerGroupMemberMetadataValueClassicMemberMetadata) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.SessionTimeoutMs)
 	b = wire.AppendCount(b, len(m.SupportedProtocols), m.SupportedProtocols == nil, true, false)
 	for i := range m.SupportedProtocols {
-		b = m.SupportedProtocols[i].appendTo(b, version)
+		b = m.SupportedProtocols[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -188,13 +190,15 @@ type ConsumerGroupMemberMetadataValueClassicMemberMetadataSupportedProtocol stru
 	Metadata []byte // bytes, aliases the frame
 }
 
-func (m *ConsumerGroupMemberMetadataValueClassicMemberMetadataSupportedProtocol) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ConsumerGroupMemberMetadataValueClassicMemberMetadataSupportedProtocol) Decode(r *wire.Reader, _ int16) {
 	m.Name = r.String(m.Name, true)
 	m.Metadata = r.Bytes(true, false)
 	r.SkipTags()
 }
 
-func (m *ConsumerGroupMemberMetadataValueClassicMemberMetadataSupportedProtocol) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ConsumerGroupMemberMetadataValueClassicMemberMetadataSupportedProtocol) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = wire.AppendBytes(b, m.Metadata, true, false)
 	b = append(b, 0)

@@ -71,7 +71,8 @@ func (m *ConsumerGroupCurrentMemberAssignmentValueTopicPartition) SetDefaults() 
 	}
 }
 
-func (m *ConsumerGroupCurrentMemberAssignmentValueTopicPartition) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ConsumerGroupCurrentMemberAssignmentValueTopicPartition) Decode(r *wire.Reader, _ int16) {
 	m.TopicID = r.UUID()
 	m.Partitions = r.Int32s(m.Partitions, true, false)
 	m.AssignmentEpochs = []int32{}
@@ -85,7 +86,8 @@ func (m *ConsumerGroupCurrentMemberAssignmentValueTopicPartition) decode(r *wire
 	}
 }
 
-func (m *ConsumerGroupCurrentMemberAssignmentValueTopicPartition) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ConsumerGroupCurrentMemberAssignmentValueTopicPartition) Append(b []byte, _ int16) []byte {
 	b = wire.AppendUUID(b, m.TopicID)
 	b = wire.AppendInt32s(b, m.Partitions, true, false)
 	tags := 0
@@ -144,13 +146,13 @@ func (m *ConsumerGroupCurrentMemberAssignmentValue) Decode(r *wire.Reader, versi
 	m.State = r.Int8()
 	m.AssignedPartitions = wire.Array(r, m.AssignedPartitions, true, false, 18)
 	for i := range m.AssignedPartitions {
-		if m.AssignedPartitions[i].decode(r, version); r.Failed() {
+		if m.AssignedPartitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.PartitionsPendingRevocation = wire.Array(r, m.PartitionsPendingRevocation, true, false, 18)
 	for i := range m.PartitionsPendingRevocation {
-		if m.PartitionsPendingRevocation[i].decode(r, version); r.Failed() {
+		if m.PartitionsPendingRevocation[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -164,11 +166,11 @@ func (m *ConsumerGroupCurrentMemberAssignmentValue) Append(b []byte, version int
 	b = wire.AppendInt8(b, m.State)
 	b = wire.AppendCount(b, len(m.AssignedPartitions), m.AssignedPartitions == nil, true, false)
 	for i := range m.AssignedPartitions {
-		b = m.AssignedPartitions[i].appendTo(b, version)
+		b = m.AssignedPartitions[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.PartitionsPendingRevocation), m.PartitionsPendingRevocation == nil, true, false)
 	for i := range m.PartitionsPendingRevocation {
-		b = m.PartitionsPendingRevocation[i].appendTo(b, version)
+		b = m.PartitionsPendingRevocation[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b

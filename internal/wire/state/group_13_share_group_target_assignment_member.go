@@ -83,7 +83,7 @@ func (m *ShareGroupTargetAssignmentMemberValue) Decode(r *wire.Reader, version i
 	}
 	m.TopicPartitions = wire.Array(r, m.TopicPartitions, true, false, 18)
 	for i := range m.TopicPartitions {
-		if m.TopicPartitions[i].decode(r, version); r.Failed() {
+		if m.TopicPartitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -94,7 +94,7 @@ func (m *ShareGroupTargetAssignmentMemberValue) Decode(r *wire.Reader, version i
 func (m *ShareGroupTargetAssignmentMemberValue) Append(b []byte, version int16) []byte {
 	b = wire.AppendCount(b, len(m.TopicPartitions), m.TopicPartitions == nil, true, false)
 	for i := range m.TopicPartitions {
-		b = m.TopicPartitions[i].appendTo(b, version)
+		b = m.TopicPartitions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -106,13 +106,15 @@ type ShareGroupTargetAssignmentMemberValueTopicPartition struct {
 	Partitions []int32
 }
 
-func (m *ShareGroupTargetAssignmentMemberValueTopicPartition) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ShareGroupTargetAssignmentMemberValueTopicPartition) Decode(r *wire.Reader, _ int16) {
 	m.TopicID = r.UUID()
 	m.Partitions = r.Int32s(m.Partitions, true, false)
 	r.SkipTags()
 }
 
-func (m *ShareGroupTargetAssignmentMemberValueTopicPartition) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ShareGroupTargetAssignmentMemberValueTopicPartition) Append(b []byte, _ int16) []byte {
 	b = wire.AppendUUID(b, m.TopicID)
 	b = wire.AppendInt32s(b, m.Partitions, true, false)
 	b = append(b, 0)

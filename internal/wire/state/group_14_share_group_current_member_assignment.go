@@ -56,13 +56,15 @@ type ShareGroupCurrentMemberAssignmentValueTopicPartition struct {
 	Partitions []int32
 }
 
-func (m *ShareGroupCurrentMemberAssignmentValueTopicPartition) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ShareGroupCurrentMemberAssignmentValueTopicPartition) Decode(r *wire.Reader, _ int16) {
 	m.TopicID = r.UUID()
 	m.Partitions = r.Int32s(m.Partitions, true, false)
 	r.SkipTags()
 }
 
-func (m *ShareGroupCurrentMemberAssignmentValueTopicPartition) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ShareGroupCurrentMemberAssignmentValueTopicPartition) Append(b []byte, _ int16) []byte {
 	b = wire.AppendUUID(b, m.TopicID)
 	b = wire.AppendInt32s(b, m.Partitions, true, false)
 	b = append(b, 0)
@@ -108,7 +110,7 @@ func (m *ShareGroupCurrentMemberAssignmentValue) Decode(r *wire.Reader, version 
 	m.State = r.Int8()
 	m.AssignedPartitions = wire.Array(r, m.AssignedPartitions, true, false, 18)
 	for i := range m.AssignedPartitions {
-		if m.AssignedPartitions[i].decode(r, version); r.Failed() {
+		if m.AssignedPartitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -122,7 +124,7 @@ func (m *ShareGroupCurrentMemberAssignmentValue) Append(b []byte, version int16)
 	b = wire.AppendInt8(b, m.State)
 	b = wire.AppendCount(b, len(m.AssignedPartitions), m.AssignedPartitions == nil, true, false)
 	for i := range m.AssignedPartitions {
-		b = m.AssignedPartitions[i].appendTo(b, version)
+		b = m.AssignedPartitions[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b

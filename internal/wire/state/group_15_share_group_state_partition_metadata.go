@@ -54,14 +54,16 @@ type ShareGroupStatePartitionMetadataValueTopicPartitionsInfo struct {
 	Partitions []int32
 }
 
-func (m *ShareGroupStatePartitionMetadataValueTopicPartitionsInfo) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ShareGroupStatePartitionMetadataValueTopicPartitionsInfo) Decode(r *wire.Reader, _ int16) {
 	m.TopicID = r.UUID()
 	m.TopicName = r.String(m.TopicName, true)
 	m.Partitions = r.Int32s(m.Partitions, true, false)
 	r.SkipTags()
 }
 
-func (m *ShareGroupStatePartitionMetadataValueTopicPartitionsInfo) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ShareGroupStatePartitionMetadataValueTopicPartitionsInfo) Append(b []byte, _ int16) []byte {
 	b = wire.AppendUUID(b, m.TopicID)
 	b = wire.AppendString(b, m.TopicName, true)
 	b = wire.AppendInt32s(b, m.Partitions, true, false)
@@ -75,13 +77,15 @@ type ShareGroupStatePartitionMetadataValueTopicInfo struct {
 	TopicName string
 }
 
-func (m *ShareGroupStatePartitionMetadataValueTopicInfo) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ShareGroupStatePartitionMetadataValueTopicInfo) Decode(r *wire.Reader, _ int16) {
 	m.TopicID = r.UUID()
 	m.TopicName = r.String(m.TopicName, true)
 	r.SkipTags()
 }
 
-func (m *ShareGroupStatePartitionMetadataValueTopicInfo) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ShareGroupStatePartitionMetadataValueTopicInfo) Append(b []byte, _ int16) []byte {
 	b = wire.AppendUUID(b, m.TopicID)
 	b = wire.AppendString(b, m.TopicName, true)
 	b = append(b, 0)
@@ -123,19 +127,19 @@ func (m *ShareGroupStatePartitionMetadataValue) Decode(r *wire.Reader, version i
 	}
 	m.InitializingTopics = wire.Array(r, m.InitializingTopics, true, false, 19)
 	for i := range m.InitializingTopics {
-		if m.InitializingTopics[i].decode(r, version); r.Failed() {
+		if m.InitializingTopics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.InitializedTopics = wire.Array(r, m.InitializedTopics, true, false, 19)
 	for i := range m.InitializedTopics {
-		if m.InitializedTopics[i].decode(r, version); r.Failed() {
+		if m.InitializedTopics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.DeletingTopics = wire.Array(r, m.DeletingTopics, true, false, 18)
 	for i := range m.DeletingTopics {
-		if m.DeletingTopics[i].decode(r, version); r.Failed() {
+		if m.DeletingTopics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -146,15 +150,15 @@ func (m *ShareGroupStatePartitionMetadataValue) Decode(r *wire.Reader, version i
 func (m *ShareGroupStatePartitionMetadataValue) Append(b []byte, version int16) []byte {
 	b = wire.AppendCount(b, len(m.InitializingTopics), m.InitializingTopics == nil, true, false)
 	for i := range m.InitializingTopics {
-		b = m.InitializingTopics[i].appendTo(b, version)
+		b = m.InitializingTopics[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.InitializedTopics), m.InitializedTopics == nil, true, false)
 	for i := range m.InitializedTopics {
-		b = m.InitializedTopics[i].appendTo(b, version)
+		b = m.InitializedTopics[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.DeletingTopics), m.DeletingTopics == nil, true, false)
 	for i := range m.DeletingTopics {
-		b = m.DeletingTopics[i].appendTo(b, version)
+		b = m.DeletingTopics[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b

@@ -52,13 +52,15 @@ type StreamsGroupMetadataValueLastAssignmentConfig struct {
 	Value string
 }
 
-func (m *StreamsGroupMetadataValueLastAssignmentConfig) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupMetadataValueLastAssignmentConfig) Decode(r *wire.Reader, _ int16) {
 	m.Key = r.String(m.Key, true)
 	m.Value = r.String(m.Value, true)
 	r.SkipTags()
 }
 
-func (m *StreamsGroupMetadataValueLastAssignmentConfig) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupMetadataValueLastAssignmentConfig) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Key, true)
 	b = wire.AppendString(b, m.Value, true)
 	b = append(b, 0)
@@ -120,7 +122,7 @@ func (m *StreamsGroupMetadataValue) Decode(r *wire.Reader, version int16) {
 		case 1:
 			m.LastAssignmentConfigs = wire.Array(r, m.LastAssignmentConfigs, true, true, 3)
 			for i := range m.LastAssignmentConfigs {
-				if m.LastAssignmentConfigs[i].decode(r, version); r.Failed() {
+				if m.LastAssignmentConfigs[i].Decode(r, version); r.Failed() {
 					return
 				}
 			}
@@ -164,7 +166,7 @@ func (m *StreamsGroupMetadataValue) Append(b []byte, version int16) []byte {
 			start := len(b)
 			b = wire.AppendCount(b, len(m.LastAssignmentConfigs), m.LastAssignmentConfigs == nil, true, true)
 			for i := range m.LastAssignmentConfigs {
-				b = m.LastAssignmentConfigs[i].appendTo(b, version)
+				b = m.LastAssignmentConfigs[i].Append(b, version)
 			}
 			b = wire.CloseTag(b, start)
 		}

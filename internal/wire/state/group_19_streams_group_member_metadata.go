@@ -55,13 +55,15 @@ type StreamsGroupMemberMetadataValueEndpoint struct {
 	Port uint16
 }
 
-func (m *StreamsGroupMemberMetadataValueEndpoint) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupMemberMetadataValueEndpoint) Decode(r *wire.Reader, _ int16) {
 	m.Host = r.String(m.Host, true)
 	m.Port = r.Uint16()
 	r.SkipTags()
 }
 
-func (m *StreamsGroupMemberMetadataValueEndpoint) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupMemberMetadataValueEndpoint) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Host, true)
 	b = wire.AppendUint16(b, m.Port)
 	b = append(b, 0)
@@ -74,13 +76,15 @@ type StreamsGroupMemberMetadataValueKeyValue struct {
 	Value string
 }
 
-func (m *StreamsGroupMemberMetadataValueKeyValue) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupMemberMetadataValueKeyValue) Decode(r *wire.Reader, _ int16) {
 	m.Key = r.String(m.Key, true)
 	m.Value = r.String(m.Value, true)
 	r.SkipTags()
 }
 
-func (m *StreamsGroupMemberMetadataValueKeyValue) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupMemberMetadataValueKeyValue) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Key, true)
 	b = wire.AppendString(b, m.Value, true)
 	b = append(b, 0)
@@ -140,7 +144,7 @@ func (m *StreamsGroupMemberMetadataValue) Decode(r *wire.Reader, version int16) 
 		if m.UserEndpoint == nil {
 			m.UserEndpoint = wire.New[StreamsGroupMemberMetadataValueEndpoint](r)
 		}
-		if m.UserEndpoint.decode(r, version); r.Failed() {
+		if m.UserEndpoint.Decode(r, version); r.Failed() {
 			return
 		}
 	} else {
@@ -148,7 +152,7 @@ func (m *StreamsGroupMemberMetadataValue) Decode(r *wire.Reader, version int16) 
 	}
 	m.ClientTags = wire.Array(r, m.ClientTags, true, false, 3)
 	for i := range m.ClientTags {
-		if m.ClientTags[i].decode(r, version); r.Failed() {
+		if m.ClientTags[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -167,11 +171,11 @@ func (m *StreamsGroupMemberMetadataValue) Append(b []byte, version int16) []byte
 	if m.UserEndpoint == nil {
 		b = append(b, 0xff)
 	} else {
-		b = m.UserEndpoint.appendTo(append(b, 1), version)
+		b = m.UserEndpoint.Append(append(b, 1), version)
 	}
 	b = wire.AppendCount(b, len(m.ClientTags), m.ClientTags == nil, true, false)
 	for i := range m.ClientTags {
-		b = m.ClientTags[i].appendTo(b, version)
+		b = m.ClientTags[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b

@@ -55,13 +55,15 @@ type StreamsGroupTargetAssignmentMemberValueTaskID struct {
 	Partitions    []int32
 }
 
-func (m *StreamsGroupTargetAssignmentMemberValueTaskID) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupTargetAssignmentMemberValueTaskID) Decode(r *wire.Reader, _ int16) {
 	m.SubtopologyID = r.String(m.SubtopologyID, true)
 	m.Partitions = r.Int32s(m.Partitions, true, false)
 	r.SkipTags()
 }
 
-func (m *StreamsGroupTargetAssignmentMemberValueTaskID) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupTargetAssignmentMemberValueTaskID) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.SubtopologyID, true)
 	b = wire.AppendInt32s(b, m.Partitions, true, false)
 	b = append(b, 0)
@@ -103,19 +105,19 @@ func (m *StreamsGroupTargetAssignmentMemberValue) Decode(r *wire.Reader, version
 	}
 	m.ActiveTasks = wire.Array(r, m.ActiveTasks, true, false, 3)
 	for i := range m.ActiveTasks {
-		if m.ActiveTasks[i].decode(r, version); r.Failed() {
+		if m.ActiveTasks[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.StandbyTasks = wire.Array(r, m.StandbyTasks, true, false, 3)
 	for i := range m.StandbyTasks {
-		if m.StandbyTasks[i].decode(r, version); r.Failed() {
+		if m.StandbyTasks[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.WarmupTasks = wire.Array(r, m.WarmupTasks, true, false, 3)
 	for i := range m.WarmupTasks {
-		if m.WarmupTasks[i].decode(r, version); r.Failed() {
+		if m.WarmupTasks[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -126,15 +128,15 @@ func (m *StreamsGroupTargetAssignmentMemberValue) Decode(r *wire.Reader, version
 func (m *StreamsGroupTargetAssignmentMemberValue) Append(b []byte, version int16) []byte {
 	b = wire.AppendCount(b, len(m.ActiveTasks), m.ActiveTasks == nil, true, false)
 	for i := range m.ActiveTasks {
-		b = m.ActiveTasks[i].appendTo(b, version)
+		b = m.ActiveTasks[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.StandbyTasks), m.StandbyTasks == nil, true, false)
 	for i := range m.StandbyTasks {
-		b = m.StandbyTasks[i].appendTo(b, version)
+		b = m.StandbyTasks[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.WarmupTasks), m.WarmupTasks == nil, true, false)
 	for i := range m.WarmupTasks {
-		b = m.WarmupTasks[i].appendTo(b, version)
+		b = m.WarmupTasks[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b

@@ -70,7 +70,8 @@ func (m *StreamsGroupCurrentMemberAssignmentValueTaskID) SetDefaults() {
 	}
 }
 
-func (m *StreamsGroupCurrentMemberAssignmentValueTaskID) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupCurrentMemberAssignmentValueTaskID) Decode(r *wire.Reader, _ int16) {
 	m.SubtopologyID = r.String(m.SubtopologyID, true)
 	m.Partitions = r.Int32s(m.Partitions, true, false)
 	m.AssignmentEpochs = []int32{}
@@ -84,7 +85,8 @@ func (m *StreamsGroupCurrentMemberAssignmentValueTaskID) decode(r *wire.Reader, 
 	}
 }
 
-func (m *StreamsGroupCurrentMemberAssignmentValueTaskID) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupCurrentMemberAssignmentValueTaskID) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.SubtopologyID, true)
 	b = wire.AppendInt32s(b, m.Partitions, true, false)
 	tags := 0
@@ -147,37 +149,37 @@ func (m *StreamsGroupCurrentMemberAssignmentValue) Decode(r *wire.Reader, versio
 	m.State = r.Int8()
 	m.ActiveTasks = wire.Array(r, m.ActiveTasks, true, false, 3)
 	for i := range m.ActiveTasks {
-		if m.ActiveTasks[i].decode(r, version); r.Failed() {
+		if m.ActiveTasks[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.StandbyTasks = wire.Array(r, m.StandbyTasks, true, false, 3)
 	for i := range m.StandbyTasks {
-		if m.StandbyTasks[i].decode(r, version); r.Failed() {
+		if m.StandbyTasks[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.WarmupTasks = wire.Array(r, m.WarmupTasks, true, false, 3)
 	for i := range m.WarmupTasks {
-		if m.WarmupTasks[i].decode(r, version); r.Failed() {
+		if m.WarmupTasks[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.ActiveTasksPendingRevocation = wire.Array(r, m.ActiveTasksPendingRevocation, true, false, 3)
 	for i := range m.ActiveTasksPendingRevocation {
-		if m.ActiveTasksPendingRevocation[i].decode(r, version); r.Failed() {
+		if m.ActiveTasksPendingRevocation[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.StandbyTasksPendingRevocation = wire.Array(r, m.StandbyTasksPendingRevocation, true, false, 3)
 	for i := range m.StandbyTasksPendingRevocation {
-		if m.StandbyTasksPendingRevocation[i].decode(r, version); r.Failed() {
+		if m.StandbyTasksPendingRevocation[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.WarmupTasksPendingRevocation = wire.Array(r, m.WarmupTasksPendingRevocation, true, false, 3)
 	for i := range m.WarmupTasksPendingRevocation {
-		if m.WarmupTasksPendingRevocation[i].decode(r, version); r.Failed() {
+		if m.WarmupTasksPendingRevocation[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -191,27 +193,27 @@ func (m *StreamsGroupCurrentMemberAssignmentValue) Append(b []byte, version int1
 	b = wire.AppendInt8(b, m.State)
 	b = wire.AppendCount(b, len(m.ActiveTasks), m.ActiveTasks == nil, true, false)
 	for i := range m.ActiveTasks {
-		b = m.ActiveTasks[i].appendTo(b, version)
+		b = m.ActiveTasks[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.StandbyTasks), m.StandbyTasks == nil, true, false)
 	for i := range m.StandbyTasks {
-		b = m.StandbyTasks[i].appendTo(b, version)
+		b = m.StandbyTasks[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.WarmupTasks), m.WarmupTasks == nil, true, false)
 	for i := range m.WarmupTasks {
-		b = m.WarmupTasks[i].appendTo(b, version)
+		b = m.WarmupTasks[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.ActiveTasksPendingRevocation), m.ActiveTasksPendingRevocation == nil, true, false)
 	for i := range m.ActiveTasksPendingRevocation {
-		b = m.ActiveTasksPendingRevocation[i].appendTo(b, version)
+		b = m.ActiveTasksPendingRevocation[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.StandbyTasksPendingRevocation), m.StandbyTasksPendingRevocation == nil, true, false)
 	for i := range m.StandbyTasksPendingRevocation {
-		b = m.StandbyTasksPendingRevocation[i].appendTo(b, version)
+		b = m.StandbyTasksPendingRevocation[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.WarmupTasksPendingRevocation), m.WarmupTasksPendingRevocation == nil, true, false)
 	for i := range m.WarmupTasksPendingRevocation {
-		b = m.WarmupTasksPendingRevocation[i].appendTo(b, version)
+		b = m.WarmupTasksPendingRevocation[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b

@@ -52,13 +52,15 @@ type StreamsGroupTopologyValueTopicConfig struct {
 	Value string
 }
 
-func (m *StreamsGroupTopologyValueTopicConfig) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupTopologyValueTopicConfig) Decode(r *wire.Reader, _ int16) {
 	m.Key = r.String(m.Key, true)
 	m.Value = r.String(m.Value, true)
 	r.SkipTags()
 }
 
-func (m *StreamsGroupTopologyValueTopicConfig) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupTopologyValueTopicConfig) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Key, true)
 	b = wire.AppendString(b, m.Value, true)
 	b = append(b, 0)
@@ -73,26 +75,28 @@ type StreamsGroupTopologyValueTopicInfo struct {
 	TopicConfigs      []StreamsGroupTopologyValueTopicConfig
 }
 
-func (m *StreamsGroupTopologyValueTopicInfo) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupTopologyValueTopicInfo) Decode(r *wire.Reader, version int16) {
 	m.Name = r.String(m.Name, true)
 	m.Partitions = r.Int32()
 	m.ReplicationFactor = r.Int16()
 	m.TopicConfigs = wire.Array(r, m.TopicConfigs, true, false, 3)
 	for i := range m.TopicConfigs {
-		if m.TopicConfigs[i].decode(r, version); r.Failed() {
+		if m.TopicConfigs[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *StreamsGroupTopologyValueTopicInfo) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupTopologyValueTopicInfo) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = wire.AppendInt32(b, m.Partitions)
 	b = wire.AppendInt16(b, m.ReplicationFactor)
 	b = wire.AppendCount(b, len(m.TopicConfigs), m.TopicConfigs == nil, true, false)
 	for i := range m.TopicConfigs {
-		b = m.TopicConfigs[i].appendTo(b, version)
+		b = m.TopicConfigs[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -133,7 +137,7 @@ func (m *StreamsGroupTopologyValue) Decode(r *wire.Reader, version int16) {
 	m.Epoch = r.Int32()
 	m.Subtopologies = wire.Array(r, m.Subtopologies, true, false, 8)
 	for i := range m.Subtopologies {
-		if m.Subtopologies[i].decode(r, version); r.Failed() {
+		if m.Subtopologies[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -145,7 +149,7 @@ func (m *StreamsGroupTopologyValue) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt32(b, m.Epoch)
 	b = wire.AppendCount(b, len(m.Subtopologies), m.Subtopologies == nil, true, false)
 	for i := range m.Subtopologies {
-		b = m.Subtopologies[i].appendTo(b, version)
+		b = m.Subtopologies[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -162,48 +166,50 @@ type StreamsGroupTopologyValueSubtopology struct {
 	CopartitionGroups       []StreamsGroupTopologyValueSubtopologyCopartitionGroup
 }
 
-func (m *StreamsGroupTopologyValueSubtopology) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupTopologyValueSubtopology) Decode(r *wire.Reader, version int16) {
 	m.SubtopologyID = r.String(m.SubtopologyID, true)
 	m.SourceTopics = r.Strings(m.SourceTopics, true, false)
 	m.SourceTopicRegex = r.Strings(m.SourceTopicRegex, true, false)
 	m.StateChangelogTopics = wire.Array(r, m.StateChangelogTopics, true, false, 9)
 	for i := range m.StateChangelogTopics {
-		if m.StateChangelogTopics[i].decode(r, version); r.Failed() {
+		if m.StateChangelogTopics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.RepartitionSinkTopics = r.Strings(m.RepartitionSinkTopics, true, false)
 	m.RepartitionSourceTopics = wire.Array(r, m.RepartitionSourceTopics, true, false, 9)
 	for i := range m.RepartitionSourceTopics {
-		if m.RepartitionSourceTopics[i].decode(r, version); r.Failed() {
+		if m.RepartitionSourceTopics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.CopartitionGroups = wire.Array(r, m.CopartitionGroups, true, false, 4)
 	for i := range m.CopartitionGroups {
-		if m.CopartitionGroups[i].decode(r, version); r.Failed() {
+		if m.CopartitionGroups[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	r.SkipTags()
 }
 
-func (m *StreamsGroupTopologyValueSubtopology) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupTopologyValueSubtopology) Append(b []byte, version int16) []byte {
 	b = wire.AppendString(b, m.SubtopologyID, true)
 	b = wire.AppendStrings(b, m.SourceTopics, true, false)
 	b = wire.AppendStrings(b, m.SourceTopicRegex, true, false)
 	b = wire.AppendCount(b, len(m.StateChangelogTopics), m.StateChangelogTopics == nil, true, false)
 	for i := range m.StateChangelogTopics {
-		b = m.StateChangelogTopics[i].appendTo(b, version)
+		b = m.StateChangelogTopics[i].Append(b, version)
 	}
 	b = wire.AppendStrings(b, m.RepartitionSinkTopics, true, false)
 	b = wire.AppendCount(b, len(m.RepartitionSourceTopics), m.RepartitionSourceTopics == nil, true, false)
 	for i := range m.RepartitionSourceTopics {
-		b = m.RepartitionSourceTopics[i].appendTo(b, version)
+		b = m.RepartitionSourceTopics[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.CopartitionGroups), m.CopartitionGroups == nil, true, false)
 	for i := range m.CopartitionGroups {
-		b = m.CopartitionGroups[i].appendTo(b, version)
+		b = m.CopartitionGroups[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -216,14 +222,16 @@ type StreamsGroupTopologyValueSubtopologyCopartitionGroup struct {
 	RepartitionSourceTopics []int16
 }
 
-func (m *StreamsGroupTopologyValueSubtopologyCopartitionGroup) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *StreamsGroupTopologyValueSubtopologyCopartitionGroup) Decode(r *wire.Reader, _ int16) {
 	m.SourceTopics = r.Int16s(m.SourceTopics, true, false)
 	m.SourceTopicRegex = r.Int16s(m.SourceTopicRegex, true, false)
 	m.RepartitionSourceTopics = r.Int16s(m.RepartitionSourceTopics, true, false)
 	r.SkipTags()
 }
 
-func (m *StreamsGroupTopologyValueSubtopologyCopartitionGroup) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *StreamsGroupTopologyValueSubtopologyCopartitionGroup) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt16s(b, m.SourceTopics, true, false)
 	b = wire.AppendInt16s(b, m.SourceTopicRegex, true, false)
 	b = wire.AppendInt16s(b, m.RepartitionSourceTopics, true, false)

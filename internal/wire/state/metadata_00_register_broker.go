@@ -61,13 +61,13 @@ func (m *RegisterBrokerRecord) Decode(r *wire.Reader, version int16) {
 	m.BrokerEpoch = r.Int64()
 	m.EndPoints = wire.Array(r, m.EndPoints, true, false, 7)
 	for i := range m.EndPoints {
-		if m.EndPoints[i].decode(r, version); r.Failed() {
+		if m.EndPoints[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.Features = wire.Array(r, m.Features, true, false, 6)
 	for i := range m.Features {
-		if m.Features[i].decode(r, version); r.Failed() {
+		if m.Features[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -110,11 +110,11 @@ func (m *RegisterBrokerRecord) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt64(b, m.BrokerEpoch)
 	b = wire.AppendCount(b, len(m.EndPoints), m.EndPoints == nil, true, false)
 	for i := range m.EndPoints {
-		b = m.EndPoints[i].appendTo(b, version)
+		b = m.EndPoints[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.Features), m.Features == nil, true, false)
 	for i := range m.Features {
-		b = m.Features[i].appendTo(b, version)
+		b = m.Features[i].Append(b, version)
 	}
 	b = wire.AppendNullableString(b, m.Rack, true, true)
 	b = wire.AppendBool(b, m.Fenced)
@@ -154,7 +154,8 @@ type RegisterBrokerRecordEndPoint struct {
 	SecurityProtocol int16
 }
 
-func (m *RegisterBrokerRecordEndPoint) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *RegisterBrokerRecordEndPoint) Decode(r *wire.Reader, _ int16) {
 	m.Name = r.String(m.Name, true)
 	m.Host = r.String(m.Host, true)
 	m.Port = r.Uint16()
@@ -162,7 +163,8 @@ func (m *RegisterBrokerRecordEndPoint) decode(r *wire.Reader, _ int16) {
 	r.SkipTags()
 }
 
-func (m *RegisterBrokerRecordEndPoint) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *RegisterBrokerRecordEndPoint) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = wire.AppendString(b, m.Host, true)
 	b = wire.AppendUint16(b, m.Port)
@@ -178,14 +180,16 @@ type RegisterBrokerRecordFeature struct {
 	MaxSupportedVersion int16
 }
 
-func (m *RegisterBrokerRecordFeature) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *RegisterBrokerRecordFeature) Decode(r *wire.Reader, _ int16) {
 	m.Name = r.String(m.Name, true)
 	m.MinSupportedVersion = r.Int16()
 	m.MaxSupportedVersion = r.Int16()
 	r.SkipTags()
 }
 
-func (m *RegisterBrokerRecordFeature) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *RegisterBrokerRecordFeature) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = wire.AppendInt16(b, m.MinSupportedVersion)
 	b = wire.AppendInt16(b, m.MaxSupportedVersion)

@@ -42,7 +42,7 @@ func (m *ClientQuotaRecord) Decode(r *wire.Reader, version int16) {
 	}
 	m.Entity = wire.Array(r, m.Entity, true, false, 3)
 	for i := range m.Entity {
-		if m.Entity[i].decode(r, version); r.Failed() {
+		if m.Entity[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -56,7 +56,7 @@ func (m *ClientQuotaRecord) Decode(r *wire.Reader, version int16) {
 func (m *ClientQuotaRecord) Append(b []byte, version int16) []byte {
 	b = wire.AppendCount(b, len(m.Entity), m.Entity == nil, true, false)
 	for i := range m.Entity {
-		b = m.Entity[i].appendTo(b, version)
+		b = m.Entity[i].Append(b, version)
 	}
 	b = wire.AppendString(b, m.Key, true)
 	b = wire.AppendFloat64(b, m.Value)
@@ -71,13 +71,15 @@ type ClientQuotaRecordEntity struct {
 	EntityName *string // may be null
 }
 
-func (m *ClientQuotaRecordEntity) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ClientQuotaRecordEntity) Decode(r *wire.Reader, _ int16) {
 	m.EntityType = r.String(m.EntityType, true)
 	m.EntityName = r.NullableString(m.EntityName, true, true)
 	r.SkipTags()
 }
 
-func (m *ClientQuotaRecordEntity) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ClientQuotaRecordEntity) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.EntityType, true)
 	b = wire.AppendNullableString(b, m.EntityName, true, true)
 	b = append(b, 0)

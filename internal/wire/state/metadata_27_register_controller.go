@@ -47,13 +47,13 @@ func (m *RegisterControllerRecord) Decode(r *wire.Reader, version int16) {
 	m.ZkMigrationReady = r.Bool()
 	m.EndPoints = wire.Array(r, m.EndPoints, true, false, 7)
 	for i := range m.EndPoints {
-		if m.EndPoints[i].decode(r, version); r.Failed() {
+		if m.EndPoints[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
 	m.Features = wire.Array(r, m.Features, true, false, 6)
 	for i := range m.Features {
-		if m.Features[i].decode(r, version); r.Failed() {
+		if m.Features[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -67,11 +67,11 @@ func (m *RegisterControllerRecord) Append(b []byte, version int16) []byte {
 	b = wire.AppendBool(b, m.ZkMigrationReady)
 	b = wire.AppendCount(b, len(m.EndPoints), m.EndPoints == nil, true, false)
 	for i := range m.EndPoints {
-		b = m.EndPoints[i].appendTo(b, version)
+		b = m.EndPoints[i].Append(b, version)
 	}
 	b = wire.AppendCount(b, len(m.Features), m.Features == nil, true, false)
 	for i := range m.Features {
-		b = m.Features[i].appendTo(b, version)
+		b = m.Features[i].Append(b, version)
 	}
 	b = append(b, 0)
 	return b
@@ -85,7 +85,8 @@ type RegisterControllerRecordEndPoint struct {
 	SecurityProtocol int16
 }
 
-func (m *RegisterControllerRecordEndPoint) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *RegisterControllerRecordEndPoint) Decode(r *wire.Reader, _ int16) {
 	m.Name = r.String(m.Name, true)
 	m.Host = r.String(m.Host, true)
 	m.Port = r.Uint16()
@@ -93,7 +94,8 @@ func (m *RegisterControllerRecordEndPoint) decode(r *wire.Reader, _ int16) {
 	r.SkipTags()
 }
 
-func (m *RegisterControllerRecordEndPoint) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *RegisterControllerRecordEndPoint) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = wire.AppendString(b, m.Host, true)
 	b = wire.AppendUint16(b, m.Port)
@@ -109,14 +111,16 @@ type RegisterControllerRecordFeature struct {
 	MaxSupportedVersion int16
 }
 
-func (m *RegisterControllerRecordFeature) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *RegisterControllerRecordFeature) Decode(r *wire.Reader, _ int16) {
 	m.Name = r.String(m.Name, true)
 	m.MinSupportedVersion = r.Int16()
 	m.MaxSupportedVersion = r.Int16()
 	r.SkipTags()
 }
 
-func (m *RegisterControllerRecordFeature) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *RegisterControllerRecordFeature) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = wire.AppendInt16(b, m.MinSupportedVersion)
 	b = wire.AppendInt16(b, m.MaxSupportedVersion)

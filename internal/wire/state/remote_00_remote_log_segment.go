@@ -48,7 +48,7 @@ func (m *RemoteLogSegmentMetadataRecord) Decode(r *wire.Reader, version int16) {
 		r.Fail("no version %d of RemoteLogSegmentMetadataRecord", version)
 		return
 	}
-	m.RemoteLogSegmentID.decode(r, version)
+	m.RemoteLogSegmentID.Decode(r, version)
 	m.StartOffset = r.Int64()
 	m.EndOffset = r.Int64()
 	m.BrokerID = r.Int32()
@@ -56,7 +56,7 @@ func (m *RemoteLogSegmentMetadataRecord) Decode(r *wire.Reader, version int16) {
 	m.EventTimestampMs = r.Int64()
 	m.SegmentLeaderEpochs = wire.Array(r, m.SegmentLeaderEpochs, true, false, 13)
 	for i := range m.SegmentLeaderEpochs {
-		if m.SegmentLeaderEpochs[i].decode(r, version); r.Failed() {
+		if m.SegmentLeaderEpochs[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -76,7 +76,7 @@ func (m *RemoteLogSegmentMetadataRecord) Decode(r *wire.Reader, version int16) {
 
 // Append appends a version to b.
 func (m *RemoteLogSegmentMetadataRecord) Append(b []byte, version int16) []byte {
-	b = m.RemoteLogSegmentID.appendTo(b, version)
+	b = m.RemoteLogSegmentID.Append(b, version)
 	b = wire.AppendInt64(b, m.StartOffset)
 	b = wire.AppendInt64(b, m.EndOffset)
 	b = wire.AppendInt32(b, m.BrokerID)
@@ -84,7 +84,7 @@ func (m *RemoteLogSegmentMetadataRecord) Append(b []byte, version int16) []byte 
 	b = wire.AppendInt64(b, m.EventTimestampMs)
 	b = wire.AppendCount(b, len(m.SegmentLeaderEpochs), m.SegmentLeaderEpochs == nil, true, false)
 	for i := range m.SegmentLeaderEpochs {
-		b = m.SegmentLeaderEpochs[i].appendTo(b, version)
+		b = m.SegmentLeaderEpochs[i].Append(b, version)
 	}
 	b = wire.AppendInt32(b, m.SegmentSizeInBytes)
 	b = wire.AppendBytes(b, m.CustomMetadata, true, true)
@@ -111,14 +111,16 @@ type RemoteLogSegmentMetadataRecordRemoteLogSegmentID struct {
 	ID               kafka.UUID
 }
 
-func (m *RemoteLogSegmentMetadataRecordRemoteLogSegmentID) decode(r *wire.Reader, version int16) {
-	m.TopicIDPartition.decode(r, version)
+// Decode reads the struct as a version of its message has it.
+func (m *RemoteLogSegmentMetadataRecordRemoteLogSegmentID) Decode(r *wire.Reader, version int16) {
+	m.TopicIDPartition.Decode(r, version)
 	m.ID = r.UUID()
 	r.SkipTags()
 }
 
-func (m *RemoteLogSegmentMetadataRecordRemoteLogSegmentID) appendTo(b []byte, version int16) []byte {
-	b = m.TopicIDPartition.appendTo(b, version)
+// Append appends the struct as a version of its message has it.
+func (m *RemoteLogSegmentMetadataRecordRemoteLogSegmentID) Append(b []byte, version int16) []byte {
+	b = m.TopicIDPartition.Append(b, version)
 	b = wire.AppendUUID(b, m.ID)
 	b = append(b, 0)
 	return b
@@ -131,14 +133,16 @@ type RemoteLogSegmentMetadataRecordRemoteLogSegmentIDTopicIDPartition struct {
 	Partition int32
 }
 
-func (m *RemoteLogSegmentMetadataRecordRemoteLogSegmentIDTopicIDPartition) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *RemoteLogSegmentMetadataRecordRemoteLogSegmentIDTopicIDPartition) Decode(r *wire.Reader, _ int16) {
 	m.Name = r.String(m.Name, true)
 	m.ID = r.UUID()
 	m.Partition = r.Int32()
 	r.SkipTags()
 }
 
-func (m *RemoteLogSegmentMetadataRecordRemoteLogSegmentIDTopicIDPartition) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *RemoteLogSegmentMetadataRecordRemoteLogSegmentIDTopicIDPartition) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = wire.AppendUUID(b, m.ID)
 	b = wire.AppendInt32(b, m.Partition)
@@ -152,13 +156,15 @@ type RemoteLogSegmentMetadataRecordSegmentLeaderEpoch struct {
 	Offset      int64
 }
 
-func (m *RemoteLogSegmentMetadataRecordSegmentLeaderEpoch) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *RemoteLogSegmentMetadataRecordSegmentLeaderEpoch) Decode(r *wire.Reader, _ int16) {
 	m.LeaderEpoch = r.Int32()
 	m.Offset = r.Int64()
 	r.SkipTags()
 }
 
-func (m *RemoteLogSegmentMetadataRecordSegmentLeaderEpoch) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *RemoteLogSegmentMetadataRecordSegmentLeaderEpoch) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.LeaderEpoch)
 	b = wire.AppendInt64(b, m.Offset)
 	b = append(b, 0)

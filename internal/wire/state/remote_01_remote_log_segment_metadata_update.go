@@ -42,7 +42,7 @@ func (m *RemoteLogSegmentMetadataUpdateRecord) Decode(r *wire.Reader, version in
 		r.Fail("no version %d of RemoteLogSegmentMetadataUpdateRecord", version)
 		return
 	}
-	m.RemoteLogSegmentID.decode(r, version)
+	m.RemoteLogSegmentID.Decode(r, version)
 	m.BrokerID = r.Int32()
 	m.EventTimestampMs = r.Int64()
 	m.CustomMetadata = r.Bytes(true, true)
@@ -52,7 +52,7 @@ func (m *RemoteLogSegmentMetadataUpdateRecord) Decode(r *wire.Reader, version in
 
 // Append appends a version to b.
 func (m *RemoteLogSegmentMetadataUpdateRecord) Append(b []byte, version int16) []byte {
-	b = m.RemoteLogSegmentID.appendTo(b, version)
+	b = m.RemoteLogSegmentID.Append(b, version)
 	b = wire.AppendInt32(b, m.BrokerID)
 	b = wire.AppendInt64(b, m.EventTimestampMs)
 	b = wire.AppendBytes(b, m.CustomMetadata, true, true)
@@ -67,14 +67,16 @@ type RemoteLogSegmentMetadataUpdateRecordRemoteLogSegmentID struct {
 	ID               kafka.UUID
 }
 
-func (m *RemoteLogSegmentMetadataUpdateRecordRemoteLogSegmentID) decode(r *wire.Reader, version int16) {
-	m.TopicIDPartition.decode(r, version)
+// Decode reads the struct as a version of its message has it.
+func (m *RemoteLogSegmentMetadataUpdateRecordRemoteLogSegmentID) Decode(r *wire.Reader, version int16) {
+	m.TopicIDPartition.Decode(r, version)
 	m.ID = r.UUID()
 	r.SkipTags()
 }
 
-func (m *RemoteLogSegmentMetadataUpdateRecordRemoteLogSegmentID) appendTo(b []byte, version int16) []byte {
-	b = m.TopicIDPartition.appendTo(b, version)
+// Append appends the struct as a version of its message has it.
+func (m *RemoteLogSegmentMetadataUpdateRecordRemoteLogSegmentID) Append(b []byte, version int16) []byte {
+	b = m.TopicIDPartition.Append(b, version)
 	b = wire.AppendUUID(b, m.ID)
 	b = append(b, 0)
 	return b
@@ -87,14 +89,16 @@ type RemoteLogSegmentMetadataUpdateRecordRemoteLogSegmentIDTopicIDPartition stru
 	Partition int32
 }
 
-func (m *RemoteLogSegmentMetadataUpdateRecordRemoteLogSegmentIDTopicIDPartition) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *RemoteLogSegmentMetadataUpdateRecordRemoteLogSegmentIDTopicIDPartition) Decode(r *wire.Reader, _ int16) {
 	m.Name = r.String(m.Name, true)
 	m.ID = r.UUID()
 	m.Partition = r.Int32()
 	r.SkipTags()
 }
 
-func (m *RemoteLogSegmentMetadataUpdateRecordRemoteLogSegmentIDTopicIDPartition) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *RemoteLogSegmentMetadataUpdateRecordRemoteLogSegmentIDTopicIDPartition) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = wire.AppendUUID(b, m.ID)
 	b = wire.AppendInt32(b, m.Partition)

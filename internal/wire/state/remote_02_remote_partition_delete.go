@@ -41,7 +41,7 @@ func (m *RemotePartitionDeleteMetadataRecord) Decode(r *wire.Reader, version int
 		r.Fail("no version %d of RemotePartitionDeleteMetadataRecord", version)
 		return
 	}
-	m.TopicIDPartition.decode(r, version)
+	m.TopicIDPartition.Decode(r, version)
 	m.BrokerID = r.Int32()
 	m.EventTimestampMs = r.Int64()
 	m.RemotePartitionDeleteState = r.Int8()
@@ -50,7 +50,7 @@ func (m *RemotePartitionDeleteMetadataRecord) Decode(r *wire.Reader, version int
 
 // Append appends a version to b.
 func (m *RemotePartitionDeleteMetadataRecord) Append(b []byte, version int16) []byte {
-	b = m.TopicIDPartition.appendTo(b, version)
+	b = m.TopicIDPartition.Append(b, version)
 	b = wire.AppendInt32(b, m.BrokerID)
 	b = wire.AppendInt64(b, m.EventTimestampMs)
 	b = wire.AppendInt8(b, m.RemotePartitionDeleteState)
@@ -65,14 +65,16 @@ type RemotePartitionDeleteMetadataRecordTopicIDPartition struct {
 	Partition int32
 }
 
-func (m *RemotePartitionDeleteMetadataRecordTopicIDPartition) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *RemotePartitionDeleteMetadataRecordTopicIDPartition) Decode(r *wire.Reader, _ int16) {
 	m.Name = r.String(m.Name, true)
 	m.ID = r.UUID()
 	m.Partition = r.Int32()
 	r.SkipTags()
 }
 
-func (m *RemotePartitionDeleteMetadataRecordTopicIDPartition) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *RemotePartitionDeleteMetadataRecordTopicIDPartition) Append(b []byte, _ int16) []byte {
 	b = wire.AppendString(b, m.Name, true)
 	b = wire.AppendUUID(b, m.ID)
 	b = wire.AppendInt32(b, m.Partition)

@@ -56,7 +56,7 @@ func (m *RemoteLogSegmentMetadataSnapshotRecord) Decode(r *wire.Reader, version 
 	m.EventTimestampMs = r.Int64()
 	m.SegmentLeaderEpochs = wire.Array(r, m.SegmentLeaderEpochs, true, false, 13)
 	for i := range m.SegmentLeaderEpochs {
-		if m.SegmentLeaderEpochs[i].decode(r, version); r.Failed() {
+		if m.SegmentLeaderEpochs[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -84,7 +84,7 @@ func (m *RemoteLogSegmentMetadataSnapshotRecord) Append(b []byte, version int16)
 	b = wire.AppendInt64(b, m.EventTimestampMs)
 	b = wire.AppendCount(b, len(m.SegmentLeaderEpochs), m.SegmentLeaderEpochs == nil, true, false)
 	for i := range m.SegmentLeaderEpochs {
-		b = m.SegmentLeaderEpochs[i].appendTo(b, version)
+		b = m.SegmentLeaderEpochs[i].Append(b, version)
 	}
 	b = wire.AppendInt32(b, m.SegmentSizeInBytes)
 	b = wire.AppendBytes(b, m.CustomMetadata, true, true)
@@ -111,13 +111,15 @@ type RemoteLogSegmentMetadataSnapshotRecordSegmentLeaderEpoch struct {
 	Offset      int64
 }
 
-func (m *RemoteLogSegmentMetadataSnapshotRecordSegmentLeaderEpoch) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *RemoteLogSegmentMetadataSnapshotRecordSegmentLeaderEpoch) Decode(r *wire.Reader, _ int16) {
 	m.LeaderEpoch = r.Int32()
 	m.Offset = r.Int64()
 	r.SkipTags()
 }
 
-func (m *RemoteLogSegmentMetadataSnapshotRecordSegmentLeaderEpoch) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *RemoteLogSegmentMetadataSnapshotRecordSegmentLeaderEpoch) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt32(b, m.LeaderEpoch)
 	b = wire.AppendInt64(b, m.Offset)
 	b = append(b, 0)

@@ -103,7 +103,7 @@ func (m *ShareSnapshotValue) Decode(r *wire.Reader, version int16) {
 	m.WriteTimestamp = r.Int64()
 	m.StateBatches = wire.Array(r, m.StateBatches, true, false, 20)
 	for i := range m.StateBatches {
-		if m.StateBatches[i].decode(r, version); r.Failed() {
+		if m.StateBatches[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -127,7 +127,7 @@ func (m *ShareSnapshotValue) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt64(b, m.WriteTimestamp)
 	b = wire.AppendCount(b, len(m.StateBatches), m.StateBatches == nil, true, false)
 	for i := range m.StateBatches {
-		b = m.StateBatches[i].appendTo(b, version)
+		b = m.StateBatches[i].Append(b, version)
 	}
 	tags := 0
 	if m.DeliveryCompleteCount != -1 {
@@ -153,7 +153,8 @@ type ShareSnapshotValueStateBatch struct {
 	DeliveryCount int16
 }
 
-func (m *ShareSnapshotValueStateBatch) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ShareSnapshotValueStateBatch) Decode(r *wire.Reader, _ int16) {
 	m.FirstOffset = r.Int64()
 	m.LastOffset = r.Int64()
 	m.DeliveryState = r.Int8()
@@ -161,7 +162,8 @@ func (m *ShareSnapshotValueStateBatch) decode(r *wire.Reader, _ int16) {
 	r.SkipTags()
 }
 
-func (m *ShareSnapshotValueStateBatch) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ShareSnapshotValueStateBatch) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt64(b, m.FirstOffset)
 	b = wire.AppendInt64(b, m.LastOffset)
 	b = wire.AppendInt8(b, m.DeliveryState)

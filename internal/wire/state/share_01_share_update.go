@@ -97,7 +97,7 @@ func (m *ShareUpdateValue) Decode(r *wire.Reader, version int16) {
 	m.DeliveryCompleteCount = -1
 	m.StateBatches = wire.Array(r, m.StateBatches, true, false, 20)
 	for i := range m.StateBatches {
-		if m.StateBatches[i].decode(r, version); r.Failed() {
+		if m.StateBatches[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -118,7 +118,7 @@ func (m *ShareUpdateValue) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt64(b, m.StartOffset)
 	b = wire.AppendCount(b, len(m.StateBatches), m.StateBatches == nil, true, false)
 	for i := range m.StateBatches {
-		b = m.StateBatches[i].appendTo(b, version)
+		b = m.StateBatches[i].Append(b, version)
 	}
 	tags := 0
 	if m.DeliveryCompleteCount != -1 {
@@ -144,7 +144,8 @@ type ShareUpdateValueStateBatch struct {
 	DeliveryCount int16
 }
 
-func (m *ShareUpdateValueStateBatch) decode(r *wire.Reader, _ int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *ShareUpdateValueStateBatch) Decode(r *wire.Reader, _ int16) {
 	m.FirstOffset = r.Int64()
 	m.LastOffset = r.Int64()
 	m.DeliveryState = r.Int8()
@@ -152,7 +153,8 @@ func (m *ShareUpdateValueStateBatch) decode(r *wire.Reader, _ int16) {
 	r.SkipTags()
 }
 
-func (m *ShareUpdateValueStateBatch) appendTo(b []byte, _ int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *ShareUpdateValueStateBatch) Append(b []byte, _ int16) []byte {
 	b = wire.AppendInt64(b, m.FirstOffset)
 	b = wire.AppendInt64(b, m.LastOffset)
 	b = wire.AppendInt8(b, m.DeliveryState)

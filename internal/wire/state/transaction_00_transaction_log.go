@@ -102,7 +102,7 @@ func (m *TransactionLogValue) Decode(r *wire.Reader, version int16) {
 	m.TransactionStatus = r.Int8()
 	m.TransactionPartitions = wire.Array(r, m.TransactionPartitions, flex, true, leastTransactionLogValueTransactionPartition(version))
 	for i := range m.TransactionPartitions {
-		if m.TransactionPartitions[i].decode(r, version); r.Failed() {
+		if m.TransactionPartitions[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
@@ -136,7 +136,7 @@ func (m *TransactionLogValue) Append(b []byte, version int16) []byte {
 	b = wire.AppendInt8(b, m.TransactionStatus)
 	b = wire.AppendCount(b, len(m.TransactionPartitions), m.TransactionPartitions == nil, flex, true)
 	for i := range m.TransactionPartitions {
-		b = m.TransactionPartitions[i].appendTo(b, version)
+		b = m.TransactionPartitions[i].Append(b, version)
 	}
 	b = wire.AppendInt64(b, m.TransactionLastUpdateTimestampMs)
 	b = wire.AppendInt64(b, m.TransactionStartTimestampMs)
@@ -191,7 +191,8 @@ type TransactionLogValueTransactionPartition struct {
 	PartitionIDs []int32
 }
 
-func (m *TransactionLogValueTransactionPartition) decode(r *wire.Reader, version int16) {
+// Decode reads the struct as a version of its message has it.
+func (m *TransactionLogValueTransactionPartition) Decode(r *wire.Reader, version int16) {
 	flex := version >= 1
 	m.Topic = r.String(m.Topic, flex)
 	m.PartitionIDs = r.Int32s(m.PartitionIDs, flex, false)
@@ -200,7 +201,8 @@ func (m *TransactionLogValueTransactionPartition) decode(r *wire.Reader, version
 	}
 }
 
-func (m *TransactionLogValueTransactionPartition) appendTo(b []byte, version int16) []byte {
+// Append appends the struct as a version of its message has it.
+func (m *TransactionLogValueTransactionPartition) Append(b []byte, version int16) []byte {
 	flex := version >= 1
 	b = wire.AppendString(b, m.Topic, flex)
 	b = wire.AppendInt32s(b, m.PartitionIDs, flex, false)
