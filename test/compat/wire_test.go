@@ -65,8 +65,8 @@ func allowed(list []*difference, api, name, line string) bool {
 // version that Myelin serves, the ordinary request and every single change of
 // it are answered alike, field by field.
 func TestWireComparison(t *testing.T) {
-	ours := wirecmp.Dial("myelin", startMyelin(t, t.TempDir(), "", "--set", "node.id=1", "--set", "group.initial.rebalance.delay.ms=0").bootstrap)
-	kafkas := wirecmp.Dial("kafka", startKafka(t).bootstrap)
+	ours := wirecmp.Dial("myelin", target(t, "--set", "node.id=1", "--set", "group.initial.rebalance.delay.ms=0", "--set", "auto.create.topics.enable=false"))
+	kafkas := wirecmp.Dial("kafka", startKafka(t, "auto.create.topics.enable=false").bootstrap)
 	peers := [2]*wirecmp.Peer{ours, kafkas}
 	for _, p := range peers {
 		defer p.Close()

@@ -60,7 +60,11 @@ func malformed(base []byte) []Case {
 			Case{"malformed: half", base[:len(base)/2]},
 			Case{"malformed: nothing", nil})
 	}
-	out = append(out, Case{"malformed: garbage", bytes.Repeat([]byte{0xfe}, 40)})
+	out = append(out, Case{"malformed: garbage", bytes.Repeat([]byte{0xfe}, 40)},
+		Case{"malformed: one byte too many", append(bytes.Clone(base), 0)},
+		Case{"malformed: eight bytes too many", append(bytes.Clone(base), 0, 0, 0, 0, 0, 0, 0, 0)},
+		Case{"malformed: ones", bytes.Repeat([]byte{0xff}, 8)},
+		Case{"malformed: a text", []byte("GET / HTTP/1.1\r\n\r\n")})
 	if len(base) > 8 {
 		huge := bytes.Clone(base)
 		binary.BigEndian.PutUint32(huge[len(huge)-8:], math.MaxInt32)
@@ -159,4 +163,3 @@ func sliceMutations(v reflect.Value) []mutation {
 	}
 	return out
 }
-

@@ -15,7 +15,7 @@ import (
 
 // Patience is how long a broker may take to answer one request; holding it
 // longer counts as no answer.
-const Patience = 4 * time.Second
+const Patience = 3 * time.Second
 
 // Peer is one broker under comparison, reached over one connection that is
 // opened again whenever the broker closes it.
