@@ -1,0 +1,204 @@
+package vfs
+
+import (
+	"math/rand/v2"
+	"slices"
+)
+
+// Policy says what of the things that were written but not durable a power cut
+// leaves. Devices and file systems may do any of these.
+type Policy int
+
+// The policies, from the plainest.
+const (
+	// DropAll leaves what was durable and nothing else.
+	DropAll Policy = iota
+	// KeepAll leaves all that was written, as a killed process does.
+	KeepAll
+	// Sectors keeps each written sector of 512 bytes, and each change of a name
+	// or size, or not, as the dice fall. A size may come without its data: then
+	// the file reads as zeros there.
+	Sectors
+	// Torn keeps what was written up to some byte, a multiple of 512, of each
+	// file, and some first changes of names.
+	Torn
+	// TornPages is Torn with multiples of 4096.
+	TornPages
+	// NamesLost keeps all data and sizes but no change of a name.
+	NamesLost
+	// Zeros keeps all names and sizes but no data.
+	Zeros
+)
+
+// Policies are all of them, for tests that go through each.
+var Policies = []Policy{DropAll, KeepAll, Sectors, Torn, TornPages, NamesLost, Zeros}
+
+var policyNames = [...]string{"drop-all", "keep-all", "sectors", "torn", "torn-pages", "names-lost", "zeros"}
+
+func (p Policy) String() string { return policyNames[p] }
+
+// Crash gives the disk as the next boot finds it. m itself stays as it is, so
+// one moment can be crashed in many ways; use [Mem.StopBefore] to hold it still.
+// Only Sectors, Torn and TornPages draw from r.
+func (m *Mem) Crash(p Policy, r *rand.Rand) *Mem {
+	next := NewMem(MemConfig{Now: m.now})
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := &crash{policy: p, rand: r, made: map[*node]*node{}}
+	c.names(&m.mu.tree)
+	next.mu.tree = tree{root: c.clone(m.mu.root)}
+	next.mu.boot = m.mu.boot + 1
+	next.mu.budget = m.mu.budget
+	next.mu.root.walk("", func(_ string, n *node) { next.mu.used += n.size })
+	return next
+}
+
+// crash makes the clones of one power cut.
+type crash struct {
+	policy Policy
+	rand   *rand.Rand
+	made   map[*node]*node
+	final  map[*node]map[string]*node // folders' names as they survive
+}
+
+// names decides which changes of names survive.
+func (c *crash) names(t *tree) {
+	c.final = map[*node]map[string]*node{}
+	face := func(n *node) map[string]*node {
+		if c.final[n] == nil {
+			names := make(map[string]*node, len(n.synced))
+			for name, child := range n.synced {
+				names[name] = child
+			}
+			c.final[n] = names
+		}
+		return c.final[n]
+	}
+	first := len(t.pending)
+	if c.policy == Torn || c.policy == TornPages {
+		first = c.rand.IntN(len(t.pending) + 1)
+	}
+	for i := range t.pending {
+		keep := false
+		switch c.policy {
+		case KeepAll, Zeros:
+			keep = true
+		case Sectors:
+			keep = c.rand.IntN(2) == 0
+		case Torn, TornPages:
+			keep = i < first
+		case DropAll, NamesLost:
+		}
+		if keep {
+			t.pending[i].apply(face)
+		}
+	}
+}
+
+// clone copies what survives of n. A file with two names stays one file.
+func (c *crash) clone(n *node) *node {
+	if made := c.made[n]; made != nil {
+		return made
+	}
+	out := &node{mod: n.mod}
+	c.made[n] = out
+	if n.dir == nil {
+		out.content = c.file(&n.content)
+		return out
+	}
+	names := c.final[n]
+	if names == nil {
+		names = n.synced
+	}
+	out.dir, out.synced = map[string]*node{}, map[string]*node{}
+	sorted := make([]string, 0, len(names))
+	for name := range names {
+		sorted = append(sorted, name)
+	}
+	slices.Sort(sorted) // the dice must fall in the same order every time
+	for _, name := range sorted {
+		child := c.clone(names[name])
+		out.dir[name], out.synced[name] = child, child
+	}
+	return out
+}
+
+// file gives the bytes that survive of a file.
+func (c *crash) file(f *content) content {
+	out := content{pages: slices.Clone(f.durable), size: f.durableSize}
+	limit := int64(1) << 62 // written bytes from here on are lost
+	switch c.policy {
+	case DropAll:
+		limit = 0
+	case KeepAll, NamesLost:
+		out.size = f.size
+	case Zeros:
+		limit, out.size = 0, f.size
+	case Sectors:
+		if c.rand.IntN(2) == 0 {
+			out.size = f.size
+		}
+	case Torn:
+		limit = c.tear(f, sectorSize)
+	case TornPages:
+		limit = c.tear(f, pageSize)
+	}
+	if c.policy == Torn || c.policy == TornPages {
+		out.size = max(min(f.durableSize, f.size), min(f.size, limit))
+	}
+	if f.cut && out.size == f.size {
+		out.pages = out.pages[:min(int64(len(out.pages)), pagesOf(f.cutTo))]
+	}
+	dirty := make([]int64, 0, len(f.dirty))
+	for i := range f.dirty {
+		dirty = append(dirty, i)
+	}
+	slices.Sort(dirty)
+	for _, i := range dirty {
+		c.page(&out, f, i, limit)
+	}
+	for int64(len(out.pages)) < pagesOf(out.size) {
+		out.pages = append(out.pages, nil)
+	}
+	out.settle()
+	return out
+}
+
+func (c *crash) tear(f *content, unit int64) int64 {
+	return c.rand.Int64N(f.size/unit+2) * unit
+}
+
+// page carries over the sectors of a dirty page that survive below limit.
+func (c *crash) page(out, f *content, i, limit int64) {
+	for int64(len(out.pages)) <= i {
+		out.pages = append(out.pages, nil)
+	}
+	var fresh *page
+	for s := range int64(pageSize / sectorSize) {
+		if f.dirty[i]&(1<<s) == 0 || i*pageSize+s*sectorSize >= limit ||
+			c.policy == Sectors && c.rand.IntN(2) == 0 {
+			continue
+		}
+		if fresh == nil {
+			fresh = new(page)
+			if out.pages[i] != nil {
+				*fresh = *out.pages[i]
+			}
+			out.pages[i] = fresh
+		}
+		copy(fresh[s*sectorSize:(s+1)*sectorSize], f.pages[i][s*sectorSize:])
+	}
+}
+
+// settle makes what a crash left the durable face, and clears what lies behind
+// the size in the last page.
+func (c *content) settle() {
+	n := pagesOf(c.size)
+	c.pages = c.pages[:n]
+	if at := c.size % pageSize; at != 0 && c.pages[n-1] != nil {
+		last := *c.pages[n-1]
+		clear(last[at:])
+		c.pages[n-1] = &last
+	}
+	c.durable, c.durableSize = slices.Clone(c.pages), c.size
+}
