@@ -1,9 +1,11 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
+	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 )
@@ -21,7 +23,11 @@ import (
 func ParseYAML(file string, text []byte) (Settings, error) {
 	doc, err := parser.ParseBytes(text, 0)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %s", file, strings.TrimSpace(err.Error()))
+		var bad *yaml.SyntaxError
+		if errors.As(err, &bad) && bad.Token != nil && bad.Token.Position != nil {
+			return nil, fmt.Errorf("%s:%d: %s", file, bad.Token.Position.Line, bad.Message)
+		}
+		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	f := flattener{file: file, set: Settings{}}
 	for i, d := range doc.Docs {
