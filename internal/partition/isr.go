@@ -1,0 +1,108 @@
+package partition
+
+import "slices"
+
+// Fetch is a follower's fetch as the leader sees it.
+type Fetch struct {
+	Replica     int32
+	Offset      int64 // where it fetches from, which is its flushed end
+	BrokerEpoch int64 // its incarnation; -1 unknown
+	// Eligible says that the image shows the broker alive under that epoch,
+	// neither fenced nor shutting down: only then may it join the ISR.
+	Eligible bool
+}
+
+// Fetched takes note of a follower's fetch. It may move the high watermark, and
+// it may propose that the follower join the ISR: once it has all that is
+// committed and all that this leader began with.
+//
+// A replica that is not assigned is not noted; the caller refuses it.
+func (p *Partition) Fetched(f Fetch, now int64) Effects {
+	r := p.find(f.Replica)
+	if p.role != Leader || r == nil {
+		return Effects{}
+	}
+	end := p.local.written
+	switch {
+	case f.Offset >= end:
+		r.caughtUp = now
+	case f.Offset >= r.lastEnd:
+		r.caughtUp = max(r.caughtUp, r.lastFetch)
+	}
+	if f.Offset != r.end || f.Offset >= end {
+		r.moved = now
+	}
+	r.end, r.brokerEpoch, r.eligible = f.Offset, f.BrokerEpoch, f.Eligible
+	r.lastFetch, r.lastEnd = now, end
+
+	var fx Effects
+	if p.pending == nil && f.Eligible && !slices.Contains(p.at.ISR, f.Replica) &&
+		f.Offset >= p.hw && f.Offset >= p.epochStart {
+		fx.Propose = p.propose(append(slices.Clone(p.at.ISR), f.Replica))
+	}
+	return p.advance(fx)
+}
+
+// Tick proposes to drop followers that lag. Call it some times within LagMax
+// and StallMax.
+func (p *Partition) Tick(now int64) Effects {
+	if p.role != Leader || p.pending != nil {
+		return Effects{}
+	}
+	isr := slices.Clone(p.at.ISR)
+	for i := range p.remote {
+		r := &p.remote[i]
+		if r.end < p.local.written && now-r.caughtUp > p.cfg.LagMax {
+			isr = without(isr, r.id)
+		}
+	}
+	for i := range p.remote {
+		r := &p.remote[i]
+		stalled := p.cfg.StallMax > 0 && r.end < p.local.written && now-max(r.moved, r.caughtUp) > p.cfg.StallMax
+		if stalled && len(isr) > p.minISR() {
+			isr = without(isr, r.id)
+		}
+	}
+	if len(isr) == len(p.at.ISR) {
+		return Effects{}
+	}
+	return Effects{Propose: p.propose(isr)}
+}
+
+func without(isr []int32, id int32) []int32 {
+	return slices.DeleteFunc(isr, func(m int32) bool { return m == id })
+}
+
+// propose puts a change on its way. Until the controller decides, whoever is in
+// the old set or the new one counts.
+func (p *Partition) propose(isr []int32) *ISRChange {
+	p.pending = &proposal{isr: isr}
+	c := &ISRChange{LeaderEpoch: p.at.LeaderEpoch, PartitionEpoch: p.at.PartitionEpoch}
+	for _, id := range isr {
+		m := Member{Broker: id, Epoch: -1}
+		if r := p.find(id); r != nil {
+			m.Epoch = r.brokerEpoch
+		}
+		c.ISR = append(c.ISR, m)
+	}
+	return c
+}
+
+// ISRRefused takes back the proposal made at that partition epoch. Call it only
+// when the controller certainly did not and will not accept it: a member that
+// it counts and the leader does not would miss what is committed. While the
+// outcome is unknown ask again, or wait for an assignment. A later fetch or
+// tick proposes anew.
+func (p *Partition) ISRRefused(partitionEpoch int32) Effects {
+	if p.pending == nil || p.at.PartitionEpoch != partitionEpoch {
+		return Effects{}
+	}
+	p.pending = nil
+	return p.advance(Effects{})
+}
+
+// Lagging is how many assigned replicas are not in the ISR, for metrics.
+func (p *Partition) Lagging() int { return max(0, len(p.at.Replicas)-len(p.at.ISR)) }
+
+// BelowMinISR says whether acks=all is refused.
+func (p *Partition) BelowMinISR() bool { return len(p.at.ISR) < p.minISR() }
