@@ -160,10 +160,13 @@ func (m *model) settle(t *rapid.T) {
 
 func TestHighWatermarkProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := &model{cfg: Config{Self: 1, MinISR: 2, LagMax: 30000, StallMax: 2000}, isr: []int32{1, 2, 3}, ends: map[int32]int64{}}
+		isr := rapid.SampledFrom([][]int32{{1, 2, 3}, {1, 2}, {1}}).Draw(t, "isr")
+		m := &model{cfg: Config{Self: 1, MinISR: 2, LagMax: 30000, StallMax: 2000}, isr: isr, ends: map[int32]int64{}}
 		m.p = New(m.cfg, 0, 0)
 		m.assign()
-		t.Repeat(m.actions())
+		for range 3 {
+			t.Repeat(m.actions())
+		}
 		m.settle(t)
 	})
 }

@@ -101,7 +101,7 @@ func TestInspectRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, _, err = p.Inspect(batch, h, &rules, now)
-			checkRefusal(t, test.name+", "+codec.String(), err, test.code, test.records, test.message)
+			checkRefusal(t, test.name+", "+codec.String(), err, &Refusal{Code: test.code, Message: test.message}, test.records)
 		}
 	}
 }
@@ -115,7 +115,7 @@ func spoilBody(b []byte) []byte {
 	return b
 }
 
-func checkRefusal(t *testing.T, name string, err error, code kafka.Code, records []int32, message string) {
+func checkRefusal(t *testing.T, name string, err error, want *Refusal, records []int32) {
 	t.Helper()
 	if name == "undecodable, lz4" || name == "undecodable, snappy" {
 		// Kafka tells these two faults of format from others; a client cannot.
@@ -124,13 +124,13 @@ func checkRefusal(t *testing.T, name string, err error, code kafka.Code, records
 		}
 		return
 	}
-	if kafka.CodeOf(err) != code {
-		t.Errorf("%s: %v, want %s", name, err, code.Name())
+	if kafka.CodeOf(err) != want.Code {
+		t.Errorf("%s: %v, want %s", name, err, want.Code.Name())
 		return
 	}
 	var r *Refusal
 	if !errors.As(err, &r) {
-		if code != kafka.None {
+		if want.Code != kafka.None {
 			t.Errorf("%s: no refusal: %v", name, err)
 		}
 		return
@@ -139,7 +139,7 @@ func checkRefusal(t *testing.T, name string, err error, code kafka.Code, records
 	for _, e := range r.Records {
 		at = append(at, e.Index)
 	}
-	if !slices.Equal(at, records) || message != "" && r.Message != message {
+	if !slices.Equal(at, records) || want.Message != "" && r.Message != want.Message {
 		t.Errorf("%s: records %v, message %q", name, at, r.Message)
 	}
 }
