@@ -50,11 +50,12 @@ func (e *Error) Unwrap() error { return ErrInvalid }
 // tells it. So a decoder reads on without looking, and asks once at the end.
 //
 // Bounds. A count is checked against the bytes that remain, divided by the
-// smallest form of an element, before anything is allocated; what is allocated
-// is charged against 8N + 64 KiB for a frame of N bytes; and each element and
-// tag is a step, of which there can be no more than bytes (see Steps). Strings
-// are copied, as sent: UTF-8 is not checked. Bytes and records are not copied;
-// they alias the frame.
+// smallest form of an element, before anything is allocated; what is asked of
+// the allocator, which rounds up by a quarter at most, is charged against
+// 8N + 64 KiB for a frame of N bytes; and each element and tag is a step, of
+// which there are no more than 2N, since each has a byte of its own and only
+// the last count can fall short. Strings are copied, as sent: UTF-8 is not
+// checked. Bytes and records are not copied; they alias the frame.
 type Reader struct {
 	buf   []byte
 	off   int
@@ -130,8 +131,7 @@ func (r *Reader) Offset() int { return r.off }
 // Charged is what of the heap budget is spent, in bytes.
 func (r *Reader) Charged() int { return HeapPerByte*len(r.buf) + HeapFree - r.heap }
 
-// Steps counts array elements and tags so far. It cannot exceed the bytes of
-// the frame, which bounds the work.
+// Steps counts array elements and tags so far, which bounds the work.
 func (r *Reader) Steps() int { return r.steps }
 
 // Fail makes the rest of the frame unreadable, with the given reason. Only the

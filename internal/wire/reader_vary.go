@@ -204,6 +204,9 @@ func (r *Reader) Strings(old []string, flex, null bool) []string {
 	return s
 }
 
+// Skip goes past n bytes.
+func (r *Reader) Skip(n int) { r.take(n) }
+
 // Allow charges n bytes of heap that a decoder is about to take for itself. If
 // it is false, the Reader has failed.
 func (r *Reader) Allow(n int) bool { return r.charge(n) }
