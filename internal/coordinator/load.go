@@ -1,0 +1,182 @@
+package coordinator
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/record"
+)
+
+// load replays the partition's log into a fresh machine and makes it live. It
+// tries again until that works or the partition is closed.
+//
+// The partition is live only when all that was read is committed, so a fresh
+// machine's newest state is its committed state too.
+func (p *partition[M]) load() {
+	for pause := retryFirst; ; pause = min(2*pause, retryMost) {
+		l, err := p.replayLog(p.rt.ctx)
+		if err == nil {
+			p.install(l)
+			return
+		}
+		if p.gone() {
+			return
+		}
+		p.rt.cfg.Logger.Warn("coordinator cannot load its partition", "topic", p.rt.cfg.Topic, "partition", p.id,
+			"err", err, "again_in", pause)
+		t := time.NewTimer(pause)
+		//house:select after either the loop looks whether the partition is gone
+		select {
+		case <-t.C:
+		case <-p.rt.ctx.Done():
+			t.Stop()
+			return
+		}
+		if p.gone() {
+			return
+		}
+	}
+}
+
+// gone says whether another epoch or nobody has the partition now.
+func (p *partition[M]) gone() bool {
+	q, err := p.rt.find(p.id)
+	return err != nil || q != p
+}
+
+// install makes a loaded state live, unless the partition was closed meanwhile.
+func (p *partition[M]) install(l *live[M]) {
+	p.take()
+	if p.closed != nil {
+		p.give()
+		l.stop(p.closed)
+		return
+	}
+	p.live = l
+	t := Turn{Now: p.rt.cfg.Now(), alarms: &l.alarms}
+	out, err := p.decide(l, &t, func(m M, t *Turn) error {
+		m.Loaded(t)
+		l.tl.loading = false
+		return nil
+	})
+	p.give()
+	if err == nil {
+		p.later(l, out)
+	}
+}
+
+// replayLog reads the log from its start to its end and waits until all of it is
+// committed.
+func (p *partition[M]) replayLog(ctx context.Context) (*live[M], error) {
+	log, epoch, err := p.rt.cfg.Open(ctx, p.id)
+	if err != nil {
+		return nil, fmt.Errorf("open: %w", err)
+	}
+	tl := NewTimeline()
+	l := &live[M]{log: log, epoch: epoch, tl: tl, machine: p.rt.cfg.New(p.id, tl)}
+	rp := replayer{machine: l.machine, open: map[int64][]Record{}}
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		batches, next, err := log.Read(l.written)
+		if err != nil {
+			return nil, fmt.Errorf("read at %d: %w", l.written, err)
+		}
+		if len(batches) == 0 {
+			break
+		}
+		if next <= l.written {
+			return nil, fmt.Errorf("read at %d: next is %d", l.written, next)
+		}
+		if err := rp.batches(batches); err != nil {
+			return nil, err
+		}
+		l.written = next
+	}
+	if l.written == 0 {
+		return l, nil
+	}
+	fate := make(chan error, 1)
+	log.Committed(l.written, func(err error) { fate <- err })
+	//house:select both end the wait; with ctx over nobody needs the fate
+	select {
+	case err := <-fate:
+		l.committed.Store(l.written)
+		return l, err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// replayer feeds a log's batches to a machine. What a transaction wrote counts
+// from its commit marker on; one that is open at the log's end does not count.
+type replayer struct {
+	machine Machine
+	reader  record.Reader
+	open    map[int64][]Record // by producer id
+}
+
+func (rp *replayer) batches(b []byte) error {
+	for len(b) > 0 {
+		n := record.Size(b)
+		if n == 0 || n > len(b) {
+			return fmt.Errorf("a batch is cut off: %w", kafka.CorruptMessage)
+		}
+		if err := rp.batch(b[:n]); err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	return nil
+}
+
+func (rp *replayer) batch(b []byte) error {
+	h, err := record.Check(b)
+	if err != nil {
+		return err
+	}
+	defer rp.reader.Release()
+	for rp.reader.Reset(b, record.DefaultLimit); rp.reader.Next(); {
+		if err := rp.record(&h, rp.reader.Record()); err != nil {
+			return fmt.Errorf("record at %d: %w", rp.reader.Record().Offset, err)
+		}
+	}
+	return rp.reader.Err()
+}
+
+func (rp *replayer) record(h *record.Header, r *record.Record) error {
+	switch {
+	case h.Attributes.Has(record.Control):
+		return rp.marker(h.ProducerID, r)
+	case r.Key == nil:
+		return errors.New("no key")
+	case h.Attributes.Has(record.Transactional):
+		rp.open[h.ProducerID] = append(rp.open[h.ProducerID], Record{bytes.Clone(r.Key), bytes.Clone(r.Value)})
+		return nil
+	default:
+		return rp.machine.Replay(Record{bytes.Clone(r.Key), bytes.Clone(r.Value)})
+	}
+}
+
+func (rp *replayer) marker(producer int64, r *record.Record) error {
+	typ, _, err := record.ParseEndTxnMarker(r)
+	if err != nil || typ != record.Commit && typ != record.Abort {
+		return err
+	}
+	held := rp.open[producer]
+	delete(rp.open, producer)
+	if typ == record.Abort {
+		return nil
+	}
+	for _, r := range held {
+		if err := rp.machine.Replay(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,321 @@
+package coordinator
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/record"
+)
+
+// partition is one partition under one leader epoch, until it is closed.
+type partition[M Machine] struct {
+	rt    *Runtime[M]
+	id    int32
+	epoch int32 // under which it was elected
+
+	turn   chan struct{} // holds one token while somebody has the turn
+	live   *live[M]      // the turn's; nil while it is loaded
+	closed error         // the turn's; why it will never be live again
+}
+
+// live is a loaded partition. All but failed and committed belong to the turn.
+type live[M Machine] struct {
+	log     Log
+	epoch   int32
+	machine M
+	tl      *Timeline
+	alarms  alarms
+	timer   *time.Timer // rings the first alarm; nil before the first
+	written int64       // the offset after the last append
+	build   record.Builder
+
+	committed atomic.Int64
+	failed    atomic.Bool // a commit was lost: nothing more is decided
+}
+
+func (p *partition[M]) take() { p.turn <- struct{}{} }
+func (p *partition[M]) give() { <-p.turn }
+
+// enter takes the turn and returns the loaded state, brought to what is
+// committed by now. After an error the turn is given back.
+func (p *partition[M]) enter() (*live[M], error) {
+	p.take()
+	switch l := p.live; {
+	case p.closed != nil:
+		p.give()
+		return nil, p.closed
+	case l == nil || l.failed.Load():
+		p.give()
+		return nil, fmt.Errorf("%s-%d: %w", p.rt.cfg.Topic, p.id, kafka.CoordinatorLoadInProgress)
+	default:
+		l.tl.commit(l.committed.Load())
+		return l, nil
+	}
+}
+
+func (p *partition[M]) read(look func(m M) error) error {
+	l, err := p.enter()
+	if err != nil {
+		return err
+	}
+	defer p.give()
+	return look(l.machine)
+}
+
+func (p *partition[M]) write(ctx context.Context, decide func(m M, t *Turn) error) error {
+	l, err := p.enter()
+	if err != nil {
+		return err
+	}
+	t := Turn{Now: p.rt.cfg.Now(), alarms: &l.alarms}
+	out, err := p.decide(l, &t, decide)
+	p.give()
+	if err != nil {
+		return err
+	}
+	return p.settle(ctx, l, out)
+}
+
+// outcome is what a turn leaves behind to wait for.
+type outcome struct {
+	fate  chan error // receives once; nil if there is nothing to wait for
+	after []func(m Machine, t *Turn, err error)
+	err   error // the records were refused before the log had them
+}
+
+// decide runs one turn of the holder: decide, append, replay.
+func (p *partition[M]) decide(l *live[M], t *Turn, decide func(m M, t *Turn) error) (outcome, error) {
+	err := decide(l.machine, t)
+	p.arm(l)
+	if err != nil {
+		return outcome{}, err
+	}
+	out := outcome{after: t.after}
+	switch {
+	case len(t.records) > 0:
+		out.err = p.append(l, t)
+		if out.err != nil && l.failed.Load() {
+			return outcome{}, out.err
+		}
+	case t.soft || l.committed.Load() >= l.written:
+		return out, nil
+	}
+	if out.err == nil {
+		out.fate = p.await(l, l.written)
+	}
+	return out, nil
+}
+
+// append writes the turn's records as one batch and replays them.
+func (p *partition[M]) append(l *live[M], t *Turn) error {
+	l.build.Reset()
+	ms := t.Now.UnixMilli()
+	for _, r := range t.records {
+		l.build.Append(record.Record{Timestamp: ms, Key: r.Key, Value: r.Value})
+	}
+	if l.build.Size() > p.rt.cfg.MaxBatch {
+		return fmt.Errorf("%s-%d: %d records are %d bytes, %d are allowed: %w", p.rt.cfg.Topic, p.id,
+			len(t.records), l.build.Size(), p.rt.cfg.MaxBatch, kafka.RecordListTooLarge)
+	}
+	end, err := l.log.Append(l.epoch, l.build.Bytes())
+	if refused(err) {
+		return err
+	}
+	for i := 0; err == nil && i < len(t.records); i++ {
+		err = l.machine.Replay(t.records[i])
+	}
+	if err != nil {
+		p.fail(l, err)
+		return lost(err)
+	}
+	l.written = end
+	l.tl.seal(end)
+	return nil
+}
+
+// await asks the log for the fate of what was written up to end.
+func (p *partition[M]) await(l *live[M], end int64) chan error {
+	fate := make(chan error, 1)
+	l.log.Committed(end, func(err error) {
+		if err != nil {
+			p.fail(l, err)
+			fate <- lost(err)
+			return
+		}
+		for was := l.committed.Load(); was < end; was = l.committed.Load() {
+			if l.committed.CompareAndSwap(was, end) {
+				break
+			}
+		}
+		fate <- nil
+	})
+	return fate
+}
+
+// settle waits for the fate of a turn's records, then runs what was to come
+// after. With something to come after, only the runtime's end cuts the wait
+// short, not the caller's.
+func (p *partition[M]) settle(ctx context.Context, l *live[M], out outcome) error {
+	err := out.err
+	if out.fate != nil {
+		if len(out.after) > 0 {
+			ctx = p.rt.ctx
+		}
+		//house:select a fate that comes as the caller leaves is one that nobody hears of
+		select {
+		case err = <-out.fate:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	for _, event := range out.after {
+		p.event(l, event, err)
+	}
+	return err
+}
+
+// event runs one After function in a turn of its own, unless its machine is
+// gone.
+func (p *partition[M]) event(l *live[M], event func(m Machine, t *Turn, err error), fate error) {
+	now, err := p.enter()
+	if err != nil {
+		return
+	}
+	if now != l {
+		p.give()
+		return
+	}
+	t := Turn{Now: p.rt.cfg.Now(), alarms: &l.alarms}
+	out, err := p.decide(l, &t, func(m M, t *Turn) error {
+		event(m, t, fate)
+		return nil
+	})
+	p.give()
+	if err == nil {
+		p.later(l, out)
+	}
+}
+
+// later sees to what comes after a turn that nobody waits for.
+func (p *partition[M]) later(l *live[M], out outcome) {
+	if len(out.after) > 0 {
+		p.rt.spawn(func() { _ = p.settle(p.rt.ctx, l, out) })
+	}
+}
+
+// arm sets the timer to the first alarm.
+func (p *partition[M]) arm(l *live[M]) {
+	at, ok := l.alarms.next()
+	if !ok {
+		return // a timer that rings for nothing does no harm
+	}
+	wait := at.Sub(p.rt.cfg.Now())
+	if l.timer == nil {
+		l.timer = time.AfterFunc(wait, func() { p.ring(l) })
+		return
+	}
+	l.timer.Reset(wait)
+}
+
+// ring gives each alarm that is due its turn.
+func (p *partition[M]) ring(l *live[M]) {
+	if !p.rt.begin() {
+		return
+	}
+	defer p.rt.tasks.Done()
+	for p.ringOne(l) {
+	}
+}
+
+func (p *partition[M]) ringOne(l *live[M]) (more bool) {
+	now, err := p.enter()
+	if err != nil {
+		return false
+	}
+	defer p.give()
+	t := Turn{Now: p.rt.cfg.Now(), alarms: &l.alarms}
+	if now != l {
+		return false
+	}
+	name, ok := l.alarms.due(t.Now)
+	if !ok {
+		p.arm(l)
+		return false
+	}
+	out, err := p.decide(l, &t, func(m M, t *Turn) error {
+		m.Alarm(name, t)
+		return nil
+	})
+	if err != nil {
+		return false
+	}
+	if out.err != nil {
+		p.rt.cfg.Logger.Error("coordinator's alarm came to nothing", "topic", p.rt.cfg.Topic, "partition", p.id,
+			"alarm", name, "err", out.err)
+	}
+	p.later(l, out)
+	return true
+}
+
+// fail gives up the loaded state, since nobody knows what the log kept, and has
+// the partition loaded anew. Anyone may call it, at any time.
+func (p *partition[M]) fail(l *live[M], why error) {
+	if l.failed.Swap(true) {
+		return
+	}
+	p.rt.spawn(func() {
+		p.take()
+		current := p.live == l
+		if current {
+			p.live = nil
+			l.stop(lost(why))
+		}
+		p.give()
+		if current {
+			p.rt.cfg.Logger.Warn("coordinator loads again", "topic", p.rt.cfg.Topic, "partition", p.id, "err", why)
+			p.load()
+		}
+	})
+}
+
+// close ends the partition for good and tells whoever waits.
+func (p *partition[M]) close(why error) {
+	p.take()
+	defer p.give()
+	p.closed = why
+	if l := p.live; l != nil {
+		p.live = nil
+		l.stop(why)
+	}
+}
+
+// stop is the holder's last call on a loaded state.
+func (l *live[M]) stop(why error) {
+	l.failed.Store(true)
+	if l.timer != nil {
+		l.timer.Stop()
+	}
+	l.machine.Closed(why)
+}
+
+// refused says that the log did not take a batch, and told so before it wrote
+// anything: the state is as it was.
+func refused(err error) bool {
+	switch kafka.CodeOf(err) {
+	case kafka.NotEnoughReplicas, kafka.MessageTooLarge, kafka.RecordListTooLarge:
+		return true
+	}
+	return false
+}
+
+// lost makes of a log's error what clients are told: to look for the
+// coordinator again.
+func lost(err error) error {
+	if c := kafka.CodeOf(err); c == kafka.NotCoordinator || c == kafka.CoordinatorNotAvailable {
+		return err
+	}
+	return fmt.Errorf("%w: %w", kafka.NotCoordinator, err)
+}

@@ -1,0 +1,151 @@
+package classic
+
+import (
+	"time"
+
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/wire"
+)
+
+// Snapshot is what of a group outlives a change of coordinator: a generation
+// with its members and what they were assigned.
+type Snapshot struct {
+	ProtocolType string
+	Generation   int32
+	Protocol     *string
+	Leader       *string
+	Since        time.Time // of the group's state
+	Members      []MemberSnapshot
+}
+
+// MemberSnapshot is one member of a snapshot.
+type MemberSnapshot struct {
+	ID           string
+	Instance     *string
+	ClientID     string
+	ClientHost   string
+	Rebalance    time.Duration
+	Session      time.Duration
+	Subscription []byte // what it says in the snapshot's protocol
+	Assignment   []byte
+}
+
+// Snapshot is the group as it is to be stored.
+func (g *Group) Snapshot() Snapshot {
+	return g.snapshot(func(m *member) []byte { return m.assignment })
+}
+
+func (g *Group) snapshot(assignment func(*member) []byte) Snapshot {
+	s := Snapshot{ProtocolType: g.protocolType, Generation: g.generation, Protocol: g.protocol, Since: g.since}
+	if g.leader != "" {
+		leader := g.leader
+		s.Leader = &leader
+	}
+	for _, m := range g.members {
+		ms := MemberSnapshot{
+			ID: m.id, Instance: m.instance, ClientID: m.clientID, ClientHost: m.clientHost,
+			Rebalance: m.rebalance, Session: m.session, Assignment: assignment(m),
+		}
+		if g.protocol != nil {
+			ms.Subscription = m.metadata(*g.protocol)
+		}
+		s.Members = append(s.Members, ms)
+	}
+	return s
+}
+
+// Restore makes a group of what was stored. With members it is stable, and their
+// sessions start at now: the group goes on where the last coordinator left it.
+// One that has become too large by a new limit is rebalanced.
+func Restore(id string, limits *Limits, now time.Time, s *Snapshot) (*Group, Step) {
+	g := New(id, limits, now)
+	g.protocolType, g.generation, g.protocol, g.since = s.ProtocolType, s.Generation, s.Protocol, s.Since
+	for i := range s.Members {
+		ms := &s.Members[i]
+		m := &member{
+			id: ms.ID, instance: ms.Instance, clientID: ms.ClientID, clientHost: ms.ClientHost,
+			session: ms.Session, rebalance: ms.Rebalance, protocolType: s.ProtocolType, assignment: ms.Assignment,
+		}
+		if m.rebalance < 0 { // stored before there was one
+			m.rebalance = m.session
+		}
+		if s.Protocol != nil {
+			m.protocols = []Protocol{{*s.Protocol, ms.Subscription}}
+		}
+		g.add(m)
+		g.keepAlive(now, m)
+	}
+	if s.Leader != nil {
+		g.leader = *s.Leader
+	}
+	g.topics = g.subscriptions()
+	if len(g.members) > 0 {
+		g.state = Stable
+		g.before = CompletingRebalance
+		if len(g.members) > limits.MaxSize {
+			g.prepare(now)
+		}
+	}
+	return g, g.done()
+}
+
+// subscriptions reads the topics of all members of a consumer group; nil if the
+// group is of another kind or a member's metadata cannot be read.
+func (g *Group) subscriptions() map[string]bool {
+	if g.protocolType != ConsumerType {
+		return nil
+	}
+	topics := map[string]bool{}
+	if len(g.members) == 0 {
+		return topics
+	}
+	if g.protocol == nil {
+		return nil
+	}
+	for _, m := range g.members {
+		// The first fields of every version of a subscription:
+		// int16 version, then an array of topic names.
+		r := wire.NewReader(m.metadata(*g.protocol))
+		if version := r.Int16(); version < 0 {
+			return nil
+		}
+		n := r.Int32()
+		for ; n > 0 && !r.Failed(); n-- {
+			topics[r.String("", false)] = true
+		}
+		if r.Failed() || n < 0 {
+			return nil
+		}
+	}
+	return topics
+}
+
+// Description is the group as DescribeGroups shows it.
+type Description struct {
+	State        State
+	ProtocolType string
+	Protocol     string // "" unless the group is stable
+	Members      []MemberSnapshot
+}
+
+// Describe is the group as others may see it. What members say and what they
+// were assigned is shown only once the group is stable.
+func (g *Group) Describe() Description {
+	d := Description{State: g.state, ProtocolType: g.protocolType, Members: g.Snapshot().Members}
+	if g.state == Stable && g.protocol != nil {
+		d.Protocol = *g.protocol
+		return d
+	}
+	for i := range d.Members {
+		d.Members[i].Subscription = nil
+	}
+	return d
+}
+
+// Session checks a member's session timeout against the limits.
+func (l *Limits) Session(d time.Duration) kafka.Code {
+	if d < l.MinSession || d > l.MaxSession {
+		return kafka.InvalidSessionTimeout
+	}
+	return kafka.None
+}

@@ -1,0 +1,164 @@
+package group
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/myelin-stream/myelin/internal/coordinator"
+	"github.com/myelin-stream/myelin/internal/group/classic"
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/wire/msg"
+)
+
+// tombstonesATurn bounds how many offsets one turn deletes, so that its batch
+// stays small and others get their turn.
+const tombstonesATurn = 1000
+
+// OffsetDelete answers OffsetDelete (key 47, KIP-496). Offsets of topics to
+// which a member subscribes stay.
+func (s *Service) OffsetDelete(ctx context.Context, _ Client, req *msg.OffsetDeleteRequest) *msg.OffsetDeleteResponse {
+	resp := msg.NewOffsetDeleteResponse()
+	if req.GroupID == "" {
+		resp.ErrorCode = int16(kafka.InvalidGroupID)
+		return &resp
+	}
+	err := s.write(ctx, req.GroupID, func(sh *shard, t *coordinator.Turn) error {
+		g, ok := sh.groups.Get(req.GroupID)
+		switch {
+		case !ok || g.State() == classic.Dead:
+			return kafka.GroupIDNotFound
+		case g.State() != classic.Empty && g.ProtocolType() != classic.ConsumerType:
+			return kafka.NonEmptyGroup
+		}
+		for i := range req.Topics {
+			topic := &req.Topics[i]
+			rt := msg.OffsetDeleteResponseTopic{Name: topic.Name}
+			for _, p := range topic.Partitions {
+				rp := msg.OffsetDeleteResponseTopicPartition{PartitionIndex: p.PartitionIndex}
+				if g.Subscribed(topic.Name) {
+					rp.ErrorCode = int16(kafka.GroupSubscribedToTopic)
+				} else {
+					sh.forget(t, req.GroupID, kafka.TopicPartition{Topic: topic.Name, Partition: p.PartitionIndex})
+				}
+				rt.Partitions = append(rt.Partitions, rp)
+			}
+			resp.Topics = append(resp.Topics, rt)
+		}
+		return nil
+	})
+	if err != nil {
+		resp.Topics = nil
+		resp.ErrorCode = int16(code(err))
+	}
+	return &resp
+}
+
+// forget deletes an offset if there is one.
+func (sh *shard) forget(t *coordinator.Turn, group string, tp kafka.TopicPartition) bool {
+	offsets := sh.offsets[group]
+	if offsets == nil {
+		return false
+	}
+	if _, ok := offsets.Get(tp); !ok {
+		return false
+	}
+	t.Delete(offsetKey(group, tp))
+	return true
+}
+
+// Delete answers DeleteGroups (key 42): groups without members go, with all
+// their offsets.
+func (s *Service) Delete(ctx context.Context, _ Client, req *msg.DeleteGroupsRequest) *msg.DeleteGroupsResponse {
+	resp := msg.NewDeleteGroupsResponse()
+	for _, id := range req.GroupsNames {
+		r := msg.DeleteGroupsResponseResult{GroupID: id}
+		bad := s.deleteGroup(ctx, id)
+		if r.ErrorCode = int16(bad); bad == kafka.GroupIDNotFound {
+			r.ErrorMessage = new("Group " + id + " not found.")
+		}
+		resp.Results = append(resp.Results, r)
+	}
+	return &resp
+}
+
+func (s *Service) deleteGroup(ctx context.Context, id string) kafka.Code {
+	for more := true; more; {
+		err := s.write(ctx, id, func(sh *shard, t *coordinator.Turn) error {
+			g, ok := sh.groups.Get(id)
+			switch {
+			case !ok || g.State() == classic.Dead:
+				return kafka.GroupIDNotFound
+			case g.State() != classic.Empty:
+				return kafka.NonEmptyGroup
+			}
+			more = sh.deleteOffsets(t, id, func(kafka.TopicPartition) bool { return true })
+			if !more {
+				sh.deleteRecord(t, id)
+			}
+			return nil
+		})
+		if err != nil {
+			return code(err)
+		}
+	}
+	return kafka.None
+}
+
+// deleteOffsets deletes the offsets of a group that match, up to the bound of a
+// turn; more says that the bound was reached.
+func (sh *shard) deleteOffsets(t *coordinator.Turn, group string, match func(kafka.TopicPartition) bool) (more bool) {
+	offsets := sh.offsets[group]
+	if offsets == nil {
+		return false
+	}
+	n := 0
+	for _, tp := range offsets.Keys() {
+		if !match(tp) {
+			continue
+		}
+		if n == tombstonesATurn {
+			return true
+		}
+		t.Delete(offsetKey(group, tp))
+		n++
+	}
+	return false
+}
+
+// deleteRecord deletes the group itself.
+func (sh *shard) deleteRecord(t *coordinator.Turn, id string) {
+	t.Delete(groupKey(id))
+	delete(sh.armed, id)
+	t.Quiet(groupAlarm + id)
+}
+
+// TopicsDeleted drops the offsets of topics that are no more, in all groups of
+// this broker, so that a topic created later under the same name begins anew.
+// It returns when that is committed, or with the first error; another broker
+// that takes over has to be told again.
+func (s *Service) TopicsDeleted(ctx context.Context, names []string) error {
+	gone := make(map[string]bool, len(names))
+	for _, n := range names {
+		gone[n] = true
+	}
+	for _, p := range s.rt.Owned() {
+		for more := true; more; {
+			err := s.rt.Write(ctx, p, func(sh *shard, t *coordinator.Turn) error {
+				t.Soft()
+				more = false
+				for _, id := range slices.Sorted(maps.Keys(sh.offsets)) {
+					more = sh.deleteOffsets(t, id, func(tp kafka.TopicPartition) bool { return gone[tp.Topic] })
+					if more {
+						return nil
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,86 @@
+package group
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/myelin-stream/myelin/internal/coordinator"
+	"github.com/myelin-stream/myelin/internal/group/classic"
+	"github.com/myelin-stream/myelin/internal/kafka"
+)
+
+// expire deletes offsets that nobody has needed for the retention time
+// (KIP-211), and groups that have nothing left:
+//
+//	a group without members    counts from when the last one left
+//	a consumer group           topics nobody subscribes to, from their commit
+//	a group never joined       from the commit
+//	other groups with members  never
+//
+// A commit that asked for a time of its own (version 4 and below) has that.
+func (sh *shard) expire(t *coordinator.Turn) {
+	left := tombstonesATurn
+	for _, id := range sh.groupIDs() {
+		g, ok := sh.groups.Get(id)
+		if !ok {
+			delete(sh.offsets, id)
+			continue
+		}
+		kept := 0
+		if offsets := sh.offsets[id]; offsets != nil {
+			kept = offsets.Len()
+			for _, tp := range offsets.Keys() {
+				o, _ := offsets.Get(tp)
+				if left > 0 && sh.expired(g, tp, &o, t.Now) {
+					t.Delete(offsetKey(id, tp))
+					kept--
+					left--
+				}
+			}
+			if offsets.Idle() {
+				delete(sh.offsets, id)
+			}
+		}
+		if kept == 0 && g.State() == classic.Empty && left > 0 {
+			sh.deleteRecord(t, id)
+			left--
+		}
+		if left == 0 { // the rest at once, in the next turn
+			t.Wake(expireAlarm, t.Now)
+			return
+		}
+	}
+	t.Wake(expireAlarm, t.Now.Add(sh.cfg.CheckEvery))
+}
+
+// groupIDs are all ids that have a group or a table of offsets.
+func (sh *shard) groupIDs() []string {
+	ids := sh.groups.Keys()
+	for _, id := range slices.Sorted(maps.Keys(sh.offsets)) {
+		if _, ok := sh.groups.Get(id); !ok {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+func (sh *shard) expired(g *classic.Group, tp kafka.TopicPartition, o *offset, now time.Time) bool {
+	from := time.UnixMilli(o.Committed)
+	switch {
+	case g.Subscribed(tp.Topic):
+		return false
+	case g.ProtocolType() == "":
+	case g.State() == classic.Empty:
+		if !g.Since().IsZero() {
+			from = g.Since()
+		}
+	case g.State() == classic.Stable && g.Consumes():
+	default:
+		return false
+	}
+	if o.Expires != -1 {
+		return now.UnixMilli() >= o.Expires
+	}
+	return now.Sub(from) >= sh.cfg.Retention
+}

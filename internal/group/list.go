@@ -1,0 +1,89 @@
+package group
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/myelin-stream/myelin/internal/group/classic"
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/wire/msg"
+)
+
+// classicType is the type of the groups of this package in ListGroups.
+const classicType = "classic"
+
+// Describe answers DescribeGroups (key 15).
+func (s *Service) Describe(_ context.Context, c Client, req *msg.DescribeGroupsRequest) *msg.DescribeGroupsResponse {
+	resp := msg.NewDescribeGroupsResponse()
+	for _, id := range req.Groups {
+		resp.Groups = append(resp.Groups, s.describe(c, id))
+	}
+	return &resp
+}
+
+func (s *Service) describe(c Client, id string) msg.DescribeGroupsResponseGroup {
+	r := msg.NewDescribeGroupsResponseGroup()
+	r.GroupID = id
+	err := s.read(id, func(sh *shard) error {
+		g, ok := sh.groups.Committed(id)
+		if !ok {
+			return kafka.GroupIDNotFound
+		}
+		d := g.Describe()
+		r.GroupState, r.ProtocolType, r.ProtocolData = d.State.String(), d.ProtocolType, d.Protocol
+		for _, m := range d.Members {
+			r.Members = append(r.Members, msg.DescribeGroupsResponseGroupMember{
+				MemberID: m.ID, GroupInstanceID: m.Instance, ClientID: m.ClientID, ClientHost: m.ClientHost,
+				MemberMetadata: m.Subscription, MemberAssignment: m.Assignment,
+			})
+		}
+		return nil
+	})
+	switch bad := code(err); {
+	case bad == kafka.GroupIDNotFound:
+		r.GroupState = classic.Dead.String()
+		if c.Version >= 6 {
+			r.ErrorCode = int16(bad)
+			r.ErrorMessage = new("Group " + id + " not found.")
+		}
+	case bad != kafka.None:
+		r.ErrorCode = int16(bad)
+	}
+	return r
+}
+
+// List answers ListGroups (key 16) with the groups that this broker coordinates,
+// by partition and id, filtered by state and type. A partition that is loading
+// makes the whole answer an error, or groups would seem to be gone.
+func (s *Service) List(_ context.Context, _ Client, req *msg.ListGroupsRequest) *msg.ListGroupsResponse {
+	resp := msg.NewListGroupsResponse()
+	if !wanted(req.TypesFilter, classicType) {
+		return &resp
+	}
+	for _, p := range s.rt.Owned() {
+		err := s.rt.Read(p, func(sh *shard) error {
+			for _, id := range sh.groups.CommittedKeys() {
+				g, _ := sh.groups.Committed(id)
+				if !wanted(req.StatesFilter, g.State().String()) {
+					continue
+				}
+				resp.Groups = append(resp.Groups, msg.ListGroupsResponseGroup{
+					GroupID: id, ProtocolType: g.ProtocolType(), GroupState: g.State().String(), GroupType: classicType,
+				})
+			}
+			return nil
+		})
+		if bad := code(err); bad != kafka.None && bad != kafka.NotCoordinator {
+			resp.ErrorCode, resp.Groups = int16(bad), nil
+			return &resp
+		}
+	}
+	return &resp
+}
+
+// wanted says whether a filter lets a value through; an empty one lets all.
+// Case does not matter.
+func wanted(filter []string, value string) bool {
+	return len(filter) == 0 || slices.ContainsFunc(filter, func(f string) bool { return strings.EqualFold(f, value) })
+}

@@ -1,0 +1,125 @@
+package group
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+
+	"github.com/myelin-stream/myelin/internal/coordinator"
+	"github.com/myelin-stream/myelin/internal/kafka"
+)
+
+// Service coordinates the groups of the partitions that this broker leads. Its
+// methods may be called at once from any number of goroutines.
+type Service struct {
+	cfg Config
+	rt  *coordinator.Runtime[*shard]
+	ids ids
+}
+
+// Client is who asks.
+type Client struct {
+	ID      string // the client id of the request
+	Host    string // "/127.0.0.1"
+	Version int16  // of the request
+}
+
+// New makes a service that coordinates nothing yet. It starts nothing.
+func New(cfg Config) (*Service, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Service{cfg: cfg}
+	s.ids.rand = cfg.Rand
+	var err error
+	s.rt, err = coordinator.New(coordinator.Config[*shard]{
+		Topic:    kafka.OffsetsTopic,
+		Open:     cfg.Open,
+		New:      func(_ int32, tl *coordinator.Timeline) *shard { return newShard(&s.cfg, tl) },
+		Now:      cfg.Now,
+		Logger:   cfg.Logger,
+		MaxBatch: cfg.MaxBatch,
+	})
+	return s, err
+}
+
+// Run owns what the service does beside requests; it ends with ctx. Requests
+// that still wait are answered NOT_COORDINATOR.
+func (s *Service) Run(ctx context.Context) error { return s.rt.Run(ctx) }
+
+// Elect makes this broker the coordinator of the groups of a partition of
+// __consumer_offsets, under a leader epoch. It returns at once; until the
+// partition is loaded its groups answer COORDINATOR_LOAD_IN_PROGRESS.
+func (s *Service) Elect(partition, epoch int32) { s.rt.Elect(partition, epoch) }
+
+// Resign ends what Elect began, unless it was begun under a newer epoch.
+func (s *Service) Resign(partition, epoch int32) { s.rt.Resign(partition, epoch) }
+
+// Partition is the partition of __consumer_offsets that keeps a group, false
+// while the topic does not exist.
+func (s *Service) Partition(group string) (int32, bool) {
+	n := s.cfg.Partitions()
+	if n <= 0 {
+		return 0, false
+	}
+	return kafka.CoordinatorPartition(group, n), true
+}
+
+// write decides on a group's partition and waits for the commit.
+func (s *Service) write(ctx context.Context, group string, decide func(sh *shard, t *coordinator.Turn) error) error {
+	p, ok := s.Partition(group)
+	if !ok {
+		return fmt.Errorf("group %q: %w", group, kafka.CoordinatorNotAvailable)
+	}
+	return s.rt.Write(ctx, p, decide)
+}
+
+// read looks at a group's partition.
+func (s *Service) read(group string, look func(sh *shard) error) error {
+	p, ok := s.Partition(group)
+	if !ok {
+		return fmt.Errorf("group %q: %w", group, kafka.CoordinatorNotAvailable)
+	}
+	return s.rt.Read(p, look)
+}
+
+// code is what a client is told of an error of the runtime or its log.
+func code(err error) kafka.Code {
+	switch c := kafka.CodeOf(err); c {
+	case kafka.UnknownTopicOrPartition, kafka.NotEnoughReplicas, kafka.NotEnoughReplicasAfterAppend, kafka.RequestTimedOut:
+		return kafka.CoordinatorNotAvailable
+	case kafka.NotLeaderOrFollower, kafka.KafkaStorageError:
+		return kafka.NotCoordinator
+	case kafka.MessageTooLarge, kafka.RecordListTooLarge, kafka.InvalidFetchSize:
+		return kafka.UnknownServerError
+	default:
+		return c
+	}
+}
+
+// ids draws the random part of member ids.
+type ids struct {
+	mu   sync.Mutex
+	rand *rand.Rand
+}
+
+// next is a random UUID (version 4) in its usual text form.
+func (d *ids) next() string {
+	var b [16]byte
+	d.mu.Lock()
+	hi, lo := d.rand.Uint64(), d.rand.Uint64()
+	d.mu.Unlock()
+	for i := range 8 {
+		b[i], b[8+i] = byte(hi>>(8*i)), byte(lo>>(8*i))
+	}
+	b[6] = b[6]&0x0f | 0x40
+	b[8] = b[8]&0x3f | 0x80
+	h := hex.EncodeToString(b[:])
+	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+}

@@ -1,0 +1,232 @@
+package group
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/myelin-stream/myelin/internal/coordinator"
+	"github.com/myelin-stream/myelin/internal/group/classic"
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/wire/state"
+)
+
+// shard is the state of one partition of __consumer_offsets.
+//
+// Of a group, the log knows only its last complete generation; a [classic.Group]
+// knows also who is joining right now. That part lives in memory and is lost
+// with the coordinator, and its members join again.
+type shard struct {
+	cfg     *Config
+	groups  *coordinator.Table[string, *classic.Group]
+	offsets map[string]offsets // by group
+	tl      *coordinator.Timeline
+
+	loading  map[string]*classic.Snapshot // what the log says so far; nil when loaded
+	born     *classic.Group               // made by the turn at work, whose record is not replayed yet
+	armed    map[string]time.Time         // group -> its alarm
+	expireAt time.Time
+
+	drawn classic.Ticket
+	joins map[classic.Ticket]chan<- classic.Joined
+	syncs map[classic.Ticket]chan<- classic.Synced
+}
+
+// offsets are those of one group.
+type offsets = *coordinator.Table[kafka.TopicPartition, offset]
+
+func newShard(cfg *Config, tl *coordinator.Timeline) *shard {
+	return &shard{
+		cfg:     cfg,
+		groups:  coordinator.NewTable[string, *classic.Group](tl, strings.Compare),
+		offsets: map[string]offsets{},
+		tl:      tl,
+		loading: map[string]*classic.Snapshot{},
+		armed:   map[string]time.Time{},
+		joins:   map[classic.Ticket]chan<- classic.Joined{},
+		syncs:   map[classic.Ticket]chan<- classic.Synced{},
+	}
+}
+
+// Replay applies one record. Types and versions of a newer Kafka are passed
+// over, as Kafka does (KIP-915).
+func (sh *shard) Replay(r coordinator.Record) error {
+	key, err := state.ParseKey(state.Group, r.Key)
+	switch {
+	case errors.Is(err, state.ErrUnknown):
+		sh.cfg.Logger.Warn("a record in "+kafka.OffsetsTopic+" is not understood and left alone", "err", err)
+		return nil
+	case err != nil:
+		return err
+	}
+	switch k := key.(type) {
+	case *state.OffsetCommitKey:
+		err = sh.replayOffset(k.Group, kafka.TopicPartition{Topic: k.Topic, Partition: k.Partition}, r.Value)
+	case *state.LegacyOffsetCommitKey:
+		err = sh.replayOffset(k.Group, kafka.TopicPartition{Topic: k.Topic, Partition: k.Partition}, r.Value)
+	case *state.GroupMetadataKey:
+		err = sh.replayGroup(k.Group, r.Value)
+	}
+	if errors.Is(err, state.ErrUnknown) {
+		sh.cfg.Logger.Warn("a record in "+kafka.OffsetsTopic+" is not understood and left alone", "err", err)
+		return nil
+	}
+	return err
+}
+
+func (sh *shard) replayOffset(group string, tp kafka.TopicPartition, value []byte) error {
+	if value == nil {
+		if t := sh.offsets[group]; t != nil {
+			t.Delete(tp)
+		}
+		return nil
+	}
+	o, err := parseOffset(value)
+	if err != nil {
+		return err
+	}
+	t := sh.offsets[group]
+	if t == nil {
+		t = coordinator.NewTable[kafka.TopicPartition, offset](sh.tl, kafka.TopicPartition.Compare)
+		sh.offsets[group] = t
+	}
+	t.Put(tp, o)
+	if sh.loading == nil {
+		sh.confirm(group)
+	}
+	return nil
+}
+
+func (sh *shard) replayGroup(group string, value []byte) error {
+	if value == nil {
+		delete(sh.loading, group)
+		if g, ok := sh.groups.Get(group); ok {
+			g.Kill()
+			sh.groups.Delete(group)
+		}
+		return nil
+	}
+	s, err := parseGroup(value)
+	if err != nil {
+		return err
+	}
+	if sh.loading != nil {
+		sh.loading[group] = s
+		return nil
+	}
+	sh.confirm(group) // which is the state that the record was made of
+	return nil
+}
+
+// confirm sees to it that a group exists for which a record was just appended.
+func (sh *shard) confirm(id string) {
+	if _, ok := sh.groups.Get(id); ok {
+		return
+	}
+	if sh.born == nil || sh.born.ID() != id {
+		sh.born = classic.New(id, &sh.cfg.Limits, sh.cfg.Now())
+	}
+	sh.groups.Put(id, sh.born)
+	sh.born = nil
+}
+
+// Loaded makes groups of what the log says, and starts their clocks.
+func (sh *shard) Loaded(t *coordinator.Turn) {
+	for _, id := range slices.Sorted(maps.Keys(sh.loading)) {
+		g, step := classic.Restore(id, &sh.cfg.Limits, t.Now, sh.loading[id])
+		sh.groups.Put(id, g)
+		sh.follow(t, g, step)
+	}
+	for _, id := range slices.Sorted(maps.Keys(sh.offsets)) {
+		if _, ok := sh.groups.Get(id); !ok && sh.offsets[id].Len() > 0 {
+			sh.groups.Put(id, classic.New(id, &sh.cfg.Limits, t.Now))
+		}
+	}
+	sh.loading = nil
+	t.Wake(expireAlarm, t.Now.Add(sh.cfg.CheckEvery))
+}
+
+// Alarms are the one that looks for expired offsets, and one for each group that
+// waits for something.
+const (
+	expireAlarm = "expire"
+	groupAlarm  = "group "
+)
+
+// Alarm lets time pass for a group, or for the offsets.
+func (sh *shard) Alarm(name string, t *coordinator.Turn) {
+	t.Soft()
+	if name == expireAlarm {
+		sh.expire(t)
+		return
+	}
+	id := strings.TrimPrefix(name, groupAlarm)
+	delete(sh.armed, id)
+	if g, ok := sh.groups.Get(id); ok {
+		sh.follow(t, g, g.Tick(t.Now))
+	}
+}
+
+// Closed tells all who wait to look for the coordinator elsewhere.
+func (sh *shard) Closed(why error) {
+	for _, id := range sh.groups.Keys() {
+		g, _ := sh.groups.Get(id)
+		sh.answer(g.Close(code(why)))
+	}
+}
+
+// create makes a group that the log is told of in this turn.
+func (sh *shard) create(t *coordinator.Turn, id string) *classic.Group {
+	g := classic.New(id, &sh.cfg.Limits, t.Now)
+	s := g.Snapshot()
+	t.Put(groupKey(id), marshalGroup(&s))
+	t.After(func(m coordinator.Machine, t *coordinator.Turn, err error) {
+		t.Soft()
+		if err != nil { // it never came to be
+			m.(*shard).answer(g.Close(code(err)))
+		}
+	})
+	sh.born = g
+	return g
+}
+
+// follow does what a group's step asks for.
+func (sh *shard) follow(t *coordinator.Turn, g *classic.Group, step classic.Step) {
+	sh.answer(step)
+	if s := step.Store; s != nil {
+		t.Put(groupKey(g.ID()), marshalGroup(&s.Snapshot))
+		t.After(func(m coordinator.Machine, t *coordinator.Turn, err error) {
+			t.Soft()
+			m.(*shard).follow(t, g, g.Persisted(t.Now, s, code(err)))
+		})
+	}
+	id := g.ID()
+	switch was, ok := sh.armed[id]; {
+	case step.Wake.IsZero() && ok:
+		delete(sh.armed, id)
+		t.Quiet(groupAlarm + id)
+	case step.Wake.IsZero() || ok && was.Equal(step.Wake):
+	default:
+		sh.armed[id] = step.Wake
+		t.Wake(groupAlarm+id, step.Wake)
+	}
+}
+
+// answer sends answers to the requests that wait for them. Their channels have
+// room for it.
+func (sh *shard) answer(step classic.Step) {
+	for _, a := range step.Joins {
+		if ch, ok := sh.joins[a.Ticket]; ok {
+			delete(sh.joins, a.Ticket)
+			ch <- a.Joined
+		}
+	}
+	for _, a := range step.Syncs {
+		if ch, ok := sh.syncs[a.Ticket]; ok {
+			delete(sh.syncs, a.Ticket)
+			ch <- a.Synced
+		}
+	}
+}
