@@ -1,0 +1,100 @@
+package commitlog
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/record"
+	"github.com/myelin-stream/myelin/internal/segment"
+	"github.com/myelin-stream/myelin/internal/vfs"
+)
+
+// Config is what a log needs to open. Home, or FS and Dir, must be set; zero
+// values of the rest mean Kafka's defaults.
+type Config struct {
+	// Home is the log directory that holds the log and its checkpoints.
+	Home *Home
+	// Topic and Partition name the log; its folder in Home is "topic-partition".
+	Topic     string
+	Partition int32
+	// TopicID is kept in partition.metadata. A folder of another id is refused
+	// with INCONSISTENT_TOPIC_ID. Zero: neither written nor checked.
+	TopicID kafka.UUID
+
+	Logger *slog.Logger
+	Now    func() time.Time
+
+	// OnFlushed is called by [Flusher], from its goroutine, after each flush of
+	// this log: everything below end is durable, or err is final.
+	OnFlushed func(end int64, err error)
+
+	Tunables
+}
+
+// Tunables are the settings that may change while a log is open, see
+// [Log.SetConfig]. Zero means Kafka's default.
+type Tunables struct {
+	SegmentBytes      int64         // segment.bytes, 1 GiB
+	SegmentAge        time.Duration // segment.ms, 7 days
+	SegmentJitter     time.Duration // segment.jitter.ms: up to this much earlier, fixed per segment
+	IndexInterval     int           // index.interval.bytes, 4096
+	IndexBytes        int           // segment.index.bytes, 10 MiB
+	RetentionAge      time.Duration // retention.ms; 0 is 7 days, < 0 unlimited
+	RetentionBytes    int64         // retention.bytes; 0 and < 0 unlimited
+	KeepAll           bool          // cleanup.policy without delete: only DeleteTo removes
+	FlushMessages     int64         // flush.messages; 0 unlimited
+	FlushAfter        time.Duration // flush.ms; 0 leaves it to the flusher
+	ProducerRetention time.Duration // producer.id.expiration.ms, 24 h
+}
+
+// Batch is one checked and stamped batch: Bytes are final, Header is parsed from
+// them.
+type Batch struct {
+	Bytes  []byte
+	Header record.Header
+}
+
+// Recovered says what Open found and did.
+type Recovered struct {
+	Clean          bool  // the last run closed the directory: nothing was examined
+	SameBoot       bool  // the machine has not restarted since: the page cache survived
+	RecoveryPoint  int64 // where the examination began
+	ScannedBytes   int64
+	CutBytes       int64 // torn tail that was cut off
+	CutFrom        int64 // the offset at which it was cut; -1 when nothing was
+	CutSegments    int   // whole segments behind the cut, removed
+	RebuiltIndexes int
+	End            int64
+}
+
+// SegmentInfo describes one segment, for DescribeLogDirs and dump-log.
+type SegmentInfo struct {
+	Base         int64
+	Bytes        int64
+	MaxTimestamp int64 // ms, -1 unknown
+	Active       bool
+}
+
+// EpochStart is an entry of the leader epoch cache: the offset at which the
+// epoch's first batch is, or would be.
+type EpochStart struct {
+	Epoch int32
+	Start int64
+}
+
+// Found is the answer of a lookup by time.
+type Found struct {
+	Offset    int64
+	Timestamp int64 // ms
+	Epoch     int32 // leader epoch of the batch
+}
+
+// Range is a run of whole batches in one segment's file, see [Log.Read].
+type Range = segment.Range
+
+// AbortedTxn is a transaction that was rolled back, for read_committed fetches.
+type AbortedTxn = segment.AbortedTxn
+
+// FS is the file system of the log's directory.
+func (c *Config) fs() vfs.FS { return c.Home.fs }
