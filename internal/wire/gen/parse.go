@@ -70,6 +70,11 @@ func (p *parser) line(indent int, words []string) error {
 
 // top reads a line that is not indented: about the file, or the start of a message.
 func (p *parser) top(words []string) (err error) {
+	// How many words each line has at least, itself among them.
+	least := map[string]int{"api": 3, "family": 2, "header": 2, "data": 2, "key": 3, "value": 3, "record": 3}
+	if len(words) < least[words[0]] {
+		return fmt.Errorf("%s wants more words", words[0])
+	}
 	switch words[0] {
 	case "api":
 		p.file.key, err = strconv.Atoi(words[1])
@@ -123,6 +128,9 @@ func (p *parser) top(words []string) (err error) {
 }
 
 func (p *parser) shared(indent int, words []string) error {
+	if len(words) < 2 {
+		return fmt.Errorf("shared wants a name and versions")
+	}
 	in, err := parseVersions(words[1])
 	if err != nil {
 		return err
