@@ -1,0 +1,340 @@
+package quorum
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/raft/v3"
+	pb "go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/myelin-stream/myelin/internal/commitlog"
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/vfs"
+)
+
+// Errors of proposals.
+var (
+	// ErrNotLeader says that this node does not decide, or stopped to before the
+	// proposal was known to be committed: it may be committed all the same.
+	ErrNotLeader = fmt.Errorf("this node does not lead the metadata quorum: %w", kafka.NotController)
+	// ErrStopped says that Run has ended.
+	ErrStopped = fmt.Errorf("the metadata quorum is stopped here: %w", kafka.NotController)
+)
+
+// Config is what a Node needs.
+type Config struct {
+	FS   vfs.FS
+	Home *commitlog.Home // holds the log; stays the caller's
+	Dir  string          // path of Home
+
+	Machine   Machine
+	Transport Transport // nil: nobody else is there
+	Logger    *slog.Logger
+	Now       func() time.Time
+
+	// Tick is the unit of raft's clock: a heartbeat every two, an election
+	// after ten to twenty without one. 0 is 100 ms.
+	Tick time.Duration
+	// SnapshotBytes is how much of the log may gather before a snapshot is
+	// taken. 0 is 20 MiB, as Kafka's metadata.log.max.record.bytes.between.snapshots.
+	SnapshotBytes int64
+	// KeepEntries stay in the log behind a snapshot for members that lag.
+	KeepEntries uint64
+}
+
+// The log's name, Kafka's.
+const (
+	Topic     = "__cluster_metadata"
+	Partition = 0
+)
+
+// Folder is the path of the quorum's files in a log directory.
+func Folder(dir string) string {
+	return dir + "/" + kafka.TopicPartition{Topic: Topic, Partition: Partition}.String()
+}
+
+const segmentBytes = 8 << 20 // small, so that compaction finds whole segments to delete
+
+// Node is this node's part in the quorum.
+type Node struct {
+	cfg   Config
+	dir   string
+	store *store
+	raft  *raft.RawNode
+	inbox *inbox
+
+	// The rest is Run's own.
+	ticker    *time.Timer
+	queue     []*proposal // proposed, without an index yet
+	waiting   []*proposal // in the log, by index
+	applied   uint64
+	begin     uint64 // entry that began this node's leadership; 0 when it does not lead
+	leading   bool   // the machine was told so
+	leader    uint64
+	grown     int64 // bytes of entries since the last snapshot
+	snapping  bool
+	stopping  atomic.Bool
+	snapshots sync.WaitGroup
+
+	status atomic.Pointer[Status]
+}
+
+// Open reads the log and the state of a formatted directory. Nothing runs yet.
+func Open(cfg Config) (*Node, error) {
+	if cfg.Tick == 0 {
+		cfg.Tick = 100 * time.Millisecond
+	}
+	if cfg.SnapshotBytes == 0 {
+		cfg.SnapshotBytes = 20 << 20
+	}
+	n := &Node{cfg: cfg, dir: Folder(cfg.Dir), inbox: newInbox()}
+	states, s, err := openState(cfg.FS, n.dir)
+	if err != nil {
+		return nil, err
+	}
+	if s.snapshot.index > 1 {
+		if there, err := vfs.Exists(cfg.FS, n.dir+"/"+snapshotName(s.snapshot)); err != nil || !there {
+			return nil, errors.Join(fmt.Errorf("%w: %s is missing", ErrSnapshot, snapshotName(s.snapshot)), err, states.close())
+		}
+	}
+	log, _, err := commitlog.Open(commitlog.Config{
+		Home: cfg.Home, Topic: Topic, Partition: Partition, Logger: cfg.Logger, Now: cfg.Now,
+		Tunables: commitlog.Tunables{SegmentBytes: segmentBytes, RetentionAge: -1, KeepAll: true},
+	})
+	if err != nil {
+		return nil, errors.Join(err, states.close())
+	}
+	if n.store, err = openStore(log, states, s); err == nil {
+		n.applied = s.snapshot.index
+		err = n.start()
+	}
+	if err != nil {
+		return nil, errors.Join(err, log.Close(), states.close())
+	}
+	return n, nil
+}
+
+func (n *Node) start() error {
+	var err error
+	n.raft, err = raft.NewRawNode(&raft.Config{
+		ID:                        n.Self().ID(),
+		ElectionTick:              10,
+		HeartbeatTick:             2,
+		Storage:                   n.store,
+		Applied:                   n.applied,
+		MaxSizePerMsg:             1 << 20,
+		MaxCommittedSizePerReady:  4 << 20,
+		MaxInflightMsgs:           64,
+		CheckQuorum:               true,
+		PreVote:                   true,
+		DisableProposalForwarding: true,
+		StepDownOnRemoval:         true,
+		Logger:                    raftLogger{n.cfg.Logger},
+	})
+	st := noLeader(n.Self())
+	n.status.Store(&st)
+	return err
+}
+
+// Self is the member that this node is.
+func (n *Node) Self() Member { return n.store.state.self }
+
+// Close closes the files. Run must have returned, or never been called.
+func (n *Node) Close() error {
+	s := n.store.state
+	err := error(nil)
+	if c := n.raft.BasicStatus().HardState.GetCommit(); c > s.commit && n.store.log.Failed() == nil {
+		s.commit = min(c, n.store.last())
+		err = n.store.saveState()
+	}
+	return errors.Join(err, n.store.log.Close(), n.store.states.close())
+}
+
+// Status is the newest view of the quorum.
+func (n *Node) Status() Status { return *n.status.Load() }
+
+// Propose asks for data to become an entry. It does not wait: done is called
+// once, on the goroutine of Run, with nil after the entry was applied here.
+// Proposals of one caller keep their order. Data must not be changed afterwards.
+func (n *Node) Propose(data []byte, done func(error)) {
+	if !n.inbox.put(item{proposal: &proposal{data: data, done: done}}) {
+		done(ErrStopped)
+	}
+}
+
+// Step takes in a message from another member.
+func (n *Node) Step(data []byte) error {
+	m := new(pb.Message)
+	if err := proto.Unmarshal(data, m); err != nil {
+		return fmt.Errorf("raft message: %w", err)
+	}
+	if raft.IsLocalMsg(m.GetType()) {
+		return fmt.Errorf("raft message of type %s from the network", m.GetType())
+	}
+	n.inbox.put(item{message: m})
+	return nil
+}
+
+// ReportSnapshot says whether a snapshot has reached a member, see [Message].
+func (n *Node) ReportSnapshot(to Member, ok bool) {
+	n.inbox.put(item{report: &report{to.ID(), ok}})
+}
+
+// AddLearner asks for a member that receives the log and does not vote.
+func (n *Node) AddLearner(m Member) { n.change(pb.ConfChangeAddLearnerNode, m) }
+
+// AddVoter asks for a member that votes; it should be a learner that is close
+// to the end of the log.
+func (n *Node) AddVoter(m Member) { n.change(pb.ConfChangeAddNode, m) }
+
+// Remove asks for a member to leave.
+func (n *Node) Remove(m Member) { n.change(pb.ConfChangeRemoveNode, m) }
+
+// change asks for one step; whether it came about shows in [Node.Status].
+func (n *Node) change(kind pb.ConfChangeType, m Member) {
+	n.inbox.put(item{change: &pb.ConfChangeV2{
+		Changes: []*pb.ConfChangeSingle{{Type: kind.Enum(), NodeId: new(m.ID())}},
+		Context: m.encode(nil),
+	}})
+}
+
+// Run takes part until ctx ends, and then answers nil. Any other end is an error
+// that is final for this process: the files may not say what memory does.
+func (n *Node) Run(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, n.inbox.poke)
+	defer stop()
+	err := n.run(ctx)
+	n.stopping.Store(true)
+	if n.ticker != nil {
+		n.ticker.Stop()
+	}
+	n.snapshots.Wait()
+	n.refuse(ErrStopped)
+	for _, it := range n.inbox.close() {
+		if it.proposal != nil {
+			it.proposal.done(ErrStopped)
+		}
+	}
+	return err
+}
+
+func (n *Node) run(ctx context.Context) error {
+	if err := n.restore(); err != nil {
+		return err
+	}
+	if err := n.settle(); err != nil { // what is committed acts before anything new
+		return err
+	}
+	if n.store.state.lone() {
+		if err := n.raft.Campaign(); err != nil {
+			return err
+		}
+	}
+	n.keepTime()
+	var items []item
+	for ctx.Err() == nil {
+		if err := n.settle(); err != nil {
+			return err
+		}
+		var ticks int
+		if items, ticks = n.inbox.take(items); len(items) == 0 && ticks == 0 {
+			<-n.inbox.wake
+			continue
+		}
+		for range ticks {
+			n.raft.Tick()
+			n.keepTime()
+		}
+		for _, it := range items {
+			if err := n.accept(it); err != nil {
+				return err
+			}
+		}
+		clear(items)
+	}
+	return nil
+}
+
+// keepTime runs raft's clock while there are others to hear from. Alone, a
+// member has nothing to time and an idle broker does not wake up for it.
+func (n *Node) keepTime() {
+	if n.store.state.lone() && len(n.store.state.conf.Learners) == 0 {
+		return
+	}
+	if n.ticker == nil {
+		n.ticker = time.AfterFunc(n.cfg.Tick, n.inbox.tick)
+		return
+	}
+	n.ticker.Reset(n.cfg.Tick)
+}
+
+// accept gives one item to raft.
+func (n *Node) accept(it item) error {
+	switch {
+	case it.proposal != nil:
+		if len(it.proposal.data) == 0 || n.raft.Propose(it.proposal.data) != nil {
+			it.proposal.done(ErrNotLeader)
+			return nil
+		}
+		n.queue = append(n.queue, it.proposal)
+	case it.message != nil:
+		// A message that does not fit is raft's to drop.
+		if err := n.raft.Step(it.message); err != nil && !errors.Is(err, raft.ErrProposalDropped) {
+			n.cfg.Logger.Debug("raft message dropped", "type", it.message.GetType(), "err", err)
+		}
+	case it.change != nil:
+		if err := n.raft.ProposeConfChange(it.change); err != nil {
+			n.cfg.Logger.Info("change of the quorum's members dropped", "err", err)
+		}
+	case it.report != nil:
+		outcome := raft.SnapshotFinish
+		if !it.report.ok {
+			outcome = raft.SnapshotFailure
+		}
+		n.raft.ReportSnapshot(it.report.to, outcome)
+	case it.snapshot != nil:
+		return n.snapshotDone(it.snapshot)
+	}
+	return nil
+}
+
+// restore brings the machine to the newest snapshot.
+func (n *Node) restore() error {
+	at := n.store.state.snapshot
+	records := readSnapshot(n.cfg.FS, n.dir, at)
+	if at.index <= 1 {
+		records = func(func([]byte, error) bool) {}
+	}
+	if err := n.cfg.Machine.Restore(at.index, at.term, records); err != nil {
+		return err
+	}
+	n.applied, n.grown = at.index, 0
+	return nil
+}
+
+// snapshotDone compacts the log behind a snapshot that was written.
+func (n *Node) snapshotDone(f *finished) error {
+	n.snapping = false
+	if f.err != nil {
+		if errors.Is(f.err, ErrStopped) {
+			return nil
+		}
+		if errors.Is(f.err, fs.ErrNotExist) || !vfs.IsNoSpace(f.err) {
+			return f.err
+		}
+		n.cfg.Logger.Warn("no metadata snapshot: the disk is full", "err", f.err)
+		n.grown = 0 // try again after as much more
+		return nil
+	}
+	if err := n.store.compact(f.at, f.conf, n.cfg.KeepEntries); err != nil {
+		return err
+	}
+	return sweep(n.cfg.FS, n.dir, f.at)
+}
