@@ -48,6 +48,9 @@ var packages = map[state.Family]string{
 func subjects() []subject {
 	var all []subject
 	for _, api := range msg.APIs {
+		if api.Key >= msg.FirstPrivateKey {
+			continue
+		}
 		name := packages[state.None] + api.Name
 		all = append(all,
 			subject{name + "RequestData", func() codec { m, _ := msg.NewRequest(api.Key); return m }},

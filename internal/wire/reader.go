@@ -62,7 +62,7 @@ type Reader struct {
 	heap  int // left of the budget
 	steps int
 	err   error
-	names map[string]string // see Intern
+	names names // see Intern
 }
 
 // NewReader returns a Reader at the start of frame.
@@ -77,34 +77,37 @@ func (r *Reader) Reset(frame []byte) {
 	*r = Reader{buf: frame, heap: HeapPerByte*len(frame) + HeapFree, names: r.names}
 }
 
+// Intern makes r remember the strings it reads, over Reset, and return the same
+// one instead of a copy. It pays where the same few names come again and again,
+// as on one connection; it costs up to 32 KiB.
+func (r *Reader) Intern() {
+	if r.names == nil {
+		r.names = make(names)
+	}
+}
+
 // maxNames is how many strings a Reader remembers, each of maxName bytes at most.
 const (
 	maxNames = 128
 	maxName  = 256
 )
 
-// Intern makes r remember the strings it reads, over Reset, and return the same
-// one instead of a copy. It pays where the same few names come again and again,
-// as on one connection; it costs up to 32 KiB.
-func (r *Reader) Intern() {
-	if r.names == nil {
-		r.names = make(map[string]string)
-	}
-}
+// names are the strings that a Reader remembers; nil remembers none.
+type names map[string]string
 
 // copy returns b as a string.
-func (r *Reader) copy(b []byte) string {
-	if r.names == nil || len(b) > maxName {
+func (n names) copy(b []byte) string {
+	if n == nil || len(b) > maxName {
 		return string(b)
 	}
-	if s, ok := r.names[string(b)]; ok {
+	if s, ok := n[string(b)]; ok {
 		return s
 	}
-	if len(r.names) == maxNames {
-		clear(r.names)
+	if len(n) == maxNames {
+		clear(n)
 	}
 	s := string(b)
-	r.names[s] = s
+	n[s] = s
 	return s
 }
 

@@ -51,14 +51,14 @@ func TestPrimitives(t *testing.T) {
 		{"bytes", "00000002 0102", func(b []byte) []byte { return AppendBytes(b, []byte{1, 2}, false, false) }, func(r *Reader) bool { return bytes.Equal(r.Bytes(false, false), []byte{1, 2}) }},
 		{"null bytes", "ffffffff", func(b []byte) []byte { return AppendBytes(b, nil, false, true) }, func(r *Reader) bool { return r.Bytes(false, true) == nil }},
 		{"empty bytes", "01", func(b []byte) []byte { return AppendBytes(b, []byte{}, true, true) }, func(r *Reader) bool { v := r.Bytes(true, true); return v != nil && len(v) == 0 }},
-		{"null array", "00", func(b []byte) []byte { return AppendInt32s(b, nil, true, true) }, func(r *Reader) bool { return r.Int32s([]int32{1}, true, true) == nil }},
-		{"empty array", "01", func(b []byte) []byte { return AppendInt32s(b, nil, true, false) }, func(r *Reader) bool { v := r.Int32s(nil, true, true); return v != nil && len(v) == 0 }},
-		{"int8s", "02 07", func(b []byte) []byte { return AppendInt8s(b, []int8{7}, true, false) }, func(r *Reader) bool { return r.Int8s(nil, true, false)[0] == 7 }},
-		{"int16s", "02 0007", func(b []byte) []byte { return AppendInt16s(b, []int16{7}, true, false) }, func(r *Reader) bool { return r.Int16s(nil, true, false)[0] == 7 }},
-		{"int32s", "00000001 00000007", func(b []byte) []byte { return AppendInt32s(b, []int32{7}, false, false) }, func(r *Reader) bool { return r.Int32s(nil, false, false)[0] == 7 }},
-		{"int64s", "02 0000000000000007", func(b []byte) []byte { return AppendInt64s(b, []int64{7}, true, false) }, func(r *Reader) bool { return r.Int64s(nil, true, false)[0] == 7 }},
-		{"uuids", "02 01000000000000000000000000000002", func(b []byte) []byte { return AppendUUIDs(b, []kafka.UUID{{0: 1, 15: 2}}, true, false) }, func(r *Reader) bool { return r.UUIDs(nil, true, false)[0][15] == 2 }},
-		{"strings", "03 02 61 01", func(b []byte) []byte { return AppendStrings(b, []string{"a", ""}, true, false) }, func(r *Reader) bool { v := r.Strings(nil, true, false); return len(v) == 2 && v[0] == "a" }},
+		{"null array", "00", func(b []byte) []byte { return AppendInt32s(b, nil, true, true) }, func(r *Reader) bool { return Int32s(r, []int32{1}, true, true) == nil }},
+		{"empty array", "01", func(b []byte) []byte { return AppendInt32s(b, nil, true, false) }, func(r *Reader) bool { v := Int32s(r, nil, true, true); return v != nil && len(v) == 0 }},
+		{"int8s", "02 07", func(b []byte) []byte { return AppendInt8s(b, []int8{7}, true, false) }, func(r *Reader) bool { return Int8s(r, nil, true, false)[0] == 7 }},
+		{"int16s", "02 0007", func(b []byte) []byte { return AppendInt16s(b, []int16{7}, true, false) }, func(r *Reader) bool { return Int16s(r, nil, true, false)[0] == 7 }},
+		{"int32s", "00000001 00000007", func(b []byte) []byte { return AppendInt32s(b, []int32{7}, false, false) }, func(r *Reader) bool { return Int32s(r, nil, false, false)[0] == 7 }},
+		{"int64s", "02 0000000000000007", func(b []byte) []byte { return AppendInt64s(b, []int64{7}, true, false) }, func(r *Reader) bool { return Int64s(r, nil, true, false)[0] == 7 }},
+		{"uuids", "02 01000000000000000000000000000002", func(b []byte) []byte { return AppendUUIDs(b, []kafka.UUID{{0: 1, 15: 2}}, true, false) }, func(r *Reader) bool { return UUIDs(r, nil, true, false)[0][15] == 2 }},
+		{"strings", "03 02 61 01", func(b []byte) []byte { return AppendStrings(b, []string{"a", ""}, true, false) }, func(r *Reader) bool { v := Strings(r, nil, true, false); return len(v) == 2 && v[0] == "a" }},
 	} {
 		want := unhex(t, c.bytes)
 		if got := c.write(nil); !bytes.Equal(got, want) {
@@ -98,11 +98,11 @@ func TestRefused(t *testing.T) {
 		{"null bytes", "00", func(r *Reader) { r.Bytes(true, false) }, "length -1 of bytes"},
 		{"negative bytes", "fffffffe", func(r *Reader) { r.Bytes(false, true) }, "length -2 of bytes"},
 		{"bytes beyond the end", "7fffffff 00", func(r *Reader) { r.Bytes(false, false) }, "ends early"},
-		{"null array", "ffffffff", func(r *Reader) { r.Int32s(nil, false, false) }, "count -1 of an array"},
-		{"negative array", "80000000", func(r *Reader) { r.Int32s(nil, false, true) }, "count -2147483648"},
-		{"array beyond the end", "00000002 00000001 000000", func(r *Reader) { r.Int32s(nil, false, false) }, "array of 2 elements in 7 bytes"},
-		{"2 billion in 4 bytes", "7fffffff", func(r *Reader) { r.Int8s(nil, false, false) }, "array of 2147483647 elements in 0 bytes"},
-		{"compact array too large", "ffffffff0f", func(r *Reader) { r.Int8s(nil, true, false) }, "length 4294967295 too large"},
+		{"null array", "ffffffff", func(r *Reader) { Int32s(r, nil, false, false) }, "count -1 of an array"},
+		{"negative array", "80000000", func(r *Reader) { Int32s(r, nil, false, true) }, "count -2147483648"},
+		{"array beyond the end", "00000002 00000001 000000", func(r *Reader) { Int32s(r, nil, false, false) }, "array of 2 elements in 7 bytes"},
+		{"2 billion in 4 bytes", "7fffffff", func(r *Reader) { Int8s(r, nil, false, false) }, "array of 2147483647 elements in 0 bytes"},
+		{"compact array too large", "ffffffff0f", func(r *Reader) { Int8s(r, nil, true, false) }, "length 4294967295 too large"},
 		{"tags do not ascend", "02 01 00 00 00", func(r *Reader) { r.SkipTags() }, "tag 0 after tag 1"},
 		{"tag twice", "02 00 00 00 00", func(r *Reader) { r.SkipTags() }, "tag 0 after tag 0"},
 		{"tag beyond the end", "01 00 05 00", func(r *Reader) { r.SkipTags() }, "ends early"},
@@ -149,7 +149,7 @@ func TestBudget(t *testing.T) {
 		t.Errorf("%d elements, %d steps, %d charged, %v", len(s), r.Steps(), r.Charged(), r.Err())
 	}
 	r.Reset(AppendInt8s(nil, make([]int8, MaxArray+1), false, false))
-	if r.Int8s(nil, false, false); r.Err() == nil {
+	if Int8s(r, nil, false, false); r.Err() == nil {
 		t.Errorf("an array of %d is read", MaxArray+1)
 	}
 }
@@ -173,9 +173,9 @@ func TestUnknownTags(t *testing.T) {
 func TestReuse(t *testing.T) {
 	frame := AppendStrings(nil, []string{"orders", "payments"}, true, false)
 	r := NewReader(frame)
-	first := r.Strings(nil, true, false)
+	first := Strings(r, nil, true, false)
 	r.Reset(frame)
-	again := r.Strings(first, true, false)
+	again := Strings(r, first, true, false)
 	if &first[0] != &again[0] || again[1] != "payments" || r.Done() != nil {
 		t.Error("the slice is not used again")
 	}

@@ -62,7 +62,7 @@ func (r *Reader) String(old string, flex bool) string {
 	if string(b) == old {
 		return old
 	}
-	return r.copy(b)
+	return r.names.copy(b)
 }
 
 // NullableString reads a string of which nil is the null, which is refused if
@@ -79,18 +79,8 @@ func (r *Reader) NullableString(old *string, flex, null bool) *string {
 	if old != nil && string(b) == *old {
 		return old
 	}
-	s := r.copy(b)
+	s := r.names.copy(b)
 	return &s
-}
-
-// Text is a string that may not be null, not copied: it aliases the frame.
-func (r *Reader) Text(flex bool) []byte {
-	n := r.length(flex)
-	if n < 0 || n > MaxString {
-		r.Fail("length %d of a string", n)
-		return nil
-	}
-	return r.take(n)
 }
 
 // Bytes reads bytes or records, which alias the frame. nil is the null, which
@@ -145,7 +135,7 @@ func Array[T any](r *Reader, old []T, flex, null bool, least int) []T {
 }
 
 // Int8s reads an array of int8 into old.
-func (r *Reader) Int8s(old []int8, flex, null bool) []int8 {
+func Int8s(r *Reader, old []int8, flex, null bool) []int8 {
 	s := Array(r, old, flex, null, 1)
 	for i := range s {
 		s[i] = r.Int8()
@@ -154,7 +144,7 @@ func (r *Reader) Int8s(old []int8, flex, null bool) []int8 {
 }
 
 // Int16s reads an array of int16 into old.
-func (r *Reader) Int16s(old []int16, flex, null bool) []int16 {
+func Int16s(r *Reader, old []int16, flex, null bool) []int16 {
 	s := Array(r, old, flex, null, 2)
 	for i := range s {
 		s[i] = r.Int16()
@@ -163,7 +153,7 @@ func (r *Reader) Int16s(old []int16, flex, null bool) []int16 {
 }
 
 // Int32s reads an array of int32 into old.
-func (r *Reader) Int32s(old []int32, flex, null bool) []int32 {
+func Int32s(r *Reader, old []int32, flex, null bool) []int32 {
 	s := Array(r, old, flex, null, 4)
 	for i := range s {
 		s[i] = r.Int32()
@@ -172,7 +162,7 @@ func (r *Reader) Int32s(old []int32, flex, null bool) []int32 {
 }
 
 // Int64s reads an array of int64 into old.
-func (r *Reader) Int64s(old []int64, flex, null bool) []int64 {
+func Int64s(r *Reader, old []int64, flex, null bool) []int64 {
 	s := Array(r, old, flex, null, 8)
 	for i := range s {
 		s[i] = r.Int64()
@@ -181,7 +171,7 @@ func (r *Reader) Int64s(old []int64, flex, null bool) []int64 {
 }
 
 // UUIDs reads an array of UUIDs into old.
-func (r *Reader) UUIDs(old []kafka.UUID, flex, null bool) []kafka.UUID {
+func UUIDs(r *Reader, old []kafka.UUID, flex, null bool) []kafka.UUID {
 	s := Array(r, old, flex, null, 16)
 	for i := range s {
 		s[i] = r.UUID()
@@ -190,7 +180,7 @@ func (r *Reader) UUIDs(old []kafka.UUID, flex, null bool) []kafka.UUID {
 }
 
 // Strings reads an array of strings, none of them null, into old.
-func (r *Reader) Strings(old []string, flex, null bool) []string {
+func Strings(r *Reader, old []string, flex, null bool) []string {
 	least := 2
 	if flex {
 		least = 1
@@ -206,10 +196,6 @@ func (r *Reader) Strings(old []string, flex, null bool) []string {
 
 // Skip goes past n bytes.
 func (r *Reader) Skip(n int) { r.take(n) }
-
-// Allow charges n bytes of heap that a decoder is about to take for itself. If
-// it is false, the Reader has failed.
-func (r *Reader) Allow(n int) bool { return r.charge(n) }
 
 // Tags walks the tags at the end of a struct of a flexible version:
 //

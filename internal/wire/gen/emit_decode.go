@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// method names of the Reader and parts of the function names AppendX, by type.
+// methods are the names of the Reader's methods, which are also parts of the
+// names of functions such as Int32s and AppendInt32, by type.
 var methods = map[string]string{
 	"bool": "Bool", "int8": "Int8", "int16": "Int16", "uint16": "Uint16", "int32": "Int32", "uint32": "Uint32",
 	"int64": "Int64", "float64": "Float64", "uuid": "UUID", "string": "String", "bytes": "Bytes", "records": "Bytes",
@@ -101,7 +102,7 @@ func (f *field) read(s *strukt) string {
 		p.f("for i := range m.%s {", f.goName)
 		p.f("if m.%s[i].Decode(r, version); r.Failed() {\nreturn\n}\n}", f.goName)
 	case f.array:
-		p.f("m.%s = r.%ss(m.%s, %s, %s)", f.goName, methods[f.typ], f.goName, flex, null)
+		p.f("m.%s = wire.%ss(r, m.%s, %s, %s)", f.goName, methods[f.typ], f.goName, flex, null)
 	case f.body != nil && f.nullable():
 		p.f("if r.Present(%t, %s) {", f.tag >= 0, null)
 		p.f("if m.%s == nil {\nm.%s = wire.New[%s](r)\n}", f.goName, f.goName, f.body.goName)

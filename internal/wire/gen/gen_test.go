@@ -88,6 +88,27 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
+// Keys of our own, from 20000 up, work like Kafka's.
+func TestPrivateKey(t *testing.T) {
+	f, err := parse("20000_probe", []byte("api 20000 Probe\nlisteners controller\n"+
+		"request versions=0 flexible=0+\n  NodeId int32 0+\nresponse versions=0 flexible=0+\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string][]byte{}
+	if err := add(out, "probe", emitFile("msg", f)); err != nil {
+		t.Fatal(err)
+	}
+	if err := add(out, "tables", tables([]*file{f})); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{"probe": "type ProbeRequest struct {\n\tNodeID int32\n}", "tables": "{Key: 20000, Name: \"Probe\""} {
+		if !strings.Contains(string(out[path]), want) {
+			t.Errorf("no %s in\n%s", want, out[path])
+		}
+	}
+}
+
 // The smallest encodings, by hand.
 func TestLeast(t *testing.T) {
 	f, err := parse("x", []byte(`api 9 Test

@@ -593,7 +593,7 @@ func (m *FetchRequestForgottenTopicsData) Decode(r *wire.Reader, version int16) 
 	} else {
 		m.TopicID = kafka.UUID{}
 	}
-	m.Partitions = r.Int32s(m.Partitions, flex, false)
+	m.Partitions = wire.Int32s(r, m.Partitions, flex, false)
 	if flex {
 		r.SkipTags()
 	}

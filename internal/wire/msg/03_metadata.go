@@ -631,10 +631,10 @@ func (m *MetadataResponseTopicPartition) Decode(r *wire.Reader, version int16) {
 	} else {
 		m.LeaderEpoch = -1
 	}
-	m.ReplicaNodes = r.Int32s(m.ReplicaNodes, flex, false)
-	m.ISRNodes = r.Int32s(m.ISRNodes, flex, false)
+	m.ReplicaNodes = wire.Int32s(r, m.ReplicaNodes, flex, false)
+	m.ISRNodes = wire.Int32s(r, m.ISRNodes, flex, false)
 	if version >= 5 {
-		m.OfflineReplicas = r.Int32s(m.OfflineReplicas, flex, false)
+		m.OfflineReplicas = wire.Int32s(r, m.OfflineReplicas, flex, false)
 	} else {
 		m.OfflineReplicas = m.OfflineReplicas[:0]
 	}

@@ -114,7 +114,7 @@ type OffsetFetchRequestTopic struct {
 func (m *OffsetFetchRequestTopic) Decode(r *wire.Reader, version int16) {
 	flex := version >= 6
 	m.Name = r.String(m.Name, flex)
-	m.PartitionIndexes = r.Int32s(m.PartitionIndexes, flex, false)
+	m.PartitionIndexes = wire.Int32s(r, m.PartitionIndexes, flex, false)
 	if flex {
 		r.SkipTags()
 	}
@@ -229,7 +229,7 @@ func (m *OffsetFetchRequestGroupTopic) Decode(r *wire.Reader, version int16) {
 	} else {
 		m.TopicID = kafka.UUID{}
 	}
-	m.PartitionIndexes = r.Int32s(m.PartitionIndexes, true, false)
+	m.PartitionIndexes = wire.Int32s(r, m.PartitionIndexes, true, false)
 	r.SkipTags()
 }
 

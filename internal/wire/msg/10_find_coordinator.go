@@ -51,7 +51,7 @@ func (m *FindCoordinatorRequest) Decode(r *wire.Reader, version int16) {
 		m.KeyType = 0
 	}
 	if version >= 4 {
-		m.CoordinatorKeys = r.Strings(m.CoordinatorKeys, flex, false)
+		m.CoordinatorKeys = wire.Strings(r, m.CoordinatorKeys, flex, false)
 	} else {
 		m.CoordinatorKeys = m.CoordinatorKeys[:0]
 	}

@@ -39,7 +39,7 @@ func (m *DescribeGroupsRequest) Decode(r *wire.Reader, version int16) {
 		r.Fail("no version %d of DescribeGroupsRequest", version)
 		return
 	}
-	m.Groups = r.Strings(m.Groups, flex, false)
+	m.Groups = wire.Strings(r, m.Groups, flex, false)
 	if version >= 3 {
 		m.IncludeAuthorizedOperations = r.Bool()
 	} else {

@@ -40,12 +40,12 @@ func (m *ListGroupsRequest) Decode(r *wire.Reader, version int16) {
 		return
 	}
 	if version >= 4 {
-		m.StatesFilter = r.Strings(m.StatesFilter, flex, false)
+		m.StatesFilter = wire.Strings(r, m.StatesFilter, flex, false)
 	} else {
 		m.StatesFilter = m.StatesFilter[:0]
 	}
 	if version >= 5 {
-		m.TypesFilter = r.Strings(m.TypesFilter, flex, false)
+		m.TypesFilter = wire.Strings(r, m.TypesFilter, flex, false)
 	} else {
 		m.TypesFilter = m.TypesFilter[:0]
 	}

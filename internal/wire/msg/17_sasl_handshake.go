@@ -79,7 +79,7 @@ func (m *SASLHandshakeResponse) Decode(r *wire.Reader, version int16) {
 		return
 	}
 	m.ErrorCode = r.Int16()
-	m.Mechanisms = r.Strings(m.Mechanisms, false, false)
+	m.Mechanisms = wire.Strings(r, m.Mechanisms, false, false)
 }
 
 // Append appends a version to b.

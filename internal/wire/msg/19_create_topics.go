@@ -143,7 +143,7 @@ type CreateTopicsRequestTopicAssignment struct {
 func (m *CreateTopicsRequestTopicAssignment) Decode(r *wire.Reader, version int16) {
 	flex := version >= 5
 	m.PartitionIndex = r.Int32()
-	m.BrokerIDs = r.Int32s(m.BrokerIDs, flex, false)
+	m.BrokerIDs = wire.Int32s(r, m.BrokerIDs, flex, false)
 	if flex {
 		r.SkipTags()
 	}

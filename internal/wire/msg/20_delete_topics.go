@@ -52,7 +52,7 @@ func (m *DeleteTopicsRequest) Decode(r *wire.Reader, version int16) {
 		m.Topics = m.Topics[:0]
 	}
 	if version <= 5 {
-		m.TopicNames = r.Strings(m.TopicNames, flex, false)
+		m.TopicNames = wire.Strings(r, m.TopicNames, flex, false)
 	} else {
 		m.TopicNames = m.TopicNames[:0]
 	}

@@ -16,7 +16,7 @@ type AddPartitionsToTxnRequestTopic struct {
 func (m *AddPartitionsToTxnRequestTopic) Decode(r *wire.Reader, version int16) {
 	flex := version >= 3
 	m.Name = r.String(m.Name, flex)
-	m.Partitions = r.Int32s(m.Partitions, flex, false)
+	m.Partitions = wire.Int32s(r, m.Partitions, flex, false)
 	if flex {
 		r.SkipTags()
 	}

@@ -121,7 +121,7 @@ type WriteTxnMarkersRequestMarkerTopic struct {
 // Decode reads the struct as a version of its message has it.
 func (m *WriteTxnMarkersRequestMarkerTopic) Decode(r *wire.Reader, _ int16) {
 	m.Name = r.String(m.Name, true)
-	m.PartitionIndexes = r.Int32s(m.PartitionIndexes, true, false)
+	m.PartitionIndexes = wire.Int32s(r, m.PartitionIndexes, true, false)
 	r.SkipTags()
 }
 

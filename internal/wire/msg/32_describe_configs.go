@@ -86,7 +86,7 @@ func (m *DescribeConfigsRequestResource) Decode(r *wire.Reader, version int16) {
 	flex := version >= 4
 	m.ResourceType = r.Int8()
 	m.ResourceName = r.String(m.ResourceName, flex)
-	m.ConfigurationKeys = r.Strings(m.ConfigurationKeys, flex, true)
+	m.ConfigurationKeys = wire.Strings(r, m.ConfigurationKeys, flex, true)
 	if flex {
 		r.SkipTags()
 	}

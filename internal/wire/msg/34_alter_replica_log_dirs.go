@@ -116,7 +116,7 @@ type AlterReplicaLogDirsRequestDirTopic struct {
 func (m *AlterReplicaLogDirsRequestDirTopic) Decode(r *wire.Reader, version int16) {
 	flex := version >= 2
 	m.Name = r.String(m.Name, flex)
-	m.Partitions = r.Int32s(m.Partitions, flex, false)
+	m.Partitions = wire.Int32s(r, m.Partitions, flex, false)
 	if flex {
 		r.SkipTags()
 	}

@@ -123,7 +123,7 @@ type CreatePartitionsRequestTopicAssignment struct {
 // Decode reads the struct as a version of its message has it.
 func (m *CreatePartitionsRequestTopicAssignment) Decode(r *wire.Reader, version int16) {
 	flex := version >= 2
-	m.BrokerIDs = r.Int32s(m.BrokerIDs, flex, false)
+	m.BrokerIDs = wire.Int32s(r, m.BrokerIDs, flex, false)
 	if flex {
 		r.SkipTags()
 	}

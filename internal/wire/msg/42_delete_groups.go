@@ -38,7 +38,7 @@ func (m *DeleteGroupsRequest) Decode(r *wire.Reader, version int16) {
 		r.Fail("no version %d of DeleteGroupsRequest", version)
 		return
 	}
-	m.GroupsNames = r.Strings(m.GroupsNames, flex, false)
+	m.GroupsNames = wire.Strings(r, m.GroupsNames, flex, false)
 	if flex {
 		r.SkipTags()
 	}

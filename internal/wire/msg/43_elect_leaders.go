@@ -87,7 +87,7 @@ type ElectLeadersRequestTopicPartition struct {
 func (m *ElectLeadersRequestTopicPartition) Decode(r *wire.Reader, version int16) {
 	flex := version >= 2
 	m.Topic = r.String(m.Topic, flex)
-	m.Partitions = r.Int32s(m.Partitions, flex, false)
+	m.Partitions = wire.Int32s(r, m.Partitions, flex, false)
 	if flex {
 		r.SkipTags()
 	}

@@ -110,7 +110,7 @@ type AlterPartitionReassignmentsRequestTopicPartition struct {
 // Decode reads the struct as a version of its message has it.
 func (m *AlterPartitionReassignmentsRequestTopicPartition) Decode(r *wire.Reader, _ int16) {
 	m.PartitionIndex = r.Int32()
-	m.Replicas = r.Int32s(m.Replicas, true, true)
+	m.Replicas = wire.Int32s(r, m.Replicas, true, true)
 	r.SkipTags()
 }
 

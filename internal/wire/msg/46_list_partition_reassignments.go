@@ -71,7 +71,7 @@ type ListPartitionReassignmentsRequestTopic struct {
 // Decode reads the struct as a version of its message has it.
 func (m *ListPartitionReassignmentsRequestTopic) Decode(r *wire.Reader, _ int16) {
 	m.Name = r.String(m.Name, true)
-	m.PartitionIndexes = r.Int32s(m.PartitionIndexes, true, false)
+	m.PartitionIndexes = wire.Int32s(r, m.PartitionIndexes, true, false)
 	r.SkipTags()
 }
 
@@ -185,9 +185,9 @@ type ListPartitionReassignmentsResponseTopicPartition struct {
 // Decode reads the struct as a version of its message has it.
 func (m *ListPartitionReassignmentsResponseTopicPartition) Decode(r *wire.Reader, _ int16) {
 	m.PartitionIndex = r.Int32()
-	m.Replicas = r.Int32s(m.Replicas, true, false)
-	m.AddingReplicas = r.Int32s(m.AddingReplicas, true, false)
-	m.RemovingReplicas = r.Int32s(m.RemovingReplicas, true, false)
+	m.Replicas = wire.Int32s(r, m.Replicas, true, false)
+	m.AddingReplicas = wire.Int32s(r, m.AddingReplicas, true, false)
+	m.RemovingReplicas = wire.Int32s(r, m.RemovingReplicas, true, false)
 	r.SkipTags()
 }
 

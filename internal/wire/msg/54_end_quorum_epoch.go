@@ -143,7 +143,7 @@ func (m *EndQuorumEpochRequestTopicPartition) Decode(r *wire.Reader, version int
 	m.LeaderID = r.Int32()
 	m.LeaderEpoch = r.Int32()
 	if version <= 0 {
-		m.PreferredSuccessors = r.Int32s(m.PreferredSuccessors, flex, false)
+		m.PreferredSuccessors = wire.Int32s(r, m.PreferredSuccessors, flex, false)
 	} else {
 		m.PreferredSuccessors = m.PreferredSuccessors[:0]
 	}

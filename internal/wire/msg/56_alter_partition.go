@@ -110,7 +110,7 @@ func (m *AlterPartitionRequestTopicPartition) Decode(r *wire.Reader, version int
 	m.PartitionIndex = r.Int32()
 	m.LeaderEpoch = r.Int32()
 	if version <= 2 {
-		m.NewISR = r.Int32s(m.NewISR, true, false)
+		m.NewISR = wire.Int32s(r, m.NewISR, true, false)
 	} else {
 		m.NewISR = m.NewISR[:0]
 	}
@@ -288,7 +288,7 @@ func (m *AlterPartitionResponseTopicPartition) Decode(r *wire.Reader, _ int16) {
 	m.ErrorCode = r.Int16()
 	m.LeaderID = r.Int32()
 	m.LeaderEpoch = r.Int32()
-	m.ISR = r.Int32s(m.ISR, true, false)
+	m.ISR = wire.Int32s(r, m.ISR, true, false)
 	m.LeaderRecoveryState = r.Int8()
 	m.PartitionEpoch = r.Int32()
 	r.SkipTags()

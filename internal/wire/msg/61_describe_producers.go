@@ -65,7 +65,7 @@ type DescribeProducersRequestTopic struct {
 // Decode reads the struct as a version of its message has it.
 func (m *DescribeProducersRequestTopic) Decode(r *wire.Reader, _ int16) {
 	m.Name = r.String(m.Name, true)
-	m.PartitionIndexes = r.Int32s(m.PartitionIndexes, true, false)
+	m.PartitionIndexes = wire.Int32s(r, m.PartitionIndexes, true, false)
 	r.SkipTags()
 }
 

@@ -71,7 +71,7 @@ func (m *BrokerRegistrationRequest) Decode(r *wire.Reader, version int16) {
 		m.IsMigratingZkBroker = false
 	}
 	if version >= 2 {
-		m.LogDirs = r.UUIDs(m.LogDirs, true, false)
+		m.LogDirs = wire.UUIDs(r, m.LogDirs, true, false)
 	} else {
 		m.LogDirs = m.LogDirs[:0]
 	}

@@ -58,13 +58,13 @@ func (m *BrokerHeartbeatRequest) Decode(r *wire.Reader, version int16) {
 		switch t.Tag {
 		case 0:
 			if version >= 1 {
-				m.OfflineLogDirs = r.UUIDs(m.OfflineLogDirs, true, false)
+				m.OfflineLogDirs = wire.UUIDs(r, m.OfflineLogDirs, true, false)
 			} else {
 				t.Skip(r)
 			}
 		case 1:
 			if version >= 2 {
-				m.CordonedLogDirs = r.UUIDs(m.CordonedLogDirs, true, true)
+				m.CordonedLogDirs = wire.UUIDs(r, m.CordonedLogDirs, true, true)
 			} else {
 				t.Skip(r)
 			}

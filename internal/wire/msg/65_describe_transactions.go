@@ -37,7 +37,7 @@ func (m *DescribeTransactionsRequest) Decode(r *wire.Reader, version int16) {
 		r.Fail("no version %d of DescribeTransactionsRequest", version)
 		return
 	}
-	m.TransactionalIDs = r.Strings(m.TransactionalIDs, true, false)
+	m.TransactionalIDs = wire.Strings(r, m.TransactionalIDs, true, false)
 	r.SkipTags()
 }
 
@@ -160,7 +160,7 @@ type DescribeTransactionsResponseTransactionStateTopic struct {
 // Decode reads the struct as a version of its message has it.
 func (m *DescribeTransactionsResponseTransactionStateTopic) Decode(r *wire.Reader, _ int16) {
 	m.Topic = r.String(m.Topic, true)
-	m.Partitions = r.Int32s(m.Partitions, true, false)
+	m.Partitions = wire.Int32s(r, m.Partitions, true, false)
 	r.SkipTags()
 }
 

@@ -43,8 +43,8 @@ func (m *ListTransactionsRequest) Decode(r *wire.Reader, version int16) {
 		r.Fail("no version %d of ListTransactionsRequest", version)
 		return
 	}
-	m.StateFilters = r.Strings(m.StateFilters, true, false)
-	m.ProducerIDFilters = r.Int64s(m.ProducerIDFilters, true, false)
+	m.StateFilters = wire.Strings(r, m.StateFilters, true, false)
+	m.ProducerIDFilters = wire.Int64s(r, m.ProducerIDFilters, true, false)
 	if version >= 1 {
 		m.DurationFilter = r.Int64()
 	} else {
@@ -111,7 +111,7 @@ func (m *ListTransactionsResponse) Decode(r *wire.Reader, version int16) {
 	}
 	m.ThrottleTimeMs = r.Int32()
 	m.ErrorCode = r.Int16()
-	m.UnknownStateFilters = r.Strings(m.UnknownStateFilters, true, false)
+	m.UnknownStateFilters = wire.Strings(r, m.UnknownStateFilters, true, false)
 	m.TransactionStates = wire.Array(r, m.TransactionStates, true, false, 11)
 	for i := range m.TransactionStates {
 		if m.TransactionStates[i].Decode(r, version); r.Failed() {

@@ -56,7 +56,7 @@ func (m *ConsumerGroupHeartbeatRequest) Decode(r *wire.Reader, version int16) {
 	m.InstanceID = r.NullableString(m.InstanceID, true, true)
 	m.RackID = r.NullableString(m.RackID, true, true)
 	m.RebalanceTimeoutMs = r.Int32()
-	m.SubscribedTopicNames = r.Strings(m.SubscribedTopicNames, true, true)
+	m.SubscribedTopicNames = wire.Strings(r, m.SubscribedTopicNames, true, true)
 	if version >= 1 {
 		m.SubscribedTopicRegex = r.NullableString(m.SubscribedTopicRegex, true, true)
 	} else {
@@ -102,7 +102,7 @@ type ConsumerGroupHeartbeatRequestTopicPartition struct {
 // Decode reads the struct as a version of its message has it.
 func (m *ConsumerGroupHeartbeatRequestTopicPartition) Decode(r *wire.Reader, _ int16) {
 	m.TopicID = r.UUID()
-	m.Partitions = r.Int32s(m.Partitions, true, false)
+	m.Partitions = wire.Int32s(r, m.Partitions, true, false)
 	r.SkipTags()
 }
 
@@ -123,7 +123,7 @@ type ConsumerGroupHeartbeatResponseTopicPartition struct {
 // Decode reads the struct as a version of its message has it.
 func (m *ConsumerGroupHeartbeatResponseTopicPartition) Decode(r *wire.Reader, _ int16) {
 	m.TopicID = r.UUID()
-	m.Partitions = r.Int32s(m.Partitions, true, false)
+	m.Partitions = wire.Int32s(r, m.Partitions, true, false)
 	r.SkipTags()
 }
 

@@ -39,7 +39,7 @@ func (m *ConsumerGroupDescribeRequest) Decode(r *wire.Reader, version int16) {
 		r.Fail("no version %d of ConsumerGroupDescribeRequest", version)
 		return
 	}
-	m.GroupIDs = r.Strings(m.GroupIDs, true, false)
+	m.GroupIDs = wire.Strings(r, m.GroupIDs, true, false)
 	m.IncludeAuthorizedOperations = r.Bool()
 	r.SkipTags()
 }
@@ -63,7 +63,7 @@ type ConsumerGroupDescribeResponseTopicPartition struct {
 func (m *ConsumerGroupDescribeResponseTopicPartition) Decode(r *wire.Reader, _ int16) {
 	m.TopicID = r.UUID()
 	m.TopicName = r.String(m.TopicName, true)
-	m.Partitions = r.Int32s(m.Partitions, true, false)
+	m.Partitions = wire.Int32s(r, m.Partitions, true, false)
 	r.SkipTags()
 }
 
@@ -259,7 +259,7 @@ func (m *ConsumerGroupDescribeResponseGroupMember) Decode(r *wire.Reader, versio
 	m.MemberEpoch = r.Int32()
 	m.ClientID = r.String(m.ClientID, true)
 	m.ClientHost = r.String(m.ClientHost, true)
-	m.SubscribedTopicNames = r.Strings(m.SubscribedTopicNames, true, false)
+	m.SubscribedTopicNames = wire.Strings(r, m.SubscribedTopicNames, true, false)
 	m.SubscribedTopicRegex = r.NullableString(m.SubscribedTopicRegex, true, true)
 	m.Assignment.Decode(r, version)
 	m.TargetAssignment.Decode(r, version)

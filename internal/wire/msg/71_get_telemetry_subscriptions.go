@@ -95,11 +95,11 @@ func (m *GetTelemetrySubscriptionsResponse) Decode(r *wire.Reader, version int16
 	m.ErrorCode = r.Int16()
 	m.ClientInstanceID = r.UUID()
 	m.SubscriptionID = r.Int32()
-	m.AcceptedCompressionTypes = r.Int8s(m.AcceptedCompressionTypes, true, false)
+	m.AcceptedCompressionTypes = wire.Int8s(r, m.AcceptedCompressionTypes, true, false)
 	m.PushIntervalMs = r.Int32()
 	m.TelemetryMaxBytes = r.Int32()
 	m.DeltaTemporality = r.Bool()
-	m.RequestedMetrics = r.Strings(m.RequestedMetrics, true, false)
+	m.RequestedMetrics = wire.Strings(r, m.RequestedMetrics, true, false)
 	r.SkipTags()
 }
 

@@ -38,7 +38,7 @@ func (m *ListConfigResourcesRequest) Decode(r *wire.Reader, version int16) {
 		return
 	}
 	if version >= 1 {
-		m.ResourceTypes = r.Int8s(m.ResourceTypes, true, false)
+		m.ResourceTypes = wire.Int8s(r, m.ResourceTypes, true, false)
 	} else {
 		m.ResourceTypes = m.ResourceTypes[:0]
 	}

@@ -278,11 +278,11 @@ func (m *DescribeTopicPartitionsResponseTopicPartition) Decode(r *wire.Reader, _
 	m.PartitionIndex = r.Int32()
 	m.LeaderID = r.Int32()
 	m.LeaderEpoch = r.Int32()
-	m.ReplicaNodes = r.Int32s(m.ReplicaNodes, true, false)
-	m.ISRNodes = r.Int32s(m.ISRNodes, true, false)
-	m.EligibleLeaderReplicas = r.Int32s(m.EligibleLeaderReplicas, true, true)
-	m.LastKnownELR = r.Int32s(m.LastKnownELR, true, true)
-	m.OfflineReplicas = r.Int32s(m.OfflineReplicas, true, false)
+	m.ReplicaNodes = wire.Int32s(r, m.ReplicaNodes, true, false)
+	m.ISRNodes = wire.Int32s(r, m.ISRNodes, true, false)
+	m.EligibleLeaderReplicas = wire.Int32s(r, m.EligibleLeaderReplicas, true, true)
+	m.LastKnownELR = wire.Int32s(r, m.LastKnownELR, true, true)
+	m.OfflineReplicas = wire.Int32s(r, m.OfflineReplicas, true, false)
 	r.SkipTags()
 }
 

@@ -46,7 +46,7 @@ func (m *ShareGroupHeartbeatRequest) Decode(r *wire.Reader, version int16) {
 	m.MemberID = r.String(m.MemberID, true)
 	m.MemberEpoch = r.Int32()
 	m.RackID = r.NullableString(m.RackID, true, true)
-	m.SubscribedTopicNames = r.Strings(m.SubscribedTopicNames, true, true)
+	m.SubscribedTopicNames = wire.Strings(r, m.SubscribedTopicNames, true, true)
 	r.SkipTags()
 }
 
@@ -70,7 +70,7 @@ type ShareGroupHeartbeatResponseTopicPartition struct {
 // Decode reads the struct as a version of its message has it.
 func (m *ShareGroupHeartbeatResponseTopicPartition) Decode(r *wire.Reader, _ int16) {
 	m.TopicID = r.UUID()
-	m.Partitions = r.Int32s(m.Partitions, true, false)
+	m.Partitions = wire.Int32s(r, m.Partitions, true, false)
 	r.SkipTags()
 }
 

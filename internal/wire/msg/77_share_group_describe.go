@@ -39,7 +39,7 @@ func (m *ShareGroupDescribeRequest) Decode(r *wire.Reader, version int16) {
 		r.Fail("no version %d of ShareGroupDescribeRequest", version)
 		return
 	}
-	m.GroupIDs = r.Strings(m.GroupIDs, true, false)
+	m.GroupIDs = wire.Strings(r, m.GroupIDs, true, false)
 	m.IncludeAuthorizedOperations = r.Bool()
 	r.SkipTags()
 }
@@ -63,7 +63,7 @@ type ShareGroupDescribeResponseTopicPartition struct {
 func (m *ShareGroupDescribeResponseTopicPartition) Decode(r *wire.Reader, _ int16) {
 	m.TopicID = r.UUID()
 	m.TopicName = r.String(m.TopicName, true)
-	m.Partitions = r.Int32s(m.Partitions, true, false)
+	m.Partitions = wire.Int32s(r, m.Partitions, true, false)
 	r.SkipTags()
 }
 
@@ -240,7 +240,7 @@ func (m *ShareGroupDescribeResponseGroupMember) Decode(r *wire.Reader, version i
 	m.MemberEpoch = r.Int32()
 	m.ClientID = r.String(m.ClientID, true)
 	m.ClientHost = r.String(m.ClientHost, true)
-	m.SubscribedTopicNames = r.Strings(m.SubscribedTopicNames, true, false)
+	m.SubscribedTopicNames = wire.Strings(r, m.SubscribedTopicNames, true, false)
 	m.Assignment.Decode(r, version)
 	r.SkipTags()
 }

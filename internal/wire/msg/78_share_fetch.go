@@ -184,7 +184,7 @@ type ShareFetchRequestTopicPartitionAcknowledgementBatch struct {
 func (m *ShareFetchRequestTopicPartitionAcknowledgementBatch) Decode(r *wire.Reader, _ int16) {
 	m.FirstOffset = r.Int64()
 	m.LastOffset = r.Int64()
-	m.AcknowledgeTypes = r.Int8s(m.AcknowledgeTypes, true, false)
+	m.AcknowledgeTypes = wire.Int8s(r, m.AcknowledgeTypes, true, false)
 	r.SkipTags()
 }
 
@@ -206,7 +206,7 @@ type ShareFetchRequestForgottenTopicsData struct {
 // Decode reads the struct as a version of its message has it.
 func (m *ShareFetchRequestForgottenTopicsData) Decode(r *wire.Reader, _ int16) {
 	m.TopicID = r.UUID()
-	m.Partitions = r.Int32s(m.Partitions, true, false)
+	m.Partitions = wire.Int32s(r, m.Partitions, true, false)
 	r.SkipTags()
 }
 

@@ -144,7 +144,7 @@ type ShareAcknowledgeRequestTopicPartitionAcknowledgementBatch struct {
 func (m *ShareAcknowledgeRequestTopicPartitionAcknowledgementBatch) Decode(r *wire.Reader, _ int16) {
 	m.FirstOffset = r.Int64()
 	m.LastOffset = r.Int64()
-	m.AcknowledgeTypes = r.Int8s(m.AcknowledgeTypes, true, false)
+	m.AcknowledgeTypes = wire.Int8s(r, m.AcknowledgeTypes, true, false)
 	r.SkipTags()
 }
 

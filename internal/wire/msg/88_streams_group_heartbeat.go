@@ -116,7 +116,7 @@ type StreamsGroupHeartbeatRequestTaskID struct {
 // Decode reads the struct as a version of its message has it.
 func (m *StreamsGroupHeartbeatRequestTaskID) Decode(r *wire.Reader, _ int16) {
 	m.SubtopologyID = r.String(m.SubtopologyID, true)
-	m.Partitions = r.Int32s(m.Partitions, true, false)
+	m.Partitions = wire.Int32s(r, m.Partitions, true, false)
 	r.SkipTags()
 }
 
@@ -338,15 +338,15 @@ type StreamsGroupHeartbeatRequestTopologySubtopology struct {
 // Decode reads the struct as a version of its message has it.
 func (m *StreamsGroupHeartbeatRequestTopologySubtopology) Decode(r *wire.Reader, version int16) {
 	m.SubtopologyID = r.String(m.SubtopologyID, true)
-	m.SourceTopics = r.Strings(m.SourceTopics, true, false)
-	m.SourceTopicRegex = r.Strings(m.SourceTopicRegex, true, false)
+	m.SourceTopics = wire.Strings(r, m.SourceTopics, true, false)
+	m.SourceTopicRegex = wire.Strings(r, m.SourceTopicRegex, true, false)
 	m.StateChangelogTopics = wire.Array(r, m.StateChangelogTopics, true, false, 9)
 	for i := range m.StateChangelogTopics {
 		if m.StateChangelogTopics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
-	m.RepartitionSinkTopics = r.Strings(m.RepartitionSinkTopics, true, false)
+	m.RepartitionSinkTopics = wire.Strings(r, m.RepartitionSinkTopics, true, false)
 	m.RepartitionSourceTopics = wire.Array(r, m.RepartitionSourceTopics, true, false, 9)
 	for i := range m.RepartitionSourceTopics {
 		if m.RepartitionSourceTopics[i].Decode(r, version); r.Failed() {
@@ -393,9 +393,9 @@ type StreamsGroupHeartbeatRequestTopologySubtopologyCopartitionGroup struct {
 
 // Decode reads the struct as a version of its message has it.
 func (m *StreamsGroupHeartbeatRequestTopologySubtopologyCopartitionGroup) Decode(r *wire.Reader, _ int16) {
-	m.SourceTopics = r.Int16s(m.SourceTopics, true, false)
-	m.SourceTopicRegex = r.Int16s(m.SourceTopicRegex, true, false)
-	m.RepartitionSourceTopics = r.Int16s(m.RepartitionSourceTopics, true, false)
+	m.SourceTopics = wire.Int16s(r, m.SourceTopics, true, false)
+	m.SourceTopicRegex = wire.Int16s(r, m.SourceTopicRegex, true, false)
+	m.RepartitionSourceTopics = wire.Int16s(r, m.RepartitionSourceTopics, true, false)
 	r.SkipTags()
 }
 
@@ -438,7 +438,7 @@ type StreamsGroupHeartbeatResponseTopicPartition struct {
 // Decode reads the struct as a version of its message has it.
 func (m *StreamsGroupHeartbeatResponseTopicPartition) Decode(r *wire.Reader, _ int16) {
 	m.Topic = r.String(m.Topic, true)
-	m.Partitions = r.Int32s(m.Partitions, true, false)
+	m.Partitions = wire.Int32s(r, m.Partitions, true, false)
 	r.SkipTags()
 }
 
@@ -459,7 +459,7 @@ type StreamsGroupHeartbeatResponseTaskID struct {
 // Decode reads the struct as a version of its message has it.
 func (m *StreamsGroupHeartbeatResponseTaskID) Decode(r *wire.Reader, _ int16) {
 	m.SubtopologyID = r.String(m.SubtopologyID, true)
-	m.Partitions = r.Int32s(m.Partitions, true, false)
+	m.Partitions = wire.Int32s(r, m.Partitions, true, false)
 	r.SkipTags()
 }
 

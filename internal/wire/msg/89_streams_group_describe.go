@@ -39,7 +39,7 @@ func (m *StreamsGroupDescribeRequest) Decode(r *wire.Reader, version int16) {
 		r.Fail("no version %d of StreamsGroupDescribeRequest", version)
 		return
 	}
-	m.GroupIDs = r.Strings(m.GroupIDs, true, false)
+	m.GroupIDs = wire.Strings(r, m.GroupIDs, true, false)
 	m.IncludeAuthorizedOperations = r.Bool()
 	if version >= 1 {
 		m.IncludeTopologyDescription = r.Bool()
@@ -162,7 +162,7 @@ type StreamsGroupDescribeResponseTaskID struct {
 // Decode reads the struct as a version of its message has it.
 func (m *StreamsGroupDescribeResponseTaskID) Decode(r *wire.Reader, _ int16) {
 	m.SubtopologyID = r.String(m.SubtopologyID, true)
-	m.Partitions = r.Int32s(m.Partitions, true, false)
+	m.Partitions = wire.Int32s(r, m.Partitions, true, false)
 	r.SkipTags()
 }
 
@@ -310,10 +310,10 @@ type StreamsGroupDescribeResponseTopologyDescriptionNode struct {
 func (m *StreamsGroupDescribeResponseTopologyDescriptionNode) Decode(r *wire.Reader, _ int16) {
 	m.Name = r.String(m.Name, true)
 	m.NodeType = r.Int8()
-	m.SourceTopics = r.Strings(m.SourceTopics, true, false)
+	m.SourceTopics = wire.Strings(r, m.SourceTopics, true, false)
 	m.SinkTopic = r.NullableString(m.SinkTopic, true, true)
-	m.Stores = r.Strings(m.Stores, true, false)
-	m.Successors = r.Strings(m.Successors, true, false)
+	m.Stores = wire.Strings(r, m.Stores, true, false)
+	m.Successors = wire.Strings(r, m.Successors, true, false)
 	r.SkipTags()
 }
 
@@ -573,8 +573,8 @@ type StreamsGroupDescribeResponseGroupTopologySubtopology struct {
 // Decode reads the struct as a version of its message has it.
 func (m *StreamsGroupDescribeResponseGroupTopologySubtopology) Decode(r *wire.Reader, version int16) {
 	m.SubtopologyID = r.String(m.SubtopologyID, true)
-	m.SourceTopics = r.Strings(m.SourceTopics, true, false)
-	m.RepartitionSinkTopics = r.Strings(m.RepartitionSinkTopics, true, false)
+	m.SourceTopics = wire.Strings(r, m.SourceTopics, true, false)
+	m.RepartitionSinkTopics = wire.Strings(r, m.RepartitionSinkTopics, true, false)
 	m.StateChangelogTopics = wire.Array(r, m.StateChangelogTopics, true, false, 9)
 	for i := range m.StateChangelogTopics {
 		if m.StateChangelogTopics[i].Decode(r, version); r.Failed() {

@@ -95,7 +95,7 @@ type DescribeShareGroupOffsetsRequestGroupTopic struct {
 // Decode reads the struct as a version of its message has it.
 func (m *DescribeShareGroupOffsetsRequestGroupTopic) Decode(r *wire.Reader, _ int16) {
 	m.TopicName = r.String(m.TopicName, true)
-	m.Partitions = r.Int32s(m.Partitions, true, false)
+	m.Partitions = wire.Int32s(r, m.Partitions, true, false)
 	r.SkipTags()
 }
 

@@ -86,10 +86,10 @@ type StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionNode struct 
 func (m *StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionNode) Decode(r *wire.Reader, _ int16) {
 	m.Name = r.String(m.Name, true)
 	m.NodeType = r.Int8()
-	m.SourceTopics = r.Strings(m.SourceTopics, true, false)
+	m.SourceTopics = wire.Strings(r, m.SourceTopics, true, false)
 	m.SinkTopic = r.NullableString(m.SinkTopic, true, true)
-	m.Stores = r.Strings(m.Stores, true, false)
-	m.Successors = r.Strings(m.Successors, true, false)
+	m.Stores = wire.Strings(r, m.Stores, true, false)
+	m.Successors = wire.Strings(r, m.Successors, true, false)
 	r.SkipTags()
 }
 

@@ -28,6 +28,11 @@ type Throttled interface {
 	SetThrottleTimeMs(ms int32)
 }
 
+// FirstPrivateKey is where the keys begin that Kafka does not have: messages of
+// brokers to each other, served on inter-broker and controller listeners only
+// and never advertised.
+const FirstPrivateKey = 20000
+
 // API is a row of [APIs].
 type API struct {
 	Key        int16

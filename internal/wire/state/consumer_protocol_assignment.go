@@ -63,7 +63,7 @@ type ConsumerProtocolAssignmentAssignedPartition struct {
 // Decode reads the struct as a version of its message has it.
 func (m *ConsumerProtocolAssignmentAssignedPartition) Decode(r *wire.Reader, _ int16) {
 	m.Topic = r.String(m.Topic, false)
-	m.Partitions = r.Int32s(m.Partitions, false, false)
+	m.Partitions = wire.Int32s(r, m.Partitions, false, false)
 }
 
 // Append appends the struct as a version of its message has it.

@@ -41,7 +41,7 @@ func (m *ConsumerProtocolSubscription) Decode(r *wire.Reader, version int16) {
 		r.Fail("no version %d of ConsumerProtocolSubscription", version)
 		return
 	}
-	m.Topics = r.Strings(m.Topics, false, false)
+	m.Topics = wire.Strings(r, m.Topics, false, false)
 	m.UserData = r.Bytes(false, true)
 	if version >= 1 {
 		m.OwnedPartitions = wire.Array(r, m.OwnedPartitions, false, false, 6)
@@ -93,7 +93,7 @@ type ConsumerProtocolSubscriptionOwnedPartition struct {
 // Decode reads the struct as a version of its message has it.
 func (m *ConsumerProtocolSubscriptionOwnedPartition) Decode(r *wire.Reader, _ int16) {
 	m.Topic = r.String(m.Topic, false)
-	m.Partitions = r.Int32s(m.Partitions, false, false)
+	m.Partitions = wire.Int32s(r, m.Partitions, false, false)
 }
 
 // Append appends the struct as a version of its message has it.

@@ -141,7 +141,7 @@ type ConsumerGroupPartitionMetadataValueTopicPartitionMetadata struct {
 // Decode reads the struct as a version of its message has it.
 func (m *ConsumerGroupPartitionMetadataValueTopicPartitionMetadata) Decode(r *wire.Reader, _ int16) {
 	m.Partition = r.Int32()
-	m.Racks = r.Strings(m.Racks, true, false)
+	m.Racks = wire.Strings(r, m.Racks, true, false)
 	r.SkipTags()
 }
 

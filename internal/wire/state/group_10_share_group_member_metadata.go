@@ -86,7 +86,7 @@ func (m *ShareGroupMemberMetadataValue) Decode(r *wire.Reader, version int16) {
 	m.RackID = r.NullableString(m.RackID, true, true)
 	m.ClientID = r.String(m.ClientID, true)
 	m.ClientHost = r.String(m.ClientHost, true)
-	m.SubscribedTopicNames = r.Strings(m.SubscribedTopicNames, true, false)
+	m.SubscribedTopicNames = wire.Strings(r, m.SubscribedTopicNames, true, false)
 	r.SkipTags()
 }
 

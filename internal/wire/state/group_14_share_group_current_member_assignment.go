@@ -59,7 +59,7 @@ type ShareGroupCurrentMemberAssignmentValueTopicPartition struct {
 // Decode reads the struct as a version of its message has it.
 func (m *ShareGroupCurrentMemberAssignmentValueTopicPartition) Decode(r *wire.Reader, _ int16) {
 	m.TopicID = r.UUID()
-	m.Partitions = r.Int32s(m.Partitions, true, false)
+	m.Partitions = wire.Int32s(r, m.Partitions, true, false)
 	r.SkipTags()
 }
 

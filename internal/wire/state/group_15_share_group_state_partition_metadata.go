@@ -58,7 +58,7 @@ type ShareGroupStatePartitionMetadataValueTopicPartitionsInfo struct {
 func (m *ShareGroupStatePartitionMetadataValueTopicPartitionsInfo) Decode(r *wire.Reader, _ int16) {
 	m.TopicID = r.UUID()
 	m.TopicName = r.String(m.TopicName, true)
-	m.Partitions = r.Int32s(m.Partitions, true, false)
+	m.Partitions = wire.Int32s(r, m.Partitions, true, false)
 	r.SkipTags()
 }
 

@@ -82,7 +82,7 @@ func (m *ConsumerGroupRegularExpressionValue) Decode(r *wire.Reader, version int
 		r.Fail("no version %d of ConsumerGroupRegularExpressionValue", version)
 		return
 	}
-	m.Topics = r.Strings(m.Topics, true, false)
+	m.Topics = wire.Strings(r, m.Topics, true, false)
 	m.Version = r.Int64()
 	m.Timestamp = r.Int64()
 	r.SkipTags()

@@ -58,7 +58,7 @@ type StreamsGroupTargetAssignmentMemberValueTaskID struct {
 // Decode reads the struct as a version of its message has it.
 func (m *StreamsGroupTargetAssignmentMemberValueTaskID) Decode(r *wire.Reader, _ int16) {
 	m.SubtopologyID = r.String(m.SubtopologyID, true)
-	m.Partitions = r.Int32s(m.Partitions, true, false)
+	m.Partitions = wire.Int32s(r, m.Partitions, true, false)
 	r.SkipTags()
 }
 

@@ -73,12 +73,12 @@ func (m *StreamsGroupCurrentMemberAssignmentValueTaskID) SetDefaults() {
 // Decode reads the struct as a version of its message has it.
 func (m *StreamsGroupCurrentMemberAssignmentValueTaskID) Decode(r *wire.Reader, _ int16) {
 	m.SubtopologyID = r.String(m.SubtopologyID, true)
-	m.Partitions = r.Int32s(m.Partitions, true, false)
+	m.Partitions = wire.Int32s(r, m.Partitions, true, false)
 	m.AssignmentEpochs = []int32{}
 	for t := r.Tags(); t.Next(r); {
 		switch t.Tag {
 		case 0:
-			m.AssignmentEpochs = r.Int32s(m.AssignmentEpochs, true, true)
+			m.AssignmentEpochs = wire.Int32s(r, m.AssignmentEpochs, true, true)
 		default:
 			t.Skip(r)
 		}

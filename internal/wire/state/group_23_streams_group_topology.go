@@ -169,15 +169,15 @@ type StreamsGroupTopologyValueSubtopology struct {
 // Decode reads the struct as a version of its message has it.
 func (m *StreamsGroupTopologyValueSubtopology) Decode(r *wire.Reader, version int16) {
 	m.SubtopologyID = r.String(m.SubtopologyID, true)
-	m.SourceTopics = r.Strings(m.SourceTopics, true, false)
-	m.SourceTopicRegex = r.Strings(m.SourceTopicRegex, true, false)
+	m.SourceTopics = wire.Strings(r, m.SourceTopics, true, false)
+	m.SourceTopicRegex = wire.Strings(r, m.SourceTopicRegex, true, false)
 	m.StateChangelogTopics = wire.Array(r, m.StateChangelogTopics, true, false, 9)
 	for i := range m.StateChangelogTopics {
 		if m.StateChangelogTopics[i].Decode(r, version); r.Failed() {
 			return
 		}
 	}
-	m.RepartitionSinkTopics = r.Strings(m.RepartitionSinkTopics, true, false)
+	m.RepartitionSinkTopics = wire.Strings(r, m.RepartitionSinkTopics, true, false)
 	m.RepartitionSourceTopics = wire.Array(r, m.RepartitionSourceTopics, true, false, 9)
 	for i := range m.RepartitionSourceTopics {
 		if m.RepartitionSourceTopics[i].Decode(r, version); r.Failed() {
@@ -224,9 +224,9 @@ type StreamsGroupTopologyValueSubtopologyCopartitionGroup struct {
 
 // Decode reads the struct as a version of its message has it.
 func (m *StreamsGroupTopologyValueSubtopologyCopartitionGroup) Decode(r *wire.Reader, _ int16) {
-	m.SourceTopics = r.Int16s(m.SourceTopics, true, false)
-	m.SourceTopicRegex = r.Int16s(m.SourceTopicRegex, true, false)
-	m.RepartitionSourceTopics = r.Int16s(m.RepartitionSourceTopics, true, false)
+	m.SourceTopics = wire.Int16s(r, m.SourceTopics, true, false)
+	m.SourceTopicRegex = wire.Int16s(r, m.SourceTopicRegex, true, false)
+	m.RepartitionSourceTopics = wire.Int16s(r, m.RepartitionSourceTopics, true, false)
 	r.SkipTags()
 }
 

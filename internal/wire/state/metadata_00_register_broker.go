@@ -84,13 +84,13 @@ func (m *RegisterBrokerRecord) Decode(r *wire.Reader, version int16) {
 		switch t.Tag {
 		case 0:
 			if version >= 3 {
-				m.LogDirs = r.UUIDs(m.LogDirs, true, false)
+				m.LogDirs = wire.UUIDs(r, m.LogDirs, true, false)
 			} else {
 				t.Skip(r)
 			}
 		case 1:
 			if version >= 4 {
-				m.CordonedLogDirs = r.UUIDs(m.CordonedLogDirs, true, true)
+				m.CordonedLogDirs = wire.UUIDs(r, m.CordonedLogDirs, true, true)
 			} else {
 				t.Skip(r)
 			}

@@ -58,16 +58,16 @@ func (m *PartitionRecord) Decode(r *wire.Reader, version int16) {
 	}
 	m.PartitionID = r.Int32()
 	m.TopicID = r.UUID()
-	m.Replicas = r.Int32s(m.Replicas, true, false)
-	m.ISR = r.Int32s(m.ISR, true, false)
-	m.RemovingReplicas = r.Int32s(m.RemovingReplicas, true, false)
-	m.AddingReplicas = r.Int32s(m.AddingReplicas, true, false)
+	m.Replicas = wire.Int32s(r, m.Replicas, true, false)
+	m.ISR = wire.Int32s(r, m.ISR, true, false)
+	m.RemovingReplicas = wire.Int32s(r, m.RemovingReplicas, true, false)
+	m.AddingReplicas = wire.Int32s(r, m.AddingReplicas, true, false)
 	m.Leader = r.Int32()
 	m.LeaderRecoveryState = 0
 	m.LeaderEpoch = r.Int32()
 	m.PartitionEpoch = r.Int32()
 	if version >= 1 {
-		m.Directories = r.UUIDs(m.Directories, true, false)
+		m.Directories = wire.UUIDs(r, m.Directories, true, false)
 	} else {
 		m.Directories = m.Directories[:0]
 	}
@@ -79,13 +79,13 @@ func (m *PartitionRecord) Decode(r *wire.Reader, version int16) {
 			m.LeaderRecoveryState = r.Int8()
 		case 1:
 			if version >= 2 {
-				m.EligibleLeaderReplicas = r.Int32s(m.EligibleLeaderReplicas, true, true)
+				m.EligibleLeaderReplicas = wire.Int32s(r, m.EligibleLeaderReplicas, true, true)
 			} else {
 				t.Skip(r)
 			}
 		case 2:
 			if version >= 2 {
-				m.LastKnownELR = r.Int32s(m.LastKnownELR, true, true)
+				m.LastKnownELR = wire.Int32s(r, m.LastKnownELR, true, true)
 			} else {
 				t.Skip(r)
 			}

@@ -67,32 +67,32 @@ func (m *PartitionChangeRecord) Decode(r *wire.Reader, version int16) {
 	for t := r.Tags(); t.Next(r); {
 		switch t.Tag {
 		case 0:
-			m.ISR = r.Int32s(m.ISR, true, true)
+			m.ISR = wire.Int32s(r, m.ISR, true, true)
 		case 1:
 			m.Leader = r.Int32()
 		case 2:
-			m.Replicas = r.Int32s(m.Replicas, true, true)
+			m.Replicas = wire.Int32s(r, m.Replicas, true, true)
 		case 3:
-			m.RemovingReplicas = r.Int32s(m.RemovingReplicas, true, true)
+			m.RemovingReplicas = wire.Int32s(r, m.RemovingReplicas, true, true)
 		case 4:
-			m.AddingReplicas = r.Int32s(m.AddingReplicas, true, true)
+			m.AddingReplicas = wire.Int32s(r, m.AddingReplicas, true, true)
 		case 5:
 			m.LeaderRecoveryState = r.Int8()
 		case 6:
 			if version >= 2 {
-				m.EligibleLeaderReplicas = r.Int32s(m.EligibleLeaderReplicas, true, true)
+				m.EligibleLeaderReplicas = wire.Int32s(r, m.EligibleLeaderReplicas, true, true)
 			} else {
 				t.Skip(r)
 			}
 		case 7:
 			if version >= 2 {
-				m.LastKnownELR = r.Int32s(m.LastKnownELR, true, true)
+				m.LastKnownELR = wire.Int32s(r, m.LastKnownELR, true, true)
 			} else {
 				t.Skip(r)
 			}
 		case 8:
 			if version >= 1 {
-				m.Directories = r.UUIDs(m.Directories, true, true)
+				m.Directories = wire.UUIDs(r, m.Directories, true, true)
 			} else {
 				t.Skip(r)
 			}

@@ -45,7 +45,7 @@ func (m *DelegationTokenRecord) Decode(r *wire.Reader, version int16) {
 	}
 	m.Owner = r.String(m.Owner, true)
 	m.Requester = r.String(m.Requester, true)
-	m.Renewers = r.Strings(m.Renewers, true, false)
+	m.Renewers = wire.Strings(r, m.Renewers, true, false)
 	m.IssueTimestamp = r.Int64()
 	m.MaxTimestamp = r.Int64()
 	m.ExpirationTimestamp = r.Int64()

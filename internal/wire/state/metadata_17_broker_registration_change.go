@@ -61,13 +61,13 @@ func (m *BrokerRegistrationChangeRecord) Decode(r *wire.Reader, version int16) {
 			}
 		case 2:
 			if version >= 2 {
-				m.LogDirs = r.UUIDs(m.LogDirs, true, false)
+				m.LogDirs = wire.UUIDs(r, m.LogDirs, true, false)
 			} else {
 				t.Skip(r)
 			}
 		case 3:
 			if version >= 3 {
-				m.CordonedLogDirs = r.UUIDs(m.CordonedLogDirs, true, true)
+				m.CordonedLogDirs = wire.UUIDs(r, m.CordonedLogDirs, true, true)
 			} else {
 				t.Skip(r)
 			}

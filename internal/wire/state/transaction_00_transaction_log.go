@@ -195,7 +195,7 @@ type TransactionLogValueTransactionPartition struct {
 func (m *TransactionLogValueTransactionPartition) Decode(r *wire.Reader, version int16) {
 	flex := version >= 1
 	m.Topic = r.String(m.Topic, flex)
-	m.PartitionIDs = r.Int32s(m.PartitionIDs, flex, false)
+	m.PartitionIDs = wire.Int32s(r, m.PartitionIDs, flex, false)
 	if flex {
 		r.SkipTags()
 	}
