@@ -46,7 +46,10 @@ var packages = map[state.Family]string{
 }
 
 func subjects() []subject {
-	var all []subject
+	all := []subject{
+		{packages[state.None] + "RequestHeaderData", func() codec { return new(msg.RequestHeader) }},
+		{packages[state.None] + "ResponseHeaderData", func() codec { return new(msg.ResponseHeader) }},
+	}
 	for _, api := range msg.APIs {
 		if api.Key >= msg.FirstPrivateKey {
 			continue

@@ -201,10 +201,8 @@ func emitMessage(p *printer, m *message) {
 			p.f("func (*%s) Type() int16 { return %d }\n", name, m.key)
 		}
 	}
-	if m.kind != "header" {
-		p.f("// Versions are the first and the last version.")
-		p.f("func (*%s) Versions() (first, last int16) { return %d, %d }\n", name, m.valid.lo, m.valid.hi)
-	}
+	p.f("// Versions are the first and the last version.")
+	p.f("func (*%s) Versions() (first, last int16) { return %d, %d }\n", name, m.valid.lo, m.valid.hi)
 	p.f("// IsFlexible says whether a version is flexible.")
 	switch {
 	case m.flexible.empty():

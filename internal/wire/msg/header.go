@@ -25,6 +25,9 @@ func (m *RequestHeader) SetDefaults() {
 	*m = RequestHeader{}
 }
 
+// Versions are the first and the last version.
+func (*RequestHeader) Versions() (first, last int16) { return 1, 2 }
+
 // IsFlexible says whether a version is flexible.
 func (*RequestHeader) IsFlexible(version int16) bool { return version >= 2 }
 
@@ -72,6 +75,9 @@ func NewResponseHeader() ResponseHeader {
 func (m *ResponseHeader) SetDefaults() {
 	*m = ResponseHeader{}
 }
+
+// Versions are the first and the last version.
+func (*ResponseHeader) Versions() (first, last int16) { return 0, 1 }
 
 // IsFlexible says whether a version is flexible.
 func (*ResponseHeader) IsFlexible(version int16) bool { return version >= 1 }
