@@ -2,6 +2,8 @@ package api
 
 import (
 	"encoding/binary"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/myelin-stream/myelin/internal/wire/msg"
@@ -31,6 +33,63 @@ type Reply struct {
 
 	start int // of the frame at work
 	files int // len(Files) at its start
+
+	pool  *sync.Pool // of *[replyRoom]byte
+	taken *[replyRoom]byte
+	small [96]byte // room for a header while nothing else is there
+}
+
+// replyRoom is the size of pooled write buffers, and how much of a reply is
+// collected before it is sent.
+const replyRoom = 64 << 10
+
+// smallRange is the length from which a range of a file is sent by sendfile.
+// Below it, copying through memory is cheaper (docs/performance.md).
+const smallRange = 32 << 10
+
+// NewReply returns a Reply whose buffers come from the table's pool. The zero
+// Reply works too, without a pool.
+func (t *Table) NewReply() Reply { return Reply{pool: &t.replies} }
+
+// Room makes space for n more bytes, in a pooled buffer if that is enough.
+func (r *Reply) Room(n int) {
+	if cap(r.Buf)-len(r.Buf) >= n {
+		return
+	}
+	if r.taken != nil || r.pool == nil || len(r.Buf)+n > replyRoom {
+		r.Buf = slices.Grow(r.Buf, n)
+		return
+	}
+	b, _ := r.pool.Get().(*[replyRoom]byte)
+	if b == nil {
+		b = new([replyRoom]byte)
+	}
+	r.taken = b
+	r.Buf = b[:copy(b[:], r.Buf)]
+}
+
+// Shrink gives the buffer back, unless more than a header stands in it.
+func (r *Reply) Shrink() {
+	if len(r.Buf) > len(r.small) {
+		return
+	}
+	if r.taken != nil {
+		b := r.taken
+		r.Buf, r.taken = r.small[:copy(r.small[:], r.Buf)], nil
+		r.pool.Put(b)
+	} else if cap(r.Buf) > 4<<10 {
+		r.Buf = r.small[:copy(r.small[:], r.Buf)]
+	}
+}
+
+// Sent empties the Reply after everything in it was sent, or cannot be.
+func (r *Reply) Sent() {
+	for _, f := range r.Files {
+		f.Range.Release()
+	}
+	clear(r.Files)
+	r.Buf, r.Files = r.Buf[:0], r.Files[:0]
+	r.start, r.files = 0, 0
 }
 
 // File is a range of a file that goes between the bytes of Buf.
@@ -52,11 +111,14 @@ type Range interface {
 	Release()
 }
 
-// sizeLen is the size field in front of each frame.
-const sizeLen = 4
+const (
+	sizeLen    = 4   // the size field in front of each frame
+	headerRoom = 512 // what most answers fit in
+)
 
 // begin starts a frame: room for the size, then the response header.
 func (r *Reply) begin(c *Call) {
+	r.Room(headerRoom)
 	r.start, r.files = len(r.Buf), len(r.Files)
 	r.Buf = append(r.Buf, 0, 0, 0, 0)
 	h := msg.ResponseHeader{CorrelationID: c.CorrelationID}
@@ -89,10 +151,24 @@ func (r *Reply) Refuse() {
 	r.Close = true
 }
 
-// AddFile puts a range of a file at the end of what stands in Buf.
-func (r *Reply) AddFile(f Range) {
-	r.Files = append(r.Files, File{At: len(r.Buf), Range: f})
+// AddFile puts a range of a file at the end of what stands in Buf: a small one
+// is read at once and released, a large one is read when it is sent. On an error
+// the frame cannot be finished.
+func (r *Reply) AddFile(f Range) error {
+	n := f.Len()
+	if n >= smallRange || len(r.Buf)+n > replyRoom {
+		r.Files = append(r.Files, File{At: len(r.Buf), Range: f})
+		return nil
+	}
+	defer f.Release()
+	r.Room(n)
+	at := len(r.Buf)
+	r.Buf = r.Buf[:at+n]
+	return f.ReadAt(r.Buf[at:], 0)
 }
+
+// At is where the next byte will stand in the frame at work.
+func (r *Reply) At() int { return len(r.Buf) - r.start }
 
 // Frame is the frame just finished, without ranges of files.
 func (r *Reply) Frame() []byte { return r.Buf[r.start:] }

@@ -90,6 +90,19 @@ func (p *slotPool) take(c *Call) *Slot {
 	return s
 }
 
+// Later makes the answer at work wait: it is sent when all that the Slot expects
+// is done, or as REQUEST_TIMED_OUT at the deadline.
+func (c *Call) Later(out *Reply, deadline time.Time) *Slot {
+	s := c.t.slots.take(c)
+	s.Deadline = deadline
+	out.Later = s
+	return s
+}
+
+// Expect adds a partition to what the answer waits for: its error code stands at
+// byte at of the frame. The function it returns has to be called once.
+func (s *Slot) Expect(at int) func(error) { return s.ack(at).w.Done }
+
 // ack adds a partition whose error code stands at byte at of the frame.
 func (s *Slot) ack(at int) *ack {
 	s.used++

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/myelin-stream/myelin/internal/auth"
@@ -51,7 +52,9 @@ type Config struct {
 	Groups  *GroupHandlers
 	Admin   *AdminHandlers
 	Cluster *ClusterHandlers
+	Extra   []Row // keys that no group has
 
+	Self       Self
 	Authorizer auth.Authorizer
 	Quotas     quota.Quotas
 	Metrics    *metrics.Requests
@@ -62,9 +65,11 @@ type Config struct {
 // Table is the dispatch table: a row for each key that is served. It does not
 // change.
 type Table struct {
-	cfg   Config
-	rows  []*Row // by key; nil where nothing is served
-	slots slotPool
+	cfg  Config
+	rows []*Row // by key; nil where nothing is served
+
+	slots   slotPool
+	replies sync.Pool // of *[replyRoom]byte
 }
 
 // NewTable builds the table. A group of handlers may be nil in a test; its keys
@@ -93,7 +98,7 @@ func (t *Table) serves() []Row {
 	if h := t.cfg.Cluster; h != nil {
 		rows = append(rows, h.rows()...)
 	}
-	return rows
+	return append(rows, t.cfg.Extra...)
 }
 
 func (t *Table) add(row Row) error {
@@ -195,7 +200,20 @@ func (t *Table) Serve(c *Call, out *Reply) {
 	}
 }
 
+// Taken makes a Slot of the frame that Serve just finished in out, for an answer
+// that is due but has to wait its turn, and takes it out of out.
+func (t *Table) Taken(c *Call, out *Reply) *Slot {
+	s := t.slots.take(c)
+	s.row = nil // metered already
+	s.Keep(out.Frame())
+	out.Drop()
+	return s
+}
+
 // Answered meters an answer that came later, when it was sent at now.
 func (t *Table) Answered(s *Slot, now time.Time) {
+	if s.row == nil {
+		return
+	}
 	s.row.stats.Observe(s.conn, s.version, s.size, now.Sub(s.began))
 }
