@@ -248,6 +248,9 @@ func appendsTo(a *ast.AssignStmt) *ast.Ident {
 	if _, indexed := a.Lhs[0].(*ast.IndexExpr); indexed {
 		return nil // into another map or by position: the order is that of the index
 	}
+	if id, ok := call.Args[len(call.Args)-1].(*ast.Ident); ok && id.Name == "nil" {
+		return nil // room for what is put in by index
+	}
 	return rootIdent(a.Lhs[0])
 }
 
