@@ -172,3 +172,10 @@ func (m *Image) Offline(p *Partition) []int32 {
 	}
 	return off
 }
+
+// At is the same cluster at another place in the metadata log.
+func (m *Image) At(index int64) *Image {
+	next := *m
+	next.index = index
+	return &next
+}

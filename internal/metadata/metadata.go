@@ -2,9 +2,13 @@ package metadata
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -12,8 +16,13 @@ import (
 	"github.com/myelin-stream/myelin/internal/commitlog"
 	"github.com/myelin-stream/myelin/internal/config"
 	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/quorum"
 	"github.com/myelin-stream/myelin/internal/vfs"
+	"github.com/myelin-stream/myelin/internal/wire/state"
 )
+
+// everyBroker is the resource of settings that hold for all brokers.
+var everyBroker = cluster.Resource{Kind: cluster.BrokerResource}
 
 // Config is what Metadata needs. All fields are required unless a comment says
 // otherwise.
@@ -63,14 +72,45 @@ type Subscriber func(*cluster.Delta, *cluster.Image)
 // Metadata is the running metadata of one node.
 type Metadata struct {
 	cfg   Config
+	node  *quorum.Node
+	subs  []Subscriber
+	self  registration
 	image atomic.Pointer[cluster.Image]
 	props atomic.Pointer[config.Broker]
-	subs  []Subscriber
+
+	// turn is held by whoever decides. It is never held over I/O or a wait for
+	// the quorum, so that the goroutine of the quorum may take it too.
+	turn    turn
+	leading *leadership // nil while this node does not decide; under the turn
+
+	ids   idBlock
+	ready chan struct{} // closed once this broker is registered and in service
+
+	// open holds the records of a decision that is framed and not whole yet; it
+	// belongs to the goroutine that applies.
+	open   []state.Record
+	framed bool
 }
 
 // Open reads what is in the directory; it must be formatted. Nothing runs yet.
 func Open(cfg Config) (*Metadata, error) {
-	return nil, errors.ErrUnsupported
+	m := &Metadata{cfg: cfg, turn: newTurn(), ready: make(chan struct{})}
+	m.self.incarnation = drawID(cfg.Rand)
+	m.ids.turn = newTurn()
+	m.publish(cluster.Empty(cfg.ClusterID))
+	var err error
+	m.node, err = quorum.Open(quorum.Config{
+		FS: cfg.FS, Home: cfg.Home, Dir: cfg.Dir,
+		Machine: (*machine)(m), Logger: cfg.Logger, Now: cfg.Now,
+		SnapshotBytes: cfg.Properties.Int64("metadata.log.max.record.bytes.between.snapshots"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	if id := m.node.Self().Node; id != cfg.NodeID {
+		return nil, errors.Join(fmt.Errorf("the directory %s belongs to node %d, not to node %d", cfg.Dir, id, cfg.NodeID), m.node.Close())
+	}
+	return m, nil
 }
 
 // Subscribe adds a subscriber. Subscribers are told in the order in which they
@@ -78,13 +118,21 @@ func Open(cfg Config) (*Metadata, error) {
 func (m *Metadata) Subscribe(s Subscriber) { m.subs = append(m.subs, s) }
 
 // Run takes part in the quorum until ctx ends; its error is final for the node.
-func (m *Metadata) Run(ctx context.Context) error { return errors.ErrUnsupported }
+func (m *Metadata) Run(ctx context.Context) error { return m.node.Run(ctx) }
 
 // Close closes the metadata log. Run must have returned.
-func (m *Metadata) Close() error { return nil }
+func (m *Metadata) Close() error { return m.node.Close() }
 
 // Ready waits until this broker is registered and in service.
-func (m *Metadata) Ready(ctx context.Context) error { return errors.ErrUnsupported }
+func (m *Metadata) Ready(ctx context.Context) error {
+	//house:select either the broker is in service or the caller gives up; both at once is both true
+	select {
+	case <-m.ready:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
 
 // Image is the newest image that this node has applied. It is never nil.
 func (m *Metadata) Image() *cluster.Image { return m.image.Load() }
@@ -93,3 +141,35 @@ func (m *Metadata) Image() *cluster.Image { return m.image.Load() }
 // first this broker's, then those for all brokers. A change at run time gives a
 // new value; nobody keeps one.
 func (m *Metadata) Properties() *config.Broker { return m.props.Load() }
+
+// publish makes an image the newest.
+func (m *Metadata) publish(next *cluster.Image) {
+	old := m.image.Load()
+	if old == nil || m.overridden(old, next) {
+		m.props.Store(m.resolve(next))
+	}
+	m.image.Store(next)
+}
+
+// overridden says whether the settings of this node may differ between two images.
+func (m *Metadata) overridden(a, b *cluster.Image) bool {
+	return !slices.Equal(a.Config(m.own()), b.Config(m.own())) || !slices.Equal(a.Config(everyBroker), b.Config(everyBroker))
+}
+
+func (m *Metadata) own() cluster.Resource {
+	return cluster.Resource{Kind: cluster.BrokerResource, Name: strconv.Itoa(int(m.cfg.NodeID))}
+}
+
+func (m *Metadata) resolve(img *cluster.Image) *config.Broker {
+	return m.cfg.Properties.With(img.Config(m.own()).Map(), img.Config(everyBroker).Map())
+}
+
+// drawID draws an id that is not zero.
+func drawID(rng *rand.Rand) kafka.UUID {
+	var id kafka.UUID
+	for id.IsZero() {
+		binary.BigEndian.PutUint64(id[:8], rng.Uint64())
+		binary.BigEndian.PutUint64(id[8:], rng.Uint64())
+	}
+	return id
+}

@@ -2,16 +2,36 @@ package metadata
 
 import (
 	"context"
-	"errors"
 
+	"github.com/myelin-stream/myelin/internal/controller"
+	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/wire/msg"
 )
+
+// answer splits an error that concerns a whole request.
+func answer(err error) (code int16, text *string) {
+	return int16(kafka.CodeOf(err)), new(err.Error())
+}
 
 // CreateTopics answers CreateTopics. The caller has authorized it: topics that
 // must not be created are taken out before, and the settings in the answer that
 // the client may not see after.
 func (m *Metadata) CreateTopics(ctx context.Context, req *msg.CreateTopicsRequest) *msg.CreateTopicsResponse {
-	return nil
+	var resp *msg.CreateTopicsResponse
+	err := m.decide(ctx, func(s *controller.State) (recs controller.Records) {
+		recs, resp = controller.CreateTopics(s, req)
+		return recs
+	})
+	if err != nil {
+		resp = new(msg.NewCreateTopicsResponse())
+		for i := range req.Topics {
+			row := msg.NewCreateTopicsResponseTopic()
+			row.Name, row.Configs = req.Topics[i].Name, []msg.CreateTopicsResponseTopicConfig{}
+			row.ErrorCode, row.ErrorMessage = answer(err)
+			resp.Topics = append(resp.Topics, row)
+		}
+	}
+	return resp
 }
 
 // AutoTopic is the outcome of creating one topic on first use.
@@ -23,45 +43,124 @@ type AutoTopic struct {
 // AutoCreate makes topics that do not exist, with the broker's defaults; the
 // internal ones get their own partitions, replicas and settings. The outcomes
 // are in the order of names.
-func (m *Metadata) AutoCreate(ctx context.Context, names []string) []AutoTopic { return nil }
+func (m *Metadata) AutoCreate(ctx context.Context, names []string) []AutoTopic {
+	var errs []error
+	err := m.decide(ctx, func(s *controller.State) (recs controller.Records) {
+		recs, errs = controller.AutoCreate(s, names)
+		return recs
+	})
+	out := make([]AutoTopic, len(names))
+	for i, name := range names {
+		out[i] = AutoTopic{name, err}
+		if err == nil {
+			out[i].Err = errs[i]
+		}
+	}
+	return out
+}
 
-// DeleteTopics answers DeleteTopics.
-func (m *Metadata) DeleteTopics(ctx context.Context, req *msg.DeleteTopicsRequest) *msg.DeleteTopicsResponse {
-	return nil
+// DeleteTopics answers DeleteTopics of the given version.
+func (m *Metadata) DeleteTopics(ctx context.Context, req *msg.DeleteTopicsRequest, version int16) *msg.DeleteTopicsResponse {
+	var resp *msg.DeleteTopicsResponse
+	err := m.decide(ctx, func(s *controller.State) (recs controller.Records) {
+		recs, resp = controller.DeleteTopics(s, req, version)
+		return recs
+	})
+	if err != nil {
+		resp = new(msg.NewDeleteTopicsResponse())
+		add := func(name *string, id kafka.UUID) {
+			row := msg.DeleteTopicsResponseResponse{Name: name, TopicID: id}
+			row.ErrorCode, row.ErrorMessage = answer(err)
+			resp.Responses = append(resp.Responses, row)
+		}
+		for i := range req.TopicNames {
+			add(&req.TopicNames[i], kafka.UUID{})
+		}
+		for i := range req.Topics {
+			add(req.Topics[i].Name, req.Topics[i].TopicID)
+		}
+	}
+	return resp
 }
 
 // CreatePartitions answers CreatePartitions.
 func (m *Metadata) CreatePartitions(ctx context.Context, req *msg.CreatePartitionsRequest) *msg.CreatePartitionsResponse {
-	return nil
+	var resp *msg.CreatePartitionsResponse
+	err := m.decide(ctx, func(s *controller.State) (recs controller.Records) {
+		recs, resp = controller.CreatePartitions(s, req)
+		return recs
+	})
+	if err != nil {
+		resp = new(msg.NewCreatePartitionsResponse())
+		for i := range req.Topics {
+			row := msg.CreatePartitionsResponseResult{Name: req.Topics[i].Name}
+			row.ErrorCode, row.ErrorMessage = answer(err)
+			resp.Results = append(resp.Results, row)
+		}
+	}
+	return resp
 }
 
 // AlterConfigs answers AlterConfigs: each resource's settings are replaced.
 func (m *Metadata) AlterConfigs(ctx context.Context, req *msg.AlterConfigsRequest) *msg.AlterConfigsResponse {
-	return nil
+	var resp *msg.AlterConfigsResponse
+	err := m.decide(ctx, func(s *controller.State) (recs controller.Records) {
+		recs, resp = controller.AlterConfigs(s, req, m.cfg.NodeID)
+		return recs
+	})
+	if err != nil {
+		resp = new(msg.NewAlterConfigsResponse())
+		for _, r := range req.Resources {
+			row := msg.AlterConfigsResponseResponse{ResourceType: r.ResourceType, ResourceName: r.ResourceName}
+			row.ErrorCode, row.ErrorMessage = answer(err)
+			resp.Responses = append(resp.Responses, row)
+		}
+	}
+	return resp
 }
 
 // IncrementalAlterConfigs answers IncrementalAlterConfigs.
 func (m *Metadata) IncrementalAlterConfigs(ctx context.Context, req *msg.IncrementalAlterConfigsRequest) *msg.IncrementalAlterConfigsResponse {
-	return nil
-}
-
-// AllocateProducerIDs answers AllocateProducerIds, for other brokers.
-func (m *Metadata) AllocateProducerIDs(ctx context.Context, req *msg.AllocateProducerIDsRequest) *msg.AllocateProducerIDsResponse {
-	return nil
-}
-
-// NextProducerID gives out a producer id that was never given out before, from
-// a block of this broker.
-func (m *Metadata) NextProducerID(ctx context.Context) (int64, error) {
-	return 0, errors.ErrUnsupported
+	var resp *msg.IncrementalAlterConfigsResponse
+	err := m.decide(ctx, func(s *controller.State) (recs controller.Records) {
+		recs, resp = controller.IncrementalAlterConfigs(s, req, m.cfg.NodeID)
+		return recs
+	})
+	if err != nil {
+		resp = new(msg.NewIncrementalAlterConfigsResponse())
+		for _, r := range req.Resources {
+			row := msg.IncrementalAlterConfigsResponseResponse{ResourceType: r.ResourceType, ResourceName: r.ResourceName}
+			row.ErrorCode, row.ErrorMessage = answer(err)
+			resp.Responses = append(resp.Responses, row)
+		}
+	}
+	return resp
 }
 
 // AlterPartition answers AlterPartition: a leader's change of its ISR.
 func (m *Metadata) AlterPartition(ctx context.Context, req *msg.AlterPartitionRequest) *msg.AlterPartitionResponse {
-	return nil
+	var resp *msg.AlterPartitionResponse
+	err := m.decide(ctx, func(s *controller.State) (recs controller.Records) {
+		recs, resp = controller.AlterPartition(s, req)
+		return recs
+	})
+	if err != nil {
+		resp = new(msg.NewAlterPartitionResponse())
+		resp.ErrorCode, _ = answer(err)
+	}
+	return resp
 }
 
-// DescribeQuorum answers DescribeQuorum.
-func (m *Metadata) DescribeQuorum(ctx context.Context, req *msg.DescribeQuorumRequest) *msg.DescribeQuorumResponse {
-	return nil
+// UnregisterBroker answers UnregisterBroker.
+func (m *Metadata) UnregisterBroker(ctx context.Context, req *msg.UnregisterBrokerRequest) *msg.UnregisterBrokerResponse {
+	var resp *msg.UnregisterBrokerResponse
+	err := m.decide(ctx, func(s *controller.State) (recs controller.Records) {
+		recs, resp = controller.UnregisterBroker(s, req)
+		return recs
+	})
+	if err != nil {
+		resp = new(msg.NewUnregisterBrokerResponse())
+		resp.ErrorCode, resp.ErrorMessage = answer(err)
+	}
+	return resp
 }
