@@ -68,33 +68,37 @@ var clock = []string{"Now", "Since", "Until"}
 
 func TestMachine(t *testing.T) {
 	for _, p := range houseOf(t).packages {
-		if p.under(outside...) || slices.Contains(testFloor, p.name) && p.name != "memnet" {
+		if !p.under(outside...) && (!slices.Contains(testFloor, p.name) || p.name == "memnet") {
+			checkMachine(t, p)
+		}
+	}
+}
+
+func checkMachine(r reporter, p *housePackage) {
+	for _, f := range p.files {
+		if f.test || f.generated {
 			continue
 		}
-		for _, f := range p.files {
-			if f.test || f.generated {
+		for _, imp := range f.imports() {
+			rule, ok := machine[imp.path]
+			if !ok || slices.Contains(rule.whole, p.name) {
 				continue
 			}
-			for _, imp := range f.imports() {
-				if rule, ok := machine[imp.path]; ok && !slices.Contains(rule.whole, p.name) {
-					parts := slices.Concat(rule.parts[p.name], rule.parts["*"])
-					checkParts(t, f, imp, func(name string) string {
-						if imp.path == "time" && (!slices.Contains(clock, name) || slices.Contains(parts, name)) ||
-							imp.path != "time" && slices.Contains(parts, name) {
-							return ""
-						}
-						return rule.use
-					})
+			parts := slices.Concat(rule.parts[p.name], rule.parts["*"])
+			checkParts(r, f, imp, func(name string) string {
+				if slices.Contains(parts, name) || imp.path == "time" && !slices.Contains(clock, name) {
+					return ""
 				}
-			}
+				return rule.use
+			})
 		}
 	}
 }
 
 // checkParts reports each name of an imported package for which instead gives
 // an advice.
-func checkParts(t *testing.T, f *houseFile, imp importSpec, instead func(name string) string) {
-	t.Helper()
+func checkParts(r reporter, f *houseFile, imp importSpec, instead func(name string) string) {
+	r.Helper()
 	ast.Inspect(f.syntax, func(n ast.Node) bool {
 		sel, ok := n.(*ast.SelectorExpr)
 		if !ok {
@@ -102,7 +106,7 @@ func checkParts(t *testing.T, f *houseFile, imp importSpec, instead func(name st
 		}
 		if id, ok := sel.X.(*ast.Ident); ok && id.Name == imp.name {
 			if advice := instead(sel.Sel.Name); advice != "" {
-				t.Errorf("%s: %s.%s is the machine's: %s", f.at(sel.Pos()), imp.name, sel.Sel.Name, advice)
+				r.Errorf("%s: %s.%s is the machine's: %s", f.at(sel.Pos()), imp.name, sel.Sel.Name, advice)
 			}
 		}
 		return true
@@ -114,22 +118,25 @@ func checkParts(t *testing.T, f *houseFile, imp importSpec, instead func(name st
 // says why that cannot happen, or why it does not matter.
 func TestSelects(t *testing.T) {
 	for _, p := range houseOf(t).packages {
-		if p.under(outside...) {
+		if !p.under(outside...) {
+			checkSelects(t, p)
+		}
+	}
+}
+
+func checkSelects(r reporter, p *housePackage) {
+	for _, f := range p.files {
+		if f.test || f.generated {
 			continue
 		}
-		for _, f := range p.files {
-			if f.test || f.generated {
-				continue
+		ast.Inspect(f.syntax, func(n ast.Node) bool {
+			sel, ok := n.(*ast.SelectStmt)
+			if ok && ready(sel) > 1 && !f.excused(sel.Pos(), "select") {
+				r.Errorf("%s: select with several cases: look at one first, or say above it "+
+					"\"//house:select REASON\" why two are never ready or the choice does not show", f.at(sel.Pos()))
 			}
-			ast.Inspect(f.syntax, func(n ast.Node) bool {
-				sel, ok := n.(*ast.SelectStmt)
-				if ok && ready(sel) > 1 && !f.excused(sel.Pos(), "select") {
-					t.Errorf("%s: select with several cases: look at one first, or say above it "+
-						"\"//house:select REASON\" why two are never ready or the choice does not show", f.at(sel.Pos()))
-				}
-				return true
-			})
-		}
+			return true
+		})
 	}
 }
 
@@ -153,33 +160,31 @@ func ready(sel *ast.SelectStmt) int {
 // trace hashes catch what is left.
 func TestMapOrder(t *testing.T) {
 	for _, c := range checkedOf(t) {
-		if c.under(outside...) {
-			continue
-		}
-		for _, f := range c.files {
-			if f.generated {
-				continue
-			}
-			for _, fn := range functions(f) {
-				checkMapOrder(t, c, f, fn)
-			}
+		if !c.under(outside...) {
+			checkMapOrder(t, c)
 		}
 	}
 }
 
-func checkMapOrder(t *testing.T, c *checked, f *houseFile, fn function) {
-	t.Helper()
-	ast.Inspect(fn.decl, func(n ast.Node) bool {
-		loop, ok := n.(*ast.RangeStmt)
-		if !ok || !overMap(c, loop) || f.excused(loop.Pos(), "maporder") {
-			return true
+func checkMapOrder(r reporter, c *checked) {
+	for _, f := range c.files {
+		for _, fn := range functions(f) {
+			if f.generated {
+				continue
+			}
+			ast.Inspect(fn.decl, func(n ast.Node) bool {
+				loop, ok := n.(*ast.RangeStmt)
+				if !ok || !overMap(c, loop) || f.excused(loop.Pos(), "maporder") {
+					return true
+				}
+				if what := showsOrder(c, loop, fn); what != "" {
+					r.Errorf("%s: map order %s: range over slices.Sorted(maps.Keys(m)), or say above it \"//house:maporder REASON\"",
+						f.at(loop.Pos()), what)
+				}
+				return true
+			})
 		}
-		if what := showsOrder(c, loop, fn); what != "" {
-			t.Errorf("%s: map order %s: range over slices.Sorted(maps.Keys(m)), or say above it \"//house:maporder REASON\"",
-				f.at(loop.Pos()), what)
-		}
-		return true
-	})
+	}
 }
 
 // overMap tells whether a loop ranges over a map, or over maps.Keys and the
@@ -299,16 +304,20 @@ func sortedLater(fn function, pos token.Pos, id *ast.Ident) bool {
 // sleeping is exact.
 func TestNoSleepInTests(t *testing.T) {
 	for _, p := range houseOf(t).packages {
-		for _, f := range p.files {
-			if !f.test || f.localName("testing/synctest") != "" || f.localName("time") == "" {
-				continue
-			}
-			checkParts(t, f, importSpec{name: f.localName("time")}, func(name string) string {
-				if name != "Sleep" {
-					return ""
-				}
-				return "wait for the event itself (a channel, t.Context), or fake time with testing/synctest"
-			})
+		checkSleep(t, p)
+	}
+}
+
+func checkSleep(r reporter, p *housePackage) {
+	for _, f := range p.files {
+		if !f.test || f.localName("testing/synctest") != "" || f.localName("time") == "" {
+			continue
 		}
+		checkParts(r, f, importSpec{name: f.localName("time")}, func(name string) string {
+			if name != "Sleep" {
+				return ""
+			}
+			return "wait for the event itself (a channel, t.Context), or fake time with testing/synctest"
+		})
 	}
 }

@@ -41,12 +41,19 @@ type houseFile struct {
 	generated bool // outside the budgets: nobody edits it
 }
 
+// reporter is the part of a test that the rules use, so that they can be tried
+// on code that breaks them.
+type reporter interface {
+	Helper()
+	Errorf(format string, args ...any)
+}
+
 type importSpec struct {
 	path, name string
 	pos        token.Pos
 }
 
-var loadHouse = sync.OnceValue(readHouse)
+var loadHouse = sync.OnceValue(func() *house { return readHouse(".") })
 
 // houseOf gives the parsed tree, or ends the test when it does not parse.
 func houseOf(t *testing.T) *house {
@@ -58,15 +65,15 @@ func houseOf(t *testing.T) *house {
 	return h
 }
 
-func readHouse() *house {
+func readHouse(root string) *house {
 	h := &house{fset: token.NewFileSet()}
 	byDir := map[string]*housePackage{}
-	h.err = filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+	h.err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
 		if d.IsDir() {
-			if path != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata" || d.Name() == "web") {
+			if path != root && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata" || d.Name() == "web") {
 				return filepath.SkipDir
 			}
 			return nil

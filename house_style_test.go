@@ -16,42 +16,50 @@ var emptyNames = []string{"util", "utils", "common", "base", "helper", "helpers"
 // says its one job. Readers and the map in ARCHITECTURE.md begin with it.
 func TestPackageDocs(t *testing.T) {
 	for _, p := range houseOf(t).packages {
-		if !p.ships() {
-			continue
+		checkDoc(t, p)
+	}
+}
+
+func checkDoc(r reporter, p *housePackage) {
+	if !p.ships() {
+		return
+	}
+	var docs []*houseFile
+	for _, f := range p.files {
+		if f.syntax.Doc != nil && !f.test {
+			docs = append(docs, f)
 		}
-		var docs []*houseFile
-		for _, f := range p.files {
-			if f.syntax.Doc != nil && !f.test {
-				docs = append(docs, f)
-			}
-		}
-		switch len(docs) {
-		case 0:
-			t.Errorf("%s: no package doc: write \"// Package %s ...\" above its package clause", p.dir, p.name)
-			continue
-		case 1:
-		default:
-			t.Errorf("%s: package doc in %s and in %s: join them", p.dir, docs[0].path, docs[1].path)
-		}
-		name := docs[0].syntax.Name.Name
-		want := "Package " + name + " "
-		if name == "main" {
-			want = "Command " + p.dir[strings.LastIndex(p.dir, "/")+1:] + " "
-		}
-		if !strings.HasPrefix(docs[0].syntax.Doc.Text(), want) {
-			t.Errorf("%s: the package doc must begin with %q and say the package's one job", docs[0].path, want)
-		}
+	}
+	switch len(docs) {
+	case 0:
+		r.Errorf("%s: no package doc: write \"// Package %s ...\" above its package clause", p.dir, p.name)
+		return
+	case 1:
+	default:
+		r.Errorf("%s: package doc in %s and in %s: join them", p.dir, docs[0].path, docs[1].path)
+	}
+	name := docs[0].syntax.Name.Name
+	want := "Package " + name + " "
+	if name == "main" {
+		want = "Command " + p.dir[strings.LastIndex(p.dir, "/")+1:] + " "
+	}
+	if !strings.HasPrefix(docs[0].syntax.Doc.Text(), want) {
+		r.Errorf("%s: the package doc must begin with %q and say the package's one job", docs[0].path, want)
 	}
 }
 
 func TestPackageNames(t *testing.T) {
 	for _, p := range houseOf(t).packages {
-		last := p.dir[strings.LastIndex(p.dir, "/")+1:]
-		for _, name := range []string{last, p.files[0].syntax.Name.Name} {
-			if slices.Contains(emptyNames, name) {
-				t.Errorf("%s: %q is not a subject: name it after what it does, or put each part where it is used", p.dir, name)
-				break
-			}
+		checkName(t, p)
+	}
+}
+
+func checkName(r reporter, p *housePackage) {
+	last := p.dir[strings.LastIndex(p.dir, "/")+1:]
+	for _, name := range []string{last, p.files[0].syntax.Name.Name} {
+		if slices.Contains(emptyNames, name) {
+			r.Errorf("%s: %q is not a subject: name it after what it does, or put each part where it is used", p.dir, name)
+			return
 		}
 	}
 }
@@ -59,11 +67,15 @@ func TestPackageNames(t *testing.T) {
 // TestNoInit: what runs before main cannot be ordered, configured or tested.
 func TestNoInit(t *testing.T) {
 	for _, p := range houseOf(t).packages {
-		for _, f := range p.files {
-			for _, fn := range functions(f) {
-				if fn.name == "init" && !f.test && !f.generated {
-					t.Errorf("%s: init: write a table as a literal, or do the work in a constructor", f.at(fn.decl.Pos()))
-				}
+		checkInit(t, p)
+	}
+}
+
+func checkInit(r reporter, p *housePackage) {
+	for _, f := range p.files {
+		for _, fn := range functions(f) {
+			if fn.name == "init" && !f.test && !f.generated {
+				r.Errorf("%s: init: write a table as a literal, or do the work in a constructor", f.at(fn.decl.Pos()))
 			}
 		}
 	}
@@ -74,16 +86,20 @@ func TestNoInit(t *testing.T) {
 // It is initialised where it is declared, and nothing writes to it.
 func TestPackageVariables(t *testing.T) {
 	for _, c := range checkedOf(t) {
-		vars := packageVars(c)
-		for _, v := range vars {
-			if why := unfitVariable(c, v); why != "" {
-				t.Errorf("%s: variable %s %s: make it a field of what uses it, or a constant", v.file.at(v.name.Pos()), v.name.Name, why)
-			}
+		checkVariables(t, c)
+	}
+}
+
+func checkVariables(r reporter, c *checked) {
+	vars := packageVars(c)
+	for _, v := range vars {
+		if why := unfitVariable(c, v); why != "" {
+			r.Errorf("%s: variable %s %s: make it a field of what uses it, or a constant", v.file.at(v.name.Pos()), v.name.Name, why)
 		}
-		for _, f := range c.files {
-			if !f.test {
-				reportWrites(t, c, f, vars)
-			}
+	}
+	for _, f := range c.files {
+		if !f.test {
+			reportWrites(r, c, f, vars)
 		}
 	}
 }
@@ -162,15 +178,15 @@ func unfitVariable(c *checked, v packageVar) string {
 
 // reportWrites finds assignments to package variables, their fields and their
 // elements, and addresses taken of them.
-func reportWrites(t *testing.T, c *checked, f *houseFile, vars map[types.Object]packageVar) {
-	t.Helper()
+func reportWrites(r reporter, c *checked, f *houseFile, vars map[types.Object]packageVar) {
+	r.Helper()
 	report := func(e ast.Expr, what string) {
 		id := rootIdent(e)
 		if id == nil {
 			return
 		}
 		if _, ok := vars[c.info.Uses[id]]; ok {
-			t.Errorf("%s: %s package variable %s: keep such state in a value that is handed down", f.at(e.Pos()), what, id.Name)
+			r.Errorf("%s: %s package variable %s: keep such state in a value that is handed down", f.at(e.Pos()), what, id.Name)
 		}
 	}
 	ast.Inspect(f.syntax, func(n ast.Node) bool {

@@ -26,7 +26,11 @@ type checked struct {
 	info  *types.Info
 }
 
-var loadChecked = sync.OnceValues(checkHouse)
+var (
+	loadList     = sync.OnceValues(goList)
+	loadImporter = sync.OnceValues(newImporter)
+	loadChecked  = sync.OnceValues(checkHouse)
+)
 
 // checkedOf gives every package that builds here with its types, or ends the
 // test. A package that does not compile is checked as far as it goes: the
@@ -48,9 +52,9 @@ type listed struct {
 	Module             *struct{ Main bool }
 }
 
-func checkHouse() ([]*checked, error) {
-	h := loadHouse()
-	list, err := goList()
+// newImporter reads the types of imported packages from the build cache.
+func newImporter() (types.Importer, error) {
+	list, err := loadList()
 	if err != nil {
 		return nil, err
 	}
@@ -58,12 +62,24 @@ func checkHouse() ([]*checked, error) {
 	for _, l := range list {
 		exports[l.ImportPath] = l.Export
 	}
-	imp := importer.ForCompiler(token.NewFileSet(), "gc", func(path string) (io.ReadCloser, error) {
+	return importer.ForCompiler(token.NewFileSet(), "gc", func(path string) (io.ReadCloser, error) {
 		if exports[path] == "" {
 			return nil, fmt.Errorf("%s does not compile", path)
 		}
 		return os.Open(exports[path])
-	})
+	}), nil
+}
+
+func checkHouse() ([]*checked, error) {
+	h := loadHouse()
+	list, err := loadList()
+	if err != nil {
+		return nil, err
+	}
+	imp, err := loadImporter()
+	if err != nil {
+		return nil, err
+	}
 	byDir := map[string]*housePackage{}
 	for _, p := range h.packages {
 		byDir[p.dir] = p
@@ -78,20 +94,20 @@ func checkHouse() ([]*checked, error) {
 			dir = "."
 		}
 		if p := byDir[dir]; p != nil {
-			out = append(out, checkPackage(h, p, l, imp))
+			out = append(out, checkPackage(h, p, l.GoFiles, imp))
 		}
 	}
 	return out, nil
 }
 
-func checkPackage(h *house, p *housePackage, l listed, imp types.Importer) *checked {
+func checkPackage(h *house, p *housePackage, goFiles []string, imp types.Importer) *checked {
 	c := &checked{housePackage: p, info: &types.Info{
 		Types: map[ast.Expr]types.TypeAndValue{},
 		Defs:  map[*ast.Ident]types.Object{},
 		Uses:  map[*ast.Ident]types.Object{},
 	}}
 	var syntax []*ast.File
-	for _, name := range l.GoFiles {
+	for _, name := range goFiles {
 		for _, f := range p.files {
 			if f.path == name || strings.HasSuffix(f.path, "/"+name) {
 				c.files = append(c.files, f)
@@ -100,7 +116,7 @@ func checkPackage(h *house, p *housePackage, l listed, imp types.Importer) *chec
 		}
 	}
 	conf := types.Config{Importer: imp, Error: func(error) {}, FakeImportC: true}
-	conf.Check(l.ImportPath, h.fset, syntax, c.info) // what is wrong, the compiler reports
+	conf.Check(p.dir, h.fset, syntax, c.info) // what is wrong, the compiler reports
 	return c
 }
 
