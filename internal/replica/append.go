@@ -1,0 +1,312 @@
+package replica
+
+import (
+	"fmt"
+
+	"github.com/myelin-stream/myelin/internal/commitlog"
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/partition"
+	"github.com/myelin-stream/myelin/internal/record"
+)
+
+// Origin says who wrote a batch, and with that which rules it is under.
+type Origin int8
+
+const (
+	// Client: all rules apply.
+	Client Origin = iota
+	// Coordinator: a group or transaction coordinator writes its topic. Its
+	// batches are always durable and are not opened.
+	Coordinator
+	// Marker: the end of a transaction. Always durable; its producer epoch is
+	// checked, it has no sequence.
+	Marker
+)
+
+// Batch is one batch to append.
+type Batch struct {
+	// Bytes is exactly one batch that [record.CheckClient] accepted, or that
+	// this broker built. Append writes offset and epoch into it.
+	Bytes  []byte
+	Header record.Header
+	// Epoch is the leader epoch that the caller expects; kafka.NoEpoch: any.
+	Epoch int32
+	// Durable asks that the batch be flushed on the whole ISR before anybody
+	// sees it (acks=all). It needs min.insync.replicas.
+	Durable bool
+	Origin  Origin
+	// CoordinatorEpoch is that of a marker's writer.
+	CoordinatorEpoch int32
+}
+
+// Appended is where a batch went.
+type Appended struct {
+	Base, Last int64
+	LogStart   int64
+	AppendTime int64 // ms under LogAppendTime and for duplicates, else -1
+	// Duplicate: the batch was there already. Base and Last are the first
+	// one's; wait for them with [Waiter.Durable] as for a new batch.
+	Duplicate bool
+}
+
+// Append writes a batch to the log in its turn. On return the batch is in the
+// page cache and visible as far as nothing holds it back; b.Bytes may be used
+// again. It is acknowledged to who sent acks=all only when a [Waiter] for
+// Last+1 is done.
+//
+// It waits for its turn and for the write, never for a flush. The package
+// comment lists the errors; one of kind [*record.Refusal] names records. After
+// KAFKA_STORAGE_ERROR it is unknown whether the batch is in the log.
+func (r *Replica) Append(b Batch) (Appended, error) {
+	r.count.TotalProduce.Add(1)
+	got, err := r.append(&b)
+	if err != nil {
+		r.count.FailedProduce.Add(1)
+		return Appended{LogStart: kafka.NoOffset}, err
+	}
+	return got, nil
+}
+
+func (r *Replica) append(b *Batch) (Appended, error) {
+	if err := r.admit(b); err != nil {
+		return Appended{}, err
+	}
+	if err := r.inspect(b); err != nil {
+		return Appended{}, err
+	}
+	e := r.env.entries.Get().(*entry)
+	e.batch, e.got, e.err = *b, Appended{}, nil
+	if r.turn.enter(e) || <-e.wake == yours {
+		r.write(e)
+	}
+	got, err := e.got, e.err
+	e.batch = Batch{}
+	r.env.entries.Put(e)
+	return got, err
+}
+
+// admit refuses early what the turn would refuse, so that nothing is opened or
+// queued in vain; the turn asks again.
+func (r *Replica) admit(b *Batch) error {
+	if err := r.Offline(); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	err := r.mu.part.Admit(b.Epoch, b.Durable || b.Origin != Client)
+	r.mu.Unlock()
+	if err != nil {
+		return r.wrap(err)
+	}
+	return nil
+}
+
+// inspect applies the topic's rules to the batch itself: its size, and what is
+// in it where the header leaves doubt.
+func (r *Replica) inspect(b *Batch) error {
+	s := r.set.Load()
+	if err := r.fits(b, s); err != nil {
+		return err
+	}
+	if b.Origin != Client {
+		return nil
+	}
+	now := r.nowMs()
+	if !s.rules.MustOpen(&b.Header, now) {
+		return nil
+	}
+	r.count.OpenedForRules.Add(1)
+	var err error
+	b.Bytes, b.Header, err = r.env.pool.Inspect(b.Bytes, b.Header, &s.rules, now)
+	if err != nil {
+		return r.wrap(err)
+	}
+	return r.fits(b, s)
+}
+
+// fits holds a batch to max.message.bytes and segment.bytes.
+func (r *Replica) fits(b *Batch, s *settings) error {
+	n := len(b.Bytes)
+	switch {
+	case n > s.MaxMessageBytes && b.Origin != Marker:
+		return r.wrap(fmt.Errorf("batch of %d bytes, max.message.bytes is %d: %w", n, s.MaxMessageBytes, kafka.MessageTooLarge))
+	case int64(n) > s.segmentBytes:
+		return r.wrap(fmt.Errorf("batch of %d bytes, segment.bytes is %d: %w", n, s.segmentBytes, kafka.RecordListTooLarge))
+	}
+	return nil
+}
+
+// write is the holder's part of an append: everything from admit to publish, for
+// itself and all who queued, then it hands the turn on.
+func (r *Replica) write(own *entry) {
+	h := &r.held
+	h.group = r.turn.gather(append(h.group[:0], own), len(own.batch.Bytes))
+	h.batches, h.writes = h.batches[:0], h.writes[:0]
+
+	flush := r.produce(h)
+	if len(h.batches) > 0 {
+		if err := r.log.Append(h.batches); err != nil {
+			r.fail(fmt.Errorf("append: %w", err))
+			for _, e := range h.writes {
+				e.err = r.Offline()
+			}
+		} else {
+			r.publish(h)
+			r.env.flusher.Schedule(r.log, flush)
+		}
+	} else if flush {
+		r.env.flusher.Schedule(r.log, true)
+	}
+
+	// Once woken, an entry belongs to its owner, and once the turn is left, the
+	// scratch memory to the next holder.
+	for i, e := range h.group {
+		if e != own {
+			e.wake <- done
+		}
+		h.group[i] = nil
+	}
+	clear(h.batches)
+	clear(h.writes)
+	r.turn.leave()
+}
+
+// produce admits each of the group, asks the producer state, gives out offsets
+// and stamps. What is to be written is then in h.batches and h.writes. It says
+// whether somebody waits for a flush.
+func (r *Replica) produce(h *holder) (flush bool) {
+	r.mu.Lock()
+	for _, e := range h.group {
+		e.err = r.mu.part.Admit(e.batch.Epoch, r.demanding(&e.batch))
+	}
+	_, epoch := r.mu.part.Leader()
+	r.mu.Unlock()
+	broken := r.Offline()
+
+	s := r.set.Load()
+	next, start := r.log.End(), r.log.Start()
+	for _, e := range h.group {
+		switch {
+		case broken != nil:
+			e.err = broken
+			continue
+		case e.err != nil:
+			e.err = r.wrap(e.err)
+			continue
+		}
+		b := &e.batch
+		dup, err := r.known(b)
+		if err != nil {
+			e.err = r.wrap(err)
+			continue
+		}
+		if dup.Duplicate {
+			r.count.Duplicates.Add(1)
+			e.got = Appended{Base: dup.Base, Last: dup.Last, LogStart: start, AppendTime: dup.Timestamp, Duplicate: true}
+			flush = flush || b.Durable && !s.WriteCaching && r.log.Flushed() <= dup.Last
+			continue
+		}
+		flush = flush || r.mustFlush(b, s)
+		e.got = Appended{Base: next, LogStart: start, AppendTime: kafka.NoTimestamp}
+		record.Stamp(b.Bytes, next, epoch)
+		if s.AppendTime && b.Origin == Client {
+			h.lastNow = max(h.lastNow, r.nowMs())
+			b.Header = record.SetAppendTime(b.Bytes, h.lastNow)
+			e.got.AppendTime = h.lastNow
+		} else {
+			b.Header.BaseOffset, b.Header.LeaderEpoch = next, epoch
+		}
+		e.got.Last = b.Header.LastOffset()
+		next = e.got.Last + 1
+		r.log.Producers().Update(&b.Header)
+		h.batches = append(h.batches, commitlog.Batch{Bytes: b.Bytes, Header: b.Header})
+		h.writes = append(h.writes, e)
+	}
+	return flush
+}
+
+// known asks the producer state about a batch: whether it may come now, or came
+// already.
+func (r *Replica) known(b *Batch) (commitlog.Verdict, error) {
+	if !b.Header.Idempotent() {
+		return commitlog.Verdict{}, nil
+	}
+	if b.Origin == Marker {
+		return commitlog.Verdict{}, r.log.Producers().CheckMarker(b.Header.ProducerID, b.Header.ProducerEpoch, b.CoordinatorEpoch)
+	}
+	return r.log.Producers().Check(&b.Header)
+}
+
+// demanding says whether a batch needs min.insync.replicas: acks=all, and
+// whatever this broker writes itself.
+func (r *Replica) demanding(b *Batch) bool { return b.Durable || b.Origin != Client }
+
+// mustFlush says whether nobody may see the batch before it is flushed. On top
+// of acks=all that is so for transactions, since their outcome is decided on it.
+func (r *Replica) mustFlush(b *Batch, s *settings) bool {
+	if s.WriteCaching {
+		return false
+	}
+	return r.demanding(b) || b.Header.Attributes.Has(record.Transactional)
+}
+
+// publish lets the partition and the readers know what was written.
+func (r *Replica) publish(h *holder) {
+	s := r.set.Load()
+	var bytes, records int64
+	var a aftermath
+	r.mu.Lock()
+	fx := partition.Effects{}
+	for _, e := range h.writes {
+		b := &e.batch
+		bytes += int64(len(b.Bytes))
+		records += int64(b.Header.Count)
+		step := r.mu.part.Written(e.got.Base, e.got.Last+1, r.mustFlush(b, s))
+		fx.Advanced = fx.Advanced || step.Advanced
+	}
+	r.mu.written += bytes
+	r.mu.end = h.writes[len(h.writes)-1].got.Last + 1
+	a = r.settle(fx)
+	r.mu.all.tell(&a, bytes)
+	r.mu.Unlock()
+	r.count.BytesIn.Add(bytes)
+	r.count.MessagesIn.Add(records)
+	a.run(r)
+}
+
+// AwaitCommitted has w.Done called once the high watermark reaches w.Offset, or
+// once it is certain that this leadership will not bring it there. If either is
+// so already, the caller's goroutine calls it before AwaitCommitted returns.
+func (r *Replica) AwaitCommitted(w *Waiter) {
+	r.mu.Lock()
+	err, ready := r.mu.closedReason, false
+	p := r.mu.part
+	switch {
+	case err != nil:
+	case p.Role() != partition.Leader:
+		err = r.wrap(kafka.NotLeaderOrFollower)
+	case w.Durable && !r.caching():
+		if ready = min(p.HighWatermark(), p.Durable()) >= w.Offset; !ready {
+			r.mu.durable.add(w)
+		}
+	default:
+		if ready = p.HighWatermark() >= w.Offset; !ready {
+			r.mu.committed.add(w)
+		}
+	}
+	r.mu.Unlock()
+	if ready || err != nil {
+		w.Done(err)
+	}
+}
+
+// Forget takes w back, for a request that ran out of time. False means that
+// Done was called or is just being called.
+func (r *Replica) Forget(w *Waiter) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if w.list == nil {
+		return false
+	}
+	w.list.remove(w)
+	return true
+}

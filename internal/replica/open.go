@@ -1,0 +1,235 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/myelin-stream/myelin/internal/kafka"
+)
+
+// lane is the order of what happens to one partition's folder. A topic that is
+// deleted and made again has the same folder under another id: the old replica
+// has to be out of it before the new one opens. All fields but tp belong to
+// whoever holds the table's mutex.
+type lane struct {
+	tp  kafka.TopicPartition
+	now *slot   // what should be there; nil for nothing
+	old []*slot // what is to go first
+
+	queued, hurried bool
+	busy, again     bool // an opener is at it; and has to look once more
+}
+
+// slot is one incarnation of a partition here.
+type slot struct {
+	lane    *lane
+	id      kafka.UUID
+	want    *Assignment   // the newest; guarded by the table's mutex
+	opened  chan struct{} // closed once replica or fault is set
+	replica atomic.Pointer[Replica]
+	fault   atomic.Pointer[fault]
+	stray   bool // on disk, but no image names it
+}
+
+// queue holds the lanes that need an opener, those that a request waits for
+// first. A lane may stand in both lists; the second time it counts for nothing.
+type queue struct{ first, rest []*lane }
+
+func (q *queue) len() int { return len(q.first) + len(q.rest) }
+
+func (q *queue) add(l *lane) {
+	switch {
+	case l.busy:
+		l.again = true
+	case !l.queued:
+		l.queued = true
+		q.rest = append(q.rest, l)
+	}
+}
+
+// hurry moves a waiting lane before all that nobody waits for.
+func (q *queue) hurry(l *lane) {
+	if l.queued && !l.hurried {
+		l.hurried = true
+		q.first = append(q.first, l)
+	}
+}
+
+// next takes a lane out, nil if none waits.
+func (q *queue) next() *lane {
+	for _, list := range []*[]*lane{&q.first, &q.rest} {
+		for len(*list) > 0 {
+			l := (*list)[0]
+			(*list)[0] = nil
+			*list = (*list)[1:]
+			if l.queued {
+				l.queued, l.hurried, l.busy = false, false, true
+				return l
+			}
+		}
+	}
+	return nil
+}
+
+// call wakes openers for n jobs.
+func (t *Table) call(n int) {
+	for range min(n, cap(t.work)) {
+		select {
+		case t.work <- struct{}{}:
+		default:
+			return // enough are awake
+		}
+	}
+}
+
+// opener serves lanes until ctx ends.
+func (t *Table) opener(ctx context.Context) {
+	for ctx.Err() == nil {
+		t.mu.Lock()
+		l := t.mu.queue.next()
+		t.mu.Unlock()
+		if l != nil {
+			t.serve(l)
+			continue
+		}
+		select { // both ready: the loop looks at ctx again before it serves
+		case <-t.work:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// serve brings one lane to where it should be.
+func (t *Table) serve(l *lane) {
+	for {
+		t.mu.Lock()
+		old, s := l.old, l.now
+		l.old, l.again = nil, false
+		var want *Assignment
+		if s != nil {
+			want = s.want
+		}
+		t.mu.Unlock()
+		for _, o := range old {
+			t.retire(o)
+		}
+		if s != nil {
+			t.bring(s, want)
+		}
+		t.mu.Lock()
+		if !l.again {
+			l.busy = false
+			if l.now == nil {
+				delete(t.mu.lanes, l.tp)
+			}
+			t.mu.Unlock()
+			return
+		}
+		t.mu.Unlock()
+	}
+}
+
+// bring opens the slot's replica if need be and gives it its role.
+func (t *Table) bring(s *slot, want *Assignment) {
+	r := s.replica.Load()
+	if r == nil {
+		var err error
+		if r, err = open(t.env, want); err != nil {
+			if kafka.CodeOf(err) == kafka.UnknownServerError {
+				err = fmt.Errorf("%w: %w", err, kafka.KafkaStorageError)
+			}
+			err = fmt.Errorf("partition %s cannot be opened: %w", s.lane.tp, err)
+			t.env.logger.Error("partition is offline", "partition", s.lane.tp.String(), "error", err)
+			if s.fault.Swap(&fault{err}) == nil {
+				close(s.opened)
+			}
+			return
+		}
+		r.assign(want.Role)
+		s.replica.Store(r)
+		if s.fault.Load() == nil {
+			close(s.opened)
+		}
+		return
+	}
+	if r.Config() != want.Config {
+		r.SetConfig(want.Config)
+	}
+	r.assign(want.Role)
+}
+
+// doomed is a folder that is out of the way and still has to be removed.
+type doomed struct {
+	path string
+	due  time.Time
+}
+
+// retire takes an incarnation out of its folder: the replica is closed and the
+// folder renamed, so that its name is free and the log does not come back, also
+// after a power cut. What no image names is only set aside, not removed: the
+// fault may be the image's.
+func (t *Table) retire(s *slot) {
+	delay := DefaultTopicConfig().FileDeleteDelay
+	if s.want != nil {
+		delay = s.want.Config.FileDeleteDelay
+	}
+	if r := s.replica.Load(); r != nil {
+		delay = r.Config().FileDeleteDelay
+		if err := r.close(kafka.UnknownTopicOrPartition); err != nil {
+			t.env.logger.Warn("close of a removed partition", "partition", s.lane.tp.String(), "error", err)
+		}
+	} else if s.fault.Swap(&fault{fmt.Errorf("partition %s: %w", s.lane.tp, kafka.UnknownTopicOrPartition)}) == nil {
+		close(s.opened)
+	}
+	suffix := "-delete"
+	if s.stray {
+		suffix = "-stray"
+		t.env.logger.Warn("folder of an unknown partition is set aside", "partition", s.lane.tp.String())
+	}
+	aside, err := t.setAside(s, suffix)
+	if err != nil {
+		t.env.logger.Error("folder of a removed partition stays", "partition", s.lane.tp.String(), "error", err)
+		return
+	}
+	if s.stray || aside == "" {
+		return
+	}
+	t.mu.Lock()
+	t.mu.trash = append(t.mu.trash, doomed{aside, t.env.now().Add(delay)})
+	t.mu.Unlock()
+}
+
+// maxName is the longest name that file systems take.
+const maxName = 255
+
+// setAside renames the folder of a slot, as Kafka does: topic-0.id-delete. It
+// gives "" if there is none.
+func (t *Table) setAside(s *slot, suffix string) (string, error) {
+	root, tp := t.cfg.Home.Path(), s.lane.tp
+	mark := s.id.String()
+	if s.stray {
+		mark = strconv.FormatInt(t.env.now().UnixMilli(), 10)
+	}
+	tail := fmt.Sprintf("-%d.%s%s", tp.Partition, mark, suffix)
+	name := path.Join(root, tp.Topic[:min(len(tp.Topic), maxName-len(tail))]+tail)
+	if err := t.cfg.FS.RemoveAll(name); err != nil { // it was here before, and moved away
+		return "", err
+	}
+	err := t.cfg.FS.Rename(path.Join(root, tp.String()), name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	if err := t.cfg.FS.SyncDir(root); err != nil {
+		return "", err
+	}
+	return name, t.cfg.Home.RemoveLog(tp)
+}

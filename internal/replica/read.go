@@ -1,0 +1,340 @@
+package replica
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/myelin-stream/myelin/internal/commitlog"
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/record"
+)
+
+// Isolation says up to where a reader may read.
+type Isolation int8
+
+const (
+	// ReadUncommitted reads up to the high watermark.
+	ReadUncommitted Isolation = iota
+	// ReadCommitted reads up to the last stable offset and gets the aborted
+	// transactions to leave out.
+	ReadCommitted
+	// ReadAll reads up to the log end; for followers and this broker itself.
+	ReadAll
+)
+
+// Read asks for batches from an offset on.
+type Read struct {
+	Offset   int64
+	MaxBytes int
+	// MinOne gives at least one whole batch even if it has more than MaxBytes
+	// (KIP-74).
+	MinOne    bool
+	Isolation Isolation
+	// CurrentEpoch is the leader epoch that the reader knows (KIP-320),
+	// LastFetchedEpoch that of the last batch it has (KIP-595); kafka.NoEpoch
+	// leaves out the check.
+	CurrentEpoch, LastFetchedEpoch int32
+	// FromLeader refuses unless this broker leads; consumers that may read from
+	// the nearest replica leave it out (KIP-392).
+	FromLeader bool
+}
+
+// Result is what Read found. Range is empty when nothing is there yet, or when
+// Diverging is set; release it once.
+type Result struct {
+	Range     commitlog.Range
+	HW, LSO   int64
+	LogStart  int64
+	LogEnd    int64
+	Aborted   []commitlog.AbortedTxn // by first offset; for ReadCommitted only
+	Diverging *EpochEnd
+}
+
+// EpochEnd is the last epoch not above one that was asked for, and the offset
+// at which it ended.
+type EpochEnd struct {
+	Epoch  int32
+	Offset int64
+}
+
+// Read gives whole batches from the one that contains q.Offset on. The bytes
+// stay in the file: send or read them through the range.
+//
+// Errors: OFFSET_OUT_OF_RANGE, those of epochs and roles, KAFKA_STORAGE_ERROR.
+func (r *Replica) Read(q Read) (Result, error) {
+	r.count.TotalFetch.Add(1)
+	res, err := r.read(&q)
+	if err != nil {
+		r.count.FailedFetch.Add(1)
+		return Result{}, err
+	}
+	if q.Isolation == ReadAll {
+		r.count.ReplicatedOut.Add(int64(res.Range.Len()))
+	} else {
+		r.count.BytesOut.Add(int64(res.Range.Len()))
+	}
+	return res, nil
+}
+
+func (r *Replica) read(q *Read) (Result, error) {
+	if err := r.check(q.CurrentEpoch, q.FromLeader); err != nil {
+		return Result{}, err
+	}
+	// The outer offsets are loaded last: they only grow, so every order of the
+	// four holds in the answer.
+	res := Result{LSO: r.LSO(), HW: r.HW(), LogEnd: r.log.End(), LogStart: r.log.Start()}
+	if q.LastFetchedEpoch != kafka.NoEpoch {
+		end, err := r.diverging(q)
+		if err != nil || end != nil {
+			res.Diverging = end
+			return res, err
+		}
+	}
+	if q.Offset < res.LogStart || q.Offset > res.LogEnd {
+		return Result{}, r.wrap(fmt.Errorf("offset %d, the log has %d to %d: %w", q.Offset, res.LogStart, res.LogEnd, kafka.OffsetOutOfRange))
+	}
+	limit := res.HW
+	switch q.Isolation {
+	case ReadCommitted:
+		limit = res.LSO
+	case ReadAll:
+		limit = res.LogEnd
+	}
+	if q.Offset >= limit {
+		return res, nil
+	}
+	var err error
+	res.Range, err = r.log.Read(q.Offset, q.MaxBytes, limit, q.MinOne)
+	if err != nil {
+		return Result{}, r.storage(err)
+	}
+	if q.Isolation == ReadCommitted && res.Range.Len() > 0 {
+		if res.Aborted, err = r.log.Aborted(q.Offset, limit); err != nil {
+			res.Range.Release()
+			return Result{}, r.storage(err)
+		}
+	}
+	return res, nil
+}
+
+// diverging finds out whether the reader's last batch is in this log: nil if it
+// is, else where the logs part.
+func (r *Replica) diverging(q *Read) (*EpochEnd, error) {
+	epoch, end := r.log.EndOffsetForEpoch(q.LastFetchedEpoch)
+	switch {
+	case epoch == kafka.NoEpoch || end == kafka.NoOffset:
+		return nil, r.wrap(fmt.Errorf("no end is known of epoch %d: %w", q.LastFetchedEpoch, kafka.OffsetOutOfRange))
+	case epoch < q.LastFetchedEpoch || end < q.Offset:
+		return &EpochEnd{Epoch: epoch, Offset: end}, nil
+	}
+	return nil, nil
+}
+
+// check refuses reads of an offline replica, at another epoch, or of another
+// leader's partition.
+func (r *Replica) check(epoch int32, needLeader bool) error {
+	if err := r.Offline(); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	err := r.mu.part.CheckEpoch(epoch, needLeader)
+	r.mu.Unlock()
+	if err != nil {
+		return r.wrap(err)
+	}
+	return nil
+}
+
+// storage gives an error of the log its code if it has none.
+func (r *Replica) storage(err error) error {
+	var c kafka.Code
+	if errors.As(err, &c) {
+		return r.wrap(err)
+	}
+	return fmt.Errorf("partition %s: %w: %w", r.tp, err, kafka.KafkaStorageError)
+}
+
+// Watch counts what becomes readable for w.Wake until [Replica.Unwatch].
+func (r *Replica) Watch(w *FetchWaiter) {
+	r.mu.Lock()
+	list, readable := &r.mu.plain, r.hw.Load()
+	switch w.Isolation {
+	case ReadCommitted:
+		list, readable = &r.mu.stable, r.lso.Load()
+	case ReadAll:
+		list, readable = &r.mu.all, r.mu.end
+	}
+	list.add(w)
+	ring := readable > w.Seen || r.mu.closedReason != nil
+	r.mu.Unlock()
+	if ring {
+		w.Wake.Ring()
+	}
+}
+
+// Unwatch ends it; it is no error if w does not watch.
+func (r *Replica) Unwatch(w *FetchWaiter) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if w.list != nil {
+		w.list.remove(w)
+	}
+}
+
+// OffsetQuery asks for an offset by time, as ListOffsets does.
+type OffsetQuery struct {
+	// Timestamp is in ms, or one of the sentinels of package kafka.
+	Timestamp    int64
+	Isolation    Isolation
+	CurrentEpoch int32
+	FromLeader   bool
+}
+
+// OffsetFor answers a query: the first record whose timestamp is not less, exact
+// to the record, or what the sentinel names. Where there is none, offset,
+// timestamp and epoch are -1.
+//
+// Errors: those of epochs and roles; OFFSET_NOT_AVAILABLE while the leader does
+// not know yet how far its predecessor had committed (KIP-207).
+func (r *Replica) OffsetFor(q OffsetQuery) (commitlog.Found, error) {
+	none := commitlog.Found{Offset: kafka.NoOffset, Timestamp: kafka.NoTimestamp, Epoch: kafka.NoEpoch}
+	if err := r.check(q.CurrentEpoch, q.FromLeader); err != nil {
+		return none, err
+	}
+	limit := r.readable(q.Isolation)
+	var unsure error
+	if q.Isolation != ReadAll {
+		r.mu.Lock()
+		unsure = r.mu.part.LatestKnown()
+		r.mu.Unlock()
+	}
+	var found commitlog.Found
+	var ok bool
+	var err error
+	switch q.Timestamp {
+	case kafka.LatestTimestamp:
+		if unsure != nil {
+			return none, r.wrap(unsure)
+		}
+		_, epoch := r.Leader()
+		return commitlog.Found{Offset: limit, Timestamp: kafka.NoTimestamp, Epoch: epoch}, nil
+	case kafka.EarliestTimestamp, kafka.EarliestLocalTimestamp:
+		return r.earliest(), nil
+	case kafka.LatestTieredTimestamp, kafka.EarliestPendingUploadTimestamp:
+		return none, nil
+	case kafka.MaxTimestamp:
+		found, ok, err = r.log.MaxTimestamp()
+	default:
+		found, ok, err = r.log.OffsetForTime(q.Timestamp)
+	}
+	switch {
+	case err != nil:
+		return none, r.storage(err)
+	case ok && found.Offset < limit:
+		return found, nil
+	case unsure != nil:
+		return none, r.wrap(unsure)
+	}
+	return none, nil
+}
+
+// earliest is the log's start, with its epoch where that is known.
+func (r *Replica) earliest() commitlog.Found {
+	f := commitlog.Found{Offset: r.log.Start(), Timestamp: kafka.NoTimestamp, Epoch: kafka.NoEpoch}
+	if epochs := r.log.Epochs(); len(epochs) > 0 && epochs[0].Start <= f.Offset {
+		f.Epoch = epochs[0].Epoch
+	}
+	return f
+}
+
+func (r *Replica) readable(i Isolation) int64 {
+	switch i {
+	case ReadCommitted:
+		return r.LSO()
+	case ReadAll:
+		return r.log.End()
+	}
+	return r.HW()
+}
+
+// EndOffsetForEpoch answers OffsetForLeaderEpoch: the largest epoch not above
+// the one asked for and the offset at which it ended, both -1 if none is known.
+func (r *Replica) EndOffsetForEpoch(current, asked int32) (EpochEnd, error) {
+	if err := r.check(current, true); err != nil {
+		return EpochEnd{kafka.NoEpoch, kafka.NoOffset}, err
+	}
+	epoch, end := r.log.EndOffsetForEpoch(asked)
+	return EpochEnd{epoch, end}, nil
+}
+
+// DeleteRecords moves the log's start up to offset, or to the high watermark
+// for -1, and gives the start as it then is (KIP-107).
+//
+// Errors: OFFSET_OUT_OF_RANGE beyond the high watermark, POLICY_VIOLATION on a
+// topic that is compacted only, those of roles.
+func (r *Replica) DeleteRecords(offset int64) (int64, error) {
+	if err := r.check(kafka.NoEpoch, true); err != nil {
+		return kafka.NoOffset, err
+	}
+	if s := r.set.Load(); s.Compacted && s.Log.KeepAll {
+		return kafka.NoOffset, r.wrap(fmt.Errorf("the topic is compacted: %w", kafka.PolicyViolation))
+	}
+	hw := r.HW()
+	if offset == kafka.NoOffset {
+		offset = hw
+	}
+	if offset < 0 || offset > hw {
+		return kafka.NoOffset, r.wrap(fmt.Errorf("offset %d, high watermark %d: %w", offset, hw, kafka.OffsetOutOfRange))
+	}
+	if offset > r.log.Start() {
+		if err := r.log.DeleteTo(offset); err != nil {
+			return kafka.NoOffset, r.storage(err)
+		}
+		r.startMoved()
+	}
+	return r.log.Start(), nil
+}
+
+// startMoved tells the partition and the watchers that the log begins later
+// now.
+func (r *Replica) startMoved() {
+	r.mu.Lock()
+	a := r.settle(r.mu.part.LogStart(r.log.Start()))
+	r.mu.plain.ringAll(&a)
+	r.mu.stable.ringAll(&a)
+	r.mu.all.ringAll(&a)
+	r.mu.Unlock()
+	a.run(r)
+}
+
+// Producers describes the idempotent and transactional producers that the log
+// knows (DescribeProducers).
+func (r *Replica) Producers() []commitlog.Producer { return r.log.Producers().Describe() }
+
+// Batches reads and copies whole batches from offset on for this broker's own
+// use: a coordinator that loads its partition. It gives nothing at the end; next
+// is the offset to go on from.
+func (r *Replica) Batches(offset int64, maxBytes int, i Isolation) (batches []byte, next int64, err error) {
+	res, err := r.Read(Read{Offset: offset, MaxBytes: maxBytes, MinOne: true, Isolation: i,
+		CurrentEpoch: kafka.NoEpoch, LastFetchedEpoch: kafka.NoEpoch, FromLeader: true})
+	if err != nil {
+		return nil, offset, err
+	}
+	if res.Range.Len() == 0 {
+		return nil, offset, nil
+	}
+	defer res.Range.Release()
+	batches = make([]byte, res.Range.Len())
+	if _, err := res.Range.ReadAt(batches, 0); err != nil {
+		return nil, offset, r.storage(err)
+	}
+	for rest := batches; len(rest) > 0; {
+		h, err := record.ParseHeader(rest)
+		if err != nil || h.Size() > len(rest) {
+			return nil, offset, r.storage(fmt.Errorf("batch after %d is cut off: %w", next, kafka.CorruptMessage))
+		}
+		next = h.NextOffset()
+		rest = rest[h.Size():]
+	}
+	return batches, next, nil
+}

@@ -1,0 +1,136 @@
+package replica
+
+import (
+	"fmt"
+
+	"github.com/myelin-stream/myelin/internal/commitlog"
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/partition"
+)
+
+// open opens a replica's log and recovers what a crash left. It has no role
+// before assign gives it one, so nothing is served that is not flushed: what
+// recovery accepted above the durable point is flushed here.
+func open(env *env, a *Assignment) (*Replica, error) {
+	r := &Replica{tp: a.TopicPartition, id: a.TopicID, env: env}
+	r.set.Store(newSettings(r.tp, a.Config))
+	log, found, err := commitlog.Open(commitlog.Config{
+		Home: env.home, Topic: r.tp.Topic, Partition: r.tp.Partition, TopicID: a.TopicID,
+		Logger: env.logger, Now: env.now, OnFlushed: r.flushed, Tunables: a.Config.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if found.CutBytes > 0 {
+		env.logger.Warn("recovery cut a torn end off", "partition", r.tp.String(), "bytes", found.CutBytes,
+			"from", found.CutFrom, "segments", found.CutSegments)
+	}
+	r.log = log
+	if log.Flushed() < log.End() {
+		if err := log.Flush(); err != nil {
+			_ = log.Close() // the flush error says more
+			return nil, err
+		}
+	}
+	r.mu.end = log.End()
+	r.mu.part = partition.New(r.partitionConfig(a.Config), log.Start(), r.mu.end)
+	r.hw.Store(log.Start())
+	r.lso.Store(log.Start())
+	r.lead.Store(pack(kafka.NoBroker, kafka.NoEpoch))
+	return r, nil
+}
+
+// close ends the replica: the log is flushed, which answers who waits for that,
+// the others hear reason, and the log is closed.
+func (r *Replica) close(reason error) error {
+	r.turn.lock()
+	defer r.turn.leave()
+	first := r.fault.CompareAndSwap(nil, &fault{err: r.wrap(reason)})
+	if first {
+		if err := r.log.Flush(); err == nil {
+			r.mu.Lock()
+			a := r.settle(r.mu.part.Flushed(r.log.Flushed()))
+			r.mu.Unlock()
+			a.run(r)
+		} // the same error comes back from Close
+	}
+	r.dismiss(r.Offline(), true)
+	return r.log.Close()
+}
+
+// assign gives the replica the role that the image says, in a turn of its own:
+// no append is under way while it changes.
+func (r *Replica) assign(a partition.Assignment) {
+	r.turn.lock()
+	defer r.turn.leave()
+	if a.Leader == r.env.self && a.LeaderEpoch > r.log.LatestEpoch() && r.Offline() == nil {
+		if err := r.log.AssignEpoch(a.LeaderEpoch, r.log.End()); err != nil {
+			r.fail(fmt.Errorf("begin epoch %d: %w", a.LeaderEpoch, err))
+		}
+	}
+	r.mu.Lock()
+	fx := r.mu.part.Assign(a, r.nowMs())
+	role := r.mu.part.Role()
+	after := r.settle(fx)
+	r.mu.Unlock()
+	after.run(r)
+	if !fx.RoleChanged {
+		return
+	}
+	if role == partition.Leader {
+		if r.log.Flushed() < r.log.End() {
+			r.env.flusher.Schedule(r.log, true)
+		}
+		return
+	}
+	r.dismiss(r.wrap(kafka.NotLeaderOrFollower), false)
+}
+
+// tick lets the partition look at the clock: followers that lag leave the ISR.
+func (r *Replica) tick() {
+	if !r.Leads() || r.Offline() != nil {
+		return
+	}
+	r.mu.Lock()
+	a := r.settle(r.mu.part.Tick(r.nowMs()))
+	r.mu.Unlock()
+	a.run(r)
+}
+
+// retain deletes segments that are past their retention. Nothing above the high
+// watermark goes.
+func (r *Replica) retain() error {
+	if r.Offline() != nil {
+		return nil
+	}
+	n, err := r.log.Retain(r.HW())
+	if n > 0 {
+		r.startMoved()
+	}
+	return err
+}
+
+// Fetched notes where a follower fetches from, which is what it has on stable
+// storage. The caller has checked the follower's epoch with Read.
+func (r *Replica) Fetched(f partition.Fetch) {
+	r.mu.Lock()
+	a := r.settle(r.mu.part.Fetched(f, r.nowMs()))
+	r.mu.Unlock()
+	a.run(r)
+}
+
+// ISRRefused takes back the proposal made at that partition epoch; see
+// [partition.Partition.ISRRefused] for when that is safe.
+func (r *Replica) ISRRefused(partitionEpoch int32) {
+	r.mu.Lock()
+	a := r.settle(r.mu.part.ISRRefused(partitionEpoch))
+	r.mu.Unlock()
+	a.run(r)
+}
+
+// ISR is the set of replicas that the controller counts as in sync.
+func (r *Replica) ISR() []int32 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.mu.part.ISR()
+}

@@ -1,0 +1,294 @@
+package replica
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/myelin-stream/myelin/internal/commitlog"
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/partition"
+	"github.com/myelin-stream/myelin/internal/record"
+	"github.com/myelin-stream/myelin/internal/vfs"
+)
+
+// Config is what a table needs. Self, Home, FS, Flusher, Pool and Now must be
+// set.
+type Config struct {
+	// Self is this broker's id.
+	Self int32
+	// Home is the log directory, and FS the file system it is on. The caller
+	// closes it after Run returned.
+	Home *commitlog.Home
+	FS   vfs.FS
+	// Flusher makes the logs durable. It must run as long as the table does.
+	Flusher *commitlog.Flusher
+	// Pool opens batches where a topic's rules demand it.
+	Pool *record.Pool
+	// ISR takes proposals to the controller; nil while there are no followers.
+	ISR    partition.ISR
+	Now    func() time.Time
+	Logger *slog.Logger
+
+	// Openers is how many logs are opened at once; 0 means 8.
+	Openers int
+	// OpenWait is how long a request waits for a replica that is opening; 0
+	// means 1 s.
+	OpenWait time.Duration
+	// LagMax and StallMax are those of [partition.Config]; 0 means 30 s and 2 s.
+	LagMax, StallMax time.Duration
+	// RetentionEvery is how often retention runs (log.retention.check.interval.ms);
+	// 0 means 5 minutes.
+	RetentionEvery time.Duration
+	// CheckpointEvery is how often the durable points are written down; 0
+	// means 5 s.
+	CheckpointEvery time.Duration
+}
+
+func (c *Config) defaults() {
+	set := func(d *time.Duration, v time.Duration) {
+		if *d <= 0 {
+			*d = v
+		}
+	}
+	set(&c.OpenWait, time.Second)
+	set(&c.LagMax, 30*time.Second)
+	set(&c.StallMax, 2*time.Second)
+	set(&c.RetentionEvery, 5*time.Minute)
+	set(&c.CheckpointEvery, 5*time.Second)
+	if c.Openers <= 0 {
+		c.Openers = 8
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Assignment is what the cluster's image says of one partition that this broker
+// holds.
+type Assignment struct {
+	kafka.TopicPartition
+	TopicID kafka.UUID
+	Config  TopicConfig
+	Role    partition.Assignment
+}
+
+// Delta is a change of what this broker holds.
+type Delta struct {
+	// Assigned are partitions that are new here or changed in role or config.
+	Assigned []Assignment
+	// Removed are partitions whose folder is to go: the topic was deleted, or
+	// the replica moved away.
+	Removed []kafka.TopicPartition
+	// Complete: Assigned is all this broker holds; whatever else is open or on
+	// disk goes. So begins a broker that has read its first image.
+	Complete bool
+}
+
+// Table holds the replicas of this broker.
+type Table struct {
+	cfg Config
+	env *env
+
+	index atomic.Pointer[index] // what Get reads; replaced, never changed
+
+	mu struct {
+		sync.Mutex // memory only
+		lanes      map[kafka.TopicPartition]*lane
+		queue      queue
+		trash      []doomed // folders to remove when they are due
+		sweep      bool     // the folders on disk are to be compared with the lanes
+	}
+	work chan struct{} // wakes openers
+}
+
+// index finds slots without a lock.
+type index struct {
+	byName map[string][]*slot // by partition number
+	byID   map[kafka.UUID][]*slot
+	sorted []*slot
+}
+
+// NewTable makes a table without replicas. Nothing is opened before Run.
+func NewTable(cfg Config) *Table {
+	cfg.defaults()
+	t := &Table{cfg: cfg, env: &env{
+		self: cfg.Self, flusher: cfg.Flusher, home: cfg.Home, pool: cfg.Pool, now: cfg.Now, isr: cfg.ISR,
+		logger: cfg.Logger, lagMax: cfg.LagMax, stall: cfg.StallMax,
+	}}
+	t.env.entries.New = func() any { return &entry{wake: make(chan signal, 1)} }
+	t.index.Store(&index{})
+	t.mu.lanes = map[kafka.TopicPartition]*lane{}
+	t.work = make(chan struct{}, cfg.Openers)
+	return t
+}
+
+// Apply takes in a change of the cluster's image. It does no I/O: Run opens and
+// closes logs and changes roles, in the order of Apply for each partition.
+func (t *Table) Apply(d Delta) {
+	t.mu.Lock()
+	removed := d.Removed
+	if d.Complete {
+		removed = t.othersLocked(d.Assigned)
+		t.mu.sweep = true
+	}
+	changed := false
+	for _, tp := range removed {
+		changed = t.removeLocked(tp) || changed
+	}
+	for i := range d.Assigned {
+		changed = t.assignLocked(&d.Assigned[i]) || changed
+	}
+	if changed {
+		t.publishLocked()
+	}
+	n := t.mu.queue.len()
+	t.mu.Unlock()
+	t.call(n)
+}
+
+// assignLocked says whether the partition is new to the index.
+func (t *Table) assignLocked(a *Assignment) bool {
+	l := t.laneLocked(a.TopicPartition)
+	changed := l.now == nil || l.now.id != a.TopicID
+	if changed {
+		if l.now != nil {
+			l.old = append(l.old, l.now)
+		}
+		l.now = &slot{lane: l, id: a.TopicID, opened: make(chan struct{})}
+	}
+	l.now.want = a
+	t.mu.queue.add(l)
+	return changed
+}
+
+func (t *Table) laneLocked(tp kafka.TopicPartition) *lane {
+	l := t.mu.lanes[tp]
+	if l == nil {
+		l = &lane{tp: tp}
+		t.mu.lanes[tp] = l
+	}
+	return l
+}
+
+func (t *Table) removeLocked(tp kafka.TopicPartition) bool {
+	l := t.mu.lanes[tp]
+	if l == nil || l.now == nil {
+		return false
+	}
+	l.old, l.now = append(l.old, l.now), nil
+	t.mu.queue.add(l)
+	return true
+}
+
+// othersLocked lists what is held and not in the list.
+func (t *Table) othersLocked(keep []Assignment) []kafka.TopicPartition {
+	in := make(map[kafka.TopicPartition]bool, len(keep))
+	for i := range keep {
+		in[keep[i].TopicPartition] = true
+	}
+	var out []kafka.TopicPartition
+	for tp, l := range t.mu.lanes {
+		if !in[tp] && l.now != nil {
+			out = append(out, tp)
+		}
+	}
+	slices.SortFunc(out, kafka.TopicPartition.Compare)
+	return out
+}
+
+// publishLocked makes the index anew.
+func (t *Table) publishLocked() {
+	ix := &index{byName: map[string][]*slot{}, byID: map[kafka.UUID][]*slot{}}
+	for _, l := range t.mu.lanes {
+		if l.now != nil {
+			ix.sorted = append(ix.sorted, l.now)
+		}
+	}
+	slices.SortFunc(ix.sorted, func(a, b *slot) int { return a.lane.tp.Compare(b.lane.tp) })
+	for _, s := range ix.sorted {
+		tp := s.lane.tp
+		ix.byName[tp.Topic] = at(ix.byName[tp.Topic], tp.Partition, s)
+		ix.byID[s.id] = at(ix.byID[s.id], tp.Partition, s)
+	}
+	t.index.Store(ix)
+}
+
+// at puts a slot at its partition's number.
+func at(list []*slot, p int32, s *slot) []*slot {
+	for len(list) <= int(p) {
+		list = append(list, nil)
+	}
+	list[p] = s
+	return list
+}
+
+// Get finds a replica. If its log is still opening it waits a little.
+//
+// Errors: UNKNOWN_TOPIC_OR_PARTITION if this broker does not hold it; whether it
+// exists elsewhere is for the image to tell. NOT_LEADER_OR_FOLLOWER if it is not
+// open in time, KAFKA_STORAGE_ERROR if it cannot be opened.
+func (t *Table) Get(topic string, p int32) (*Replica, error) {
+	list := t.index.Load().byName[topic]
+	if p < 0 || int(p) >= len(list) || list[p] == nil {
+		return nil, fmt.Errorf("partition %s-%d: %w", topic, p, kafka.UnknownTopicOrPartition)
+	}
+	return t.wait(list[p])
+}
+
+// GetID is [Table.Get] by topic id; an unknown one is UNKNOWN_TOPIC_ID.
+func (t *Table) GetID(id kafka.UUID, p int32) (*Replica, error) {
+	list, ok := t.index.Load().byID[id]
+	if !ok {
+		return nil, fmt.Errorf("topic id %s: %w", id, kafka.UnknownTopicID)
+	}
+	if p < 0 || int(p) >= len(list) || list[p] == nil {
+		return nil, fmt.Errorf("partition %s-%d: %w", id, p, kafka.UnknownTopicOrPartition)
+	}
+	return t.wait(list[p])
+}
+
+// wait gives a slot's replica. A log that is asked for is opened before others.
+func (t *Table) wait(s *slot) (*Replica, error) {
+	if r := s.replica.Load(); r != nil {
+		return r, nil
+	}
+	t.mu.Lock()
+	t.mu.queue.hurry(s.lane)
+	t.mu.Unlock()
+	timer := time.NewTimer(t.cfg.OpenWait)
+	defer timer.Stop()
+	select { // both ready: the replica is there, whichever is taken
+	case <-s.opened:
+	case <-timer.C:
+	}
+	if r := s.replica.Load(); r != nil {
+		return r, nil
+	}
+	if f := s.fault.Load(); f != nil {
+		return nil, f.err
+	}
+	return nil, fmt.Errorf("partition %s is still opening: %w", s.lane.tp, kafka.NotLeaderOrFollower)
+}
+
+// Each calls do for every open replica, sorted by topic and partition.
+func (t *Table) Each(do func(*Replica)) {
+	for _, s := range t.index.Load().sorted {
+		if r := s.replica.Load(); r != nil {
+			do(r)
+		}
+	}
+}
+
+// Opening is how many replicas are assigned and neither open nor failed.
+func (t *Table) Opening() (n int) {
+	for _, s := range t.index.Load().sorted {
+		if s.replica.Load() == nil && s.fault.Load() == nil {
+			n++
+		}
+	}
+	return n
+}
