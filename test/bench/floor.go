@@ -109,8 +109,6 @@ func (w *warmCache) fill(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func (w *warmCache) remove() { os.Remove(w.path) }
-
 func newWarmCache(dir string, off bool) *warmCache {
 	return &warmCache{path: filepath.Join(dir, "holes"), off: off}
 }

@@ -147,15 +147,16 @@ func (c *conn) hasLeaders(spec topicSpec) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	for _, t := range resp.(*kmsg.MetadataResponse).Topics {
-		for _, p := range t.Partitions {
-			if p.ErrorCode != 0 || p.Leader < 0 {
-				return false, nil
-			}
-		}
-		return t.ErrorCode == 0 && len(t.Partitions) == int(spec.partitions), nil
+	topics := resp.(*kmsg.MetadataResponse).Topics
+	if len(topics) != 1 || topics[0].ErrorCode != 0 || len(topics[0].Partitions) != int(spec.partitions) {
+		return false, nil
 	}
-	return false, nil
+	for _, p := range topics[0].Partitions {
+		if p.ErrorCode != 0 || p.Leader < 0 {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // leads tells whether the broker answers for every partition itself: Metadata
