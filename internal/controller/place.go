@@ -11,8 +11,9 @@ import (
 
 // placer spreads new partitions over the brokers. Brokers stand in a ring in
 // which racks take turns, so that neighbours are in different racks; partition p
-// begins at the p-th place from a random one. After each round the followers
-// move on by one, so that a broker's partitions do not all have the same peer.
+// begins at the p-th place from a random one. After each round the search for
+// followers begins one further, so that a broker's partitions do not all have
+// the same peer.
 type placer struct {
 	ring  []*cluster.Broker // in service
 	spare []*cluster.Broker // registered but not in service: replicas of last resort
@@ -80,12 +81,20 @@ func (p *placer) check(factor int) error {
 }
 
 // replicas gives the brokers of partition number id, the preferred leader first.
+// A rack gets a second replica only when every rack has one.
 func (p *placer) replicas(id, factor int) []*cluster.Broker {
 	n := len(p.ring)
 	first := (p.start + id) % n
 	out := []*cluster.Broker{p.ring[first]}
-	for j := 1; j < min(factor, n); j++ {
-		out = append(out, p.ring[(first+1+(id/n+j-1)%(n-1))%n])
+	used := map[string]int{rackOf(p.ring[first]): 1}
+	for level := 1; len(out) < min(factor, n); level++ {
+		for j := range n - 1 {
+			b := p.ring[(first+1+(id/n+j)%(n-1))%n]
+			if len(out) < factor && used[rackOf(b)] < level && !slices.Contains(out, b) {
+				out = append(out, b)
+				used[rackOf(b)]++
+			}
+		}
 	}
 	for j := n; j < factor; j++ {
 		out = append(out, p.spare[(id+j)%len(p.spare)])
