@@ -65,6 +65,7 @@ type Recovered struct {
 	CutFrom        int64 // the offset at which it was cut; -1 when nothing was
 	CutSegments    int   // whole segments behind the cut, removed
 	RebuiltIndexes int
+	Missing        int64 // offsets below the recovery point that are gone: files were lost or emptied
 	End            int64
 }
 

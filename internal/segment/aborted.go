@@ -47,11 +47,15 @@ func parseAborted(b []byte) (AbortedTxn, bool) {
 }
 
 // AppendAborted adds a transaction whose abort marker is in this segment. It is
-// written at once and synced with the segment; recovery makes it anew.
+// written at once and synced with the segment; recovery makes it anew. One that
+// is in already is left alone.
 func (s *Segment) AppendAborted(a AbortedTxn) error {
 	all, err := s.Aborted()
 	if err != nil {
 		return err
+	}
+	if slices.ContainsFunc(all, func(have AbortedTxn) bool { return have.Last == a.Last }) {
+		return nil
 	}
 	f, err := s.cfg.FS.Open(s.path(TxnSuffix), vfs.ReadWrite|vfs.CreateNew)
 	if err != nil {

@@ -251,7 +251,12 @@ func (s *Segment) SyncFromDevice() error {
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	return f.DropCache()
+	if err := f.DropCache(); err != nil {
+		return err
+	}
+	size, err := f.Size()
+	s.size.Store(size)
+	return err
 }
 
 // With runs use with the data file open.

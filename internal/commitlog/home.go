@@ -1,0 +1,385 @@
+package commitlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/segment"
+	"github.com/myelin-stream/myelin/internal/vfs"
+)
+
+// HomeConfig is what a log directory needs to open. FS and Path must be set.
+type HomeConfig struct {
+	FS     vfs.FS
+	Path   string
+	Logger *slog.Logger
+	Now    func() time.Time
+	// MaxOpenFiles is above how many open files idle ones are closed; 0 is 4096.
+	MaxOpenFiles int
+	// IndexCacheBytes bounds the indexes of closed segments in memory; 0 is 64 MiB.
+	IndexCacheBytes int
+}
+
+// Home is a log directory: a folder with a folder per log, and what all logs in
+// it share: the lock, the mark of a clean end, the checkpoints, the descriptors
+// and the index cache.
+type Home struct {
+	fs     vfs.FS
+	path   string
+	logger *slog.Logger
+	now    func() time.Time
+	pool   *vfs.Pool
+	cache  *segment.Cache
+	lock   io.Closer
+
+	clean    bool // the last owner closed it in order
+	sameBoot bool // and the machine has not restarted since
+
+	saving  *group // writes of the checkpoint files
+	syncing *group // syncs of the folder itself
+
+	mu struct {
+		sync.Mutex // memory only: never held across I/O
+		points     offsetTable
+		starts     offsetTable
+		open       map[kafka.TopicPartition]*Log
+		trust      map[kafka.TopicPartition]trust
+		failed     bool // some log failed: no clean end
+	}
+}
+
+// trust is what a log's next Open may take for granted.
+type trust int
+
+const (
+	asHome    trust = iota // not opened yet by this Home: as the last owner left it
+	unclean                // opened and not closed in order
+	closed                 // closed in order
+	untrusted              // a sync failed: memory may show what the disk lacks
+)
+
+// OpenHome takes the directory, making it if need be. It fails with
+// [vfs.ErrLocked] if someone else has it.
+//
+// From here on the directory counts as unclean until Close: a crash at any point
+// makes the next owner look at everything above the recovery points.
+func OpenHome(cfg HomeConfig) (*Home, error) {
+	h := &Home{fs: cfg.FS, path: path.Clean(cfg.Path), logger: cfg.Logger, now: cfg.Now}
+	if h.logger == nil {
+		h.logger = slog.New(slog.DiscardHandler)
+	}
+	h.pool = vfs.NewPool(h.fs, orDefault(cfg.MaxOpenFiles, 4096))
+	h.cache = segment.NewCache(orDefault(cfg.IndexCacheBytes, 64<<20))
+	h.saving, h.syncing = newGroup(h.writeCheckpoints), newGroup(func() error { return h.fs.SyncDir(h.path) })
+	h.mu.open = map[kafka.TopicPartition]*Log{}
+	h.mu.trust = map[kafka.TopicPartition]trust{}
+	if err := h.fs.MkdirAll(h.path); err != nil {
+		return nil, h.fail(err)
+	}
+	lock, err := h.fs.Lock(h.join(lockFile))
+	if err != nil {
+		return nil, h.fail(err)
+	}
+	h.lock = lock
+	if err := h.begin(); err != nil {
+		return nil, errors.Join(h.fail(err), lock.Close())
+	}
+	return h, nil
+}
+
+func orDefault(v, otherwise int) int {
+	if v <= 0 {
+		return otherwise
+	}
+	return v
+}
+
+func (h *Home) join(name string) string { return path.Join(h.path, name) }
+func (h *Home) fail(err error) error    { return fmt.Errorf("log directory %s: %w", h.path, err) }
+
+// begin reads what the last owner left and takes its mark away.
+func (h *Home) begin() error {
+	var err error
+	if h.clean, err = vfs.Exists(h.fs, h.join(cleanFile)); err != nil {
+		return err
+	}
+	boot, err := vfs.ReadFile(h.fs, h.join(bootFile), 1<<10)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	id := h.fs.BootID()
+	h.sameBoot = id != "" && parseBoot(boot) == id
+	if h.mu.points, err = readOffsetTable(h.fs, h.join(pointFile)); errors.Is(err, errMalformed) {
+		h.logger.Warn("recovery points are unreadable, every log is examined whole", "error", err)
+		h.mu.points, h.clean, err = offsetTable{}, false, nil
+	}
+	if err != nil {
+		return err
+	}
+	// A lost start offset would bring deleted records back: not to be guessed.
+	if h.mu.starts, err = readOffsetTable(h.fs, h.join(startFile)); err != nil {
+		return err
+	}
+	if err := h.sweep(); err != nil {
+		return err
+	}
+	if !h.sameBoot {
+		if err := vfs.WriteAtomic(h.fs, h.join(bootFile), encodeBoot(id)); err != nil {
+			return err
+		}
+	}
+	if h.clean {
+		if err := h.fs.Remove(h.join(cleanFile)); err != nil {
+			return err
+		}
+	}
+	// The folder's own name, and that the mark is gone, before any log is written.
+	if err := h.fs.SyncDir(path.Dir(h.path)); err != nil {
+		return err
+	}
+	return h.fs.SyncDir(h.path)
+}
+
+// sweep removes the logs that were being removed.
+func (h *Home) sweep() error {
+	list, err := h.fs.ReadDir(h.path)
+	if err != nil {
+		return err
+	}
+	for _, i := range list {
+		if i.Dir && strings.HasSuffix(i.Name, deleteSuffix) {
+			if err := h.fs.RemoveAll(h.join(i.Name)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// deleteSuffix marks a folder that is being removed, as in Kafka.
+const deleteSuffix = "-delete"
+
+// Clean tells whether the last owner closed the directory in order.
+func (h *Home) Clean() bool { return h.clean }
+
+// SameBoot tells whether the machine has not restarted since the last owner, so
+// that what a killed process wrote is still there.
+func (h *Home) SameBoot() bool { return h.sameBoot }
+
+// Path is the directory's path.
+func (h *Home) Path() string { return h.path }
+
+// Logs lists the logs on disk, sorted.
+func (h *Home) Logs() ([]kafka.TopicPartition, error) {
+	list, err := h.fs.ReadDir(h.path)
+	if err != nil {
+		return nil, h.fail(err)
+	}
+	var out []kafka.TopicPartition
+	for _, i := range list {
+		if tp, ok := parseFolder(i.Name); ok && i.Dir {
+			out = append(out, tp)
+		}
+	}
+	slices.SortFunc(out, kafka.TopicPartition.Compare)
+	return out, nil
+}
+
+// RemoveLog takes away a log that is closed. Once it returns nil, the log does
+// not come back, also after a power cut.
+func (h *Home) RemoveLog(tp kafka.TopicPartition) error {
+	h.mu.Lock()
+	_, open := h.mu.open[tp]
+	h.mu.Unlock()
+	if open {
+		return fmt.Errorf("%s: remove: the log is open", tp)
+	}
+	gone := h.join(tp.String() + ".0" + deleteSuffix)
+	if err := h.fs.RemoveAll(gone); err != nil {
+		return h.fail(err)
+	}
+	err := h.fs.Rename(h.join(tp.String()), gone)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err == nil {
+		err = h.syncing.do()
+	}
+	if err != nil {
+		return h.fail(err)
+	}
+	h.mu.Lock()
+	delete(h.mu.points, tp)
+	delete(h.mu.starts, tp)
+	delete(h.mu.trust, tp)
+	h.mu.Unlock()
+	if err := h.saving.do(); err != nil {
+		return err
+	}
+	return h.fs.RemoveAll(gone)
+}
+
+// Checkpoint writes down how far each log is durable, so that the next start
+// examines less. Call it every few seconds.
+func (h *Home) Checkpoint() error {
+	for _, l := range h.openLogs() {
+		if err := l.checkpoint(); err != nil {
+			h.logger.Error("log is left out of the checkpoint", "log", l.tp.String(), "error", err)
+		}
+	}
+	return h.saving.do()
+}
+
+func (h *Home) openLogs() []*Log {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	out := make([]*Log, 0, len(h.mu.open))
+	for _, l := range h.mu.open {
+		out = append(out, l)
+	}
+	slices.SortFunc(out, func(a, b *Log) int { return a.tp.Compare(b.tp) })
+	return out
+}
+
+// writeCheckpoints writes both tables as they are now.
+func (h *Home) writeCheckpoints() error {
+	h.mu.Lock()
+	for tp, l := range h.mu.open {
+		if l.segments.Load() == nil {
+			continue // still opening
+		}
+		h.mu.points[tp] = l.point.Load()
+		if first, start := l.firstBase(), l.Start(); start > first {
+			h.mu.starts[tp] = start
+		} else {
+			delete(h.mu.starts, tp)
+		}
+	}
+	points, starts := h.mu.points.encode(), h.mu.starts.encode()
+	h.mu.Unlock()
+	if err := vfs.WriteAtomic(h.fs, h.join(startFile), starts); err != nil {
+		return h.fail(storageError("start offsets", err))
+	}
+	return storageError("recovery points", vfs.WriteAtomic(h.fs, h.join(pointFile), points))
+}
+
+// distrust remembers that memory may show what the disk lacks: neither this
+// process nor the next may take the page cache at its word.
+func (h *Home) distrust(tp kafka.TopicPartition) {
+	h.mu.Lock()
+	h.mu.trust[tp] = untrusted
+	first := !h.mu.failed
+	h.mu.failed = true
+	h.mu.Unlock()
+	if first {
+		if err := vfs.WriteAtomic(h.fs, h.join(bootFile), encodeBoot("none: a write failed")); err != nil {
+			h.logger.Log(context.Background(), slog.LevelError, "cannot note the failed write", "dir", h.path, "error", err)
+		}
+	}
+}
+
+// opening registers a log and says what it may trust.
+func (h *Home) opening(l *Log) (found trust, point, start int64, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.mu.open[l.tp] != nil {
+		return 0, 0, 0, fmt.Errorf("log %s is open already", l.tp)
+	}
+	found = h.mu.trust[l.tp]
+	if found != untrusted {
+		h.mu.trust[l.tp] = unclean
+	}
+	h.mu.open[l.tp] = l
+	l.point.Store(h.mu.points[l.tp])
+	l.start.Store(h.mu.starts[l.tp])
+	return found, h.mu.points[l.tp], h.mu.starts[l.tp], nil
+}
+
+// closing takes a log out again.
+func (h *Home) closing(l *Log, inOrder bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.mu.points[l.tp] = l.point.Load()
+	if first, start := l.firstBase(), l.Start(); start > first {
+		h.mu.starts[l.tp] = start
+	} else if l.segments.Load() != nil {
+		delete(h.mu.starts, l.tp)
+	}
+	delete(h.mu.open, l.tp)
+	switch {
+	case inOrder:
+		h.mu.trust[l.tp] = closed
+	default:
+		h.mu.failed = true
+	}
+}
+
+// Close gives the directory back. With clean, and if every log was closed in
+// order, it leaves the mark that spares the next owner the examination.
+func (h *Home) Close(clean bool) error {
+	err := h.saving.do()
+	h.mu.Lock()
+	inOrder := clean && err == nil && !h.mu.failed && len(h.mu.open) == 0
+	h.mu.Unlock()
+	if inOrder {
+		err = vfs.WriteAtomic(h.fs, h.join(cleanFile), []byte(`{"version":0,"brokerEpoch":-1}`))
+	}
+	return errors.Join(err, h.lock.Close())
+}
+
+// group runs one action for all who ask while it is not yet under way: whoever
+// asks gets the result of a run that began after asking.
+type group struct {
+	run  func() error
+	turn chan struct{} // 1-slot lock, held over I/O
+
+	mu struct {
+		sync.Mutex  // memory only
+		asked, done uint64
+		err         error
+	}
+}
+
+func newGroup(run func() error) *group {
+	return &group{run: run, turn: make(chan struct{}, 1)}
+}
+
+func (g *group) do() error {
+	g.mu.Lock()
+	g.mu.asked++
+	mine := g.mu.asked
+	g.mu.Unlock()
+	g.turn <- struct{}{}
+	defer func() { <-g.turn }()
+	g.mu.Lock()
+	if g.mu.done >= mine {
+		err := g.mu.err
+		g.mu.Unlock()
+		return err
+	}
+	upTo := g.mu.asked
+	g.mu.Unlock()
+	err := g.run()
+	g.mu.Lock()
+	g.mu.done, g.mu.err = upTo, err
+	g.mu.Unlock()
+	return err
+}
+
+// abandon takes out a log that did not open.
+func (h *Home) abandon(l *Log) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.mu.open, l.tp)
+	h.mu.failed = true
+}

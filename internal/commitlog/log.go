@@ -1,0 +1,513 @@
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"log/slog"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/record"
+	"github.com/myelin-stream/myelin/internal/segment"
+	"github.com/myelin-stream/myelin/internal/vfs"
+)
+
+// Log is one partition's log. See the package comment for who may do what.
+type Log struct {
+	home   *Home
+	fs     vfs.FS
+	tp     kafka.TopicPartition
+	dir    string
+	logger *slog.Logger
+	now    func() time.Time
+
+	onFlushed func(end int64, err error)
+	tunables  atomic.Pointer[Tunables]
+	failed    atomic.Pointer[error] // set once: no writing any more
+	producers *ProducerState
+	epochs    epochCache
+
+	// turn is the lock of whoever changes what the log holds, flushing of who
+	// makes it durable: 1-slot channels, since both are held over I/O. Whoever
+	// needs both takes turn first.
+	turn, flushing chan struct{}
+
+	// segments are never empty; the last is active. The slice is replaced, not
+	// changed.
+	segments atomic.Pointer[[]*segment.Segment]
+	start    atomic.Int64
+	flushed  atomic.Int64
+	point    atomic.Int64 // recovery point: durable, and the epochs below are in their file
+
+	// The turn holder's.
+	firstStamp int64     // largest timestamp of the active segment's first batch; -1 when empty
+	createdAt  time.Time // of the active segment
+	closedAt   int64     // where the last owner closed the log in order; -1 unless that still holds
+	bufs       [][]byte
+	marks      []segment.Mark
+
+	dirtyBytes, dirtyRecords atomic.Int64
+	due                      schedule // the Flusher's
+
+	mu struct {
+		sync.Mutex // memory only: never held across I/O or a channel
+		view
+		unsynced unsynced
+	}
+}
+
+// view is what readers see of the log's end, published by each append.
+type view struct {
+	end     int64 // next offset to give out
+	size    int64 // bytes of the active segment below end
+	recent  [recentBatches]place
+	written int // how many places were ever written
+}
+
+// recentBatches is how many of the last batches Read finds without looking at
+// the disk: consumers at the end of the log need no index.
+const recentBatches = 16
+
+// place is where a batch lies.
+type place struct {
+	seg        *segment.Segment
+	base, last int64
+	pos, size  int64
+}
+
+// unsynced is what Flush must make durable besides the active segment's data.
+type unsynced struct {
+	topicID bool      // partition.metadata is written, not synced
+	names   bool      // the log's folder has new names
+	root    bool      // the log's folder is new
+	retired []retired // segments that were rolled, oldest first
+}
+
+// retired is a rolled segment, with the producer state at its end.
+type retired struct {
+	seg      *segment.Segment
+	snapshot []byte
+	at       int64
+}
+
+var errClosed = fmt.Errorf("log is %w: %w", fs.ErrClosed, kafka.KafkaStorageError)
+
+func (l *Log) lock()   { l.turn <- struct{}{} }
+func (l *Log) unlock() { <-l.turn }
+
+// Start is the first offset that may be read.
+func (l *Log) Start() int64 { return l.start.Load() }
+
+// End is the offset of the next record.
+func (l *Log) End() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.mu.end
+}
+
+// Flushed is the offset up to which everything is durable.
+func (l *Log) Flushed() int64 { return l.flushed.Load() }
+
+// Failed is the error that ended writing; nil while the log is well.
+func (l *Log) Failed() error {
+	if err := l.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// Producers is the log's producer state.
+func (l *Log) Producers() *ProducerState { return l.producers }
+
+// Name is the log's topic and partition.
+func (l *Log) Name() kafka.TopicPartition { return l.tp }
+
+// SetConfig changes the settings from now on.
+func (l *Log) SetConfig(t Tunables) {
+	t = t.withDefaults()
+	l.tunables.Store(&t)
+}
+
+func (l *Log) active() *segment.Segment {
+	segs := *l.segments.Load()
+	return segs[len(segs)-1]
+}
+
+func (l *Log) firstBase() int64 {
+	if segs := l.segments.Load(); segs != nil {
+		return (*segs)[0].Base()
+	}
+	return math.MaxInt64
+}
+
+// fail ends writing for good. The first error stays.
+func (l *Log) fail(err error) error {
+	err = storageError("log "+l.tp.String(), err)
+	if l.failed.CompareAndSwap(nil, &err) {
+		l.logger.Error("log takes no more writes", "log", l.tp.String(), "error", err)
+	}
+	return l.Failed()
+}
+
+// Append writes checked and stamped batches, with one call to the system where
+// they fit one segment, and lets readers see them. Their offsets must rise and
+// not be below End; gaps are allowed.
+//
+// On return the batches are in the page cache, not yet on disk: whoever must
+// answer "durable" waits until Flushed has passed them, see [Flusher]. The bytes
+// may be used again.
+//
+// A batch larger than a segment is RECORD_LIST_TOO_LARGE and changes nothing. An
+// I/O error wraps KAFKA_STORAGE_ERROR and is final.
+func (l *Log) Append(batches []Batch) error {
+	l.lock()
+	defer l.unlock()
+	if err := l.Failed(); err != nil {
+		return err
+	}
+	t := l.tunables.Load()
+	if err := l.admit(batches, t); err != nil {
+		return err
+	}
+	for len(batches) > 0 {
+		n, err := l.room(batches, t)
+		if err == nil {
+			err = l.write(batches[:n])
+		}
+		if err != nil {
+			return l.fail(err)
+		}
+		batches = batches[n:]
+	}
+	return nil
+}
+
+// admit looks at all batches before any is written.
+func (l *Log) admit(batches []Batch, t *Tunables) error {
+	next := l.End()
+	for i := range batches {
+		h := &batches[i].Header
+		if len(batches[i].Bytes) != h.Size() {
+			return fmt.Errorf("log %s: batch of %d bytes in %d: %w", l.tp, h.Size(), len(batches[i].Bytes), kafka.CorruptMessage)
+		}
+		if h.BaseOffset < next {
+			return fmt.Errorf("log %s: batch at offset %d, the log ends at %d: %w", l.tp, h.BaseOffset, next, kafka.InvalidRecord)
+		}
+		if int64(h.Size()) > t.SegmentBytes {
+			return fmt.Errorf("log %s: batch of %d bytes, a segment has %d: %w", l.tp, h.Size(), t.SegmentBytes, kafka.RecordListTooLarge)
+		}
+		next = h.NextOffset()
+	}
+	return nil
+}
+
+// room tells how many of the batches, at least one, go into the active segment;
+// it rolls first if none does.
+func (l *Log) room(batches []Batch, t *Tunables) (int, error) {
+	size, full := l.active().Size(), l.active().IndexFull()
+	if l.mustRoll(&batches[0].Header, size, full, t) {
+		if err := l.roll(batches[0].Header.BaseOffset); err != nil {
+			return 0, err
+		}
+		size, full = 0, false
+	}
+	if l.firstStamp < 0 && size == 0 {
+		l.firstStamp = batches[0].Header.MaxTimestamp
+	}
+	size += int64(batches[0].Header.Size())
+	n := 1
+	for n < len(batches) && !l.mustRoll(&batches[n].Header, size, full, t) {
+		size += int64(batches[n].Header.Size())
+		n++
+	}
+	return n, nil
+}
+
+// mustRoll tells whether a batch must begin a new segment when the active one
+// has size bytes: it would grow too large, it is too old by the batches' own
+// clock (by ours if they have none), an index is full, or an offset does not fit
+// 32 bits beside the base.
+func (l *Log) mustRoll(h *record.Header, size int64, full bool, t *Tunables) bool {
+	base := l.active().Base()
+	if h.LastOffset()-base > math.MaxInt32 {
+		return true
+	}
+	if size == 0 {
+		return false
+	}
+	age := l.now().Sub(l.createdAt)
+	if l.firstStamp >= 0 && h.MaxTimestamp >= 0 {
+		age = time.Duration(h.MaxTimestamp-l.firstStamp) * time.Millisecond
+	}
+	return size+int64(h.Size()) > t.SegmentBytes || age > t.SegmentAge-l.jitter(base, t) || full
+}
+
+// jitter spreads the rolls of many logs that began together. It is the same
+// for a segment whenever it is asked.
+func (l *Log) jitter(base int64, t *Tunables) time.Duration {
+	if t.SegmentJitter <= 0 {
+		return 0
+	}
+	hash := fnv.New64a()
+	fmt.Fprintf(hash, "%s %d", l.tp, base)
+	return time.Duration(hash.Sum64() % uint64(t.SegmentJitter))
+}
+
+// roll begins a new segment. The old one's data and the new one's name become
+// durable with the next Flush, before anything in the new one counts as flushed.
+func (l *Log) roll(base int64) error {
+	old := l.active()
+	segs := *l.segments.Load()
+	kept := segs[:len(segs):len(segs)]
+	if old.Size() == 0 {
+		if err := old.Remove(); err != nil { // it may have the new one's name
+			return err
+		}
+		kept = kept[: len(kept)-1 : len(kept)-1]
+	} else if err := old.Retire(); err != nil {
+		return err
+	}
+	fresh, err := segment.Create(l.segmentConfig(base))
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	l.mu.unsynced.names = true
+	if old.Size() > 0 {
+		l.mu.unsynced.retired = append(l.mu.unsynced.retired, retired{old, l.producers.encode(base), base})
+	}
+	l.mu.size = 0
+	kept = append(kept, fresh)
+	l.segments.Store(&kept)
+	l.mu.Unlock()
+	l.firstStamp, l.createdAt = -1, l.now()
+	return nil
+}
+
+func (l *Log) segmentConfig(base int64) segment.Config {
+	t := l.tunables.Load()
+	return segment.Config{
+		FS: l.fs, Pool: l.home.pool, Cache: l.home.cache, Walk: walk, Dir: l.dir, Base: base,
+		IndexInterval: t.IndexInterval, IndexBytes: t.IndexBytes,
+	}
+}
+
+// write puts batches into the active segment and publishes them.
+func (l *Log) write(batches []Batch) error {
+	l.bufs, l.marks = l.bufs[:0], l.marks[:0]
+	var bytes, records int64
+	for i := range batches {
+		l.bufs = append(l.bufs, batches[i].Bytes)
+		l.marks = append(l.marks, markOf(&batches[i].Header))
+		bytes += int64(len(batches[i].Bytes))
+		records += int64(batches[i].Header.Count)
+	}
+	seg := l.active()
+	pos := seg.Size()
+	l.dirtyBytes.Add(bytes)
+	l.dirtyRecords.Add(records)
+	err := seg.Write(l.bufs, l.marks)
+	clear(l.bufs) // the caller's bytes are the caller's again
+	if err != nil {
+		return err
+	}
+	for i := range batches {
+		if err := l.account(&batches[i].Header, batches[i].Bytes, seg); err != nil {
+			return err
+		}
+	}
+	l.publish(seg, pos, batches)
+	return nil
+}
+
+// account takes a written batch into what the log knows besides its bytes.
+// Recovery goes the same way.
+func (l *Log) account(h *record.Header, bytes []byte, seg *segment.Segment) error {
+	l.epochs.assign(h.LeaderEpoch, h.BaseOffset)
+	if !h.Idempotent() {
+		return nil
+	}
+	if !h.Attributes.Has(record.Control) {
+		l.producers.Update(h)
+		return nil
+	}
+	t, coordinatorEpoch, ok, err := marker(bytes)
+	if err != nil || !ok {
+		return err
+	}
+	if aborted, is := l.producers.end(h, t, coordinatorEpoch); is {
+		return seg.AppendAborted(aborted)
+	}
+	return nil
+}
+
+func (l *Log) publish(seg *segment.Segment, pos int64, batches []Batch) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range batches {
+		h := &batches[i].Header
+		p := place{seg: seg, base: h.BaseOffset, last: h.LastOffset(), pos: pos, size: int64(h.Size())}
+		l.mu.recent[l.mu.written%recentBatches] = p
+		l.mu.written++
+		pos += p.size
+	}
+	l.mu.size = pos
+	l.mu.end = batches[len(batches)-1].Header.NextOffset()
+}
+
+// Flush makes durable all that was written before the call, and then moves
+// Flushed. In this order: the topic id, the folder's name, the names in it, the
+// data of every segment that has some.
+//
+// An error is final: the log refuses to write from then on, and the kernel must
+// not be asked again, since it would say yes.
+func (l *Log) Flush() error {
+	l.flushing <- struct{}{}
+	defer func() { <-l.flushing }()
+	return l.flushLocked()
+}
+
+// flushLocked is Flush for who holds flushing.
+func (l *Log) flushLocked() error {
+	if err := l.Failed(); err != nil {
+		return err
+	}
+	bytes, records := l.dirtyBytes.Load(), l.dirtyRecords.Load()
+	l.mu.Lock()
+	end, todo, active := l.mu.end, l.mu.unsynced, l.active()
+	l.mu.unsynced = unsynced{}
+	l.mu.Unlock()
+	if err := l.sync(todo, active); err != nil {
+		l.home.distrust(l.tp)
+		return l.fail(err)
+	}
+	l.dirtyBytes.Add(-bytes)
+	l.dirtyRecords.Add(-records)
+	l.flushed.Store(end)
+	return nil
+}
+
+func (l *Log) sync(todo unsynced, active *segment.Segment) error {
+	if todo.topicID {
+		if err := l.syncFile(metadataFile); err != nil {
+			return err
+		}
+	}
+	if todo.names {
+		if err := l.fs.SyncDir(l.dir); err != nil {
+			return err
+		}
+	}
+	if todo.root {
+		if err := l.home.syncing.do(); err != nil {
+			return err
+		}
+	}
+	for _, r := range todo.retired {
+		if err := r.sync(l); err != nil {
+			return err
+		}
+	}
+	return active.Sync()
+}
+
+// sync makes a rolled segment durable, its indexes too, so that a start after a
+// crash need not look at it.
+func (r *retired) sync(l *Log) error {
+	if err := r.seg.Sync(); err != nil {
+		return err
+	}
+	if err := r.seg.SyncIndexes(); err != nil {
+		return err
+	}
+	return vfs.WriteAtomic(l.fs, l.snapshotName(r.at), r.snapshot)
+}
+
+func (l *Log) syncFile(name string) error {
+	f, err := l.fs.Open(l.path(name), vfs.ReadWrite)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+func (l *Log) path(name string) string { return l.dir + "/" + name }
+
+// checkpoint moves the recovery point to what is durable, once the epochs below
+// it are in their file.
+func (l *Log) checkpoint() error {
+	if err := l.Failed(); err != nil {
+		return nil //nolint:nilerr // it was reported when it happened; the point stays
+	}
+	l.flushing <- struct{}{} // a truncation waits, or is seen
+	defer func() { <-l.flushing }()
+	flushed := l.flushed.Load()
+	if err := l.saveEpochs(); err != nil {
+		return l.fail(err)
+	}
+	l.point.Store(flushed)
+	return nil
+}
+
+func (l *Log) saveEpochs() error {
+	data, version, ok := l.epochs.unsaved()
+	if !ok {
+		return nil
+	}
+	if err := vfs.WriteAtomic(l.fs, l.path(epochFile), data); err != nil {
+		return err
+	}
+	l.epochs.markSaved(version)
+	return nil
+}
+
+// Close flushes, writes down what spares the next Open an examination, and lets
+// go of all files. A log that has failed only lets go.
+func (l *Log) Close() error {
+	l.lock()
+	defer l.unlock()
+	l.flushing <- struct{}{}
+	defer func() { <-l.flushing }()
+	if errors.Is(l.Failed(), fs.ErrClosed) {
+		return nil
+	}
+	err := l.closeInOrder()
+	inOrder := err == nil
+	l.failed.Store(&errClosed)
+	for _, s := range *l.segments.Load() {
+		s.Close()
+	}
+	l.home.closing(l, inOrder)
+	return err
+}
+
+func (l *Log) closeInOrder() error {
+	if err := l.Failed(); err != nil {
+		return err
+	}
+	if err := l.active().Seal(); err != nil {
+		return l.fail(err)
+	}
+	if err := l.flushLocked(); err != nil {
+		return err
+	}
+	end := l.End()
+	if err := l.saveEpochs(); err != nil {
+		return l.fail(err)
+	}
+	if end != l.closedAt {
+		if err := l.active().SyncIndexes(); err != nil {
+			return l.fail(err)
+		}
+		if err := vfs.WriteAtomic(l.fs, l.snapshotName(end), l.producers.encode(end)); err != nil {
+			return l.fail(err)
+		}
+	}
+	l.point.Store(end)
+	return nil
+}

@@ -1,0 +1,330 @@
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/segment"
+	"github.com/myelin-stream/myelin/internal/vfs"
+)
+
+// withDefaults fills in Kafka's defaults.
+func (t Tunables) withDefaults() Tunables {
+	def := func(v *int64, otherwise int64) {
+		if *v <= 0 {
+			*v = otherwise
+		}
+	}
+	def(&t.SegmentBytes, 1<<30)
+	def((*int64)(&t.SegmentAge), int64(7*24*time.Hour))
+	def((*int64)(&t.ProducerRetention), int64(24*time.Hour))
+	t.IndexInterval = orDefault(t.IndexInterval, 4096)
+	t.IndexBytes = orDefault(t.IndexBytes, 10<<20)
+	if t.RetentionAge == 0 {
+		t.RetentionAge = 7 * 24 * time.Hour
+	}
+	return t
+}
+
+// Open opens a log, making it if it is not there. It returns once the log may
+// be trusted and written; what it gives out as End is then durable.
+//
+// After an owner that did not close it in order, everything above the recovery
+// point is examined, see [Recovered]. Errors wrap INCONSISTENT_TOPIC_ID, or
+// KAFKA_STORAGE_ERROR, the latter also for damage below the recovery point,
+// which is never cut off.
+func Open(cfg Config) (*Log, Recovered, error) {
+	l := newLog(cfg)
+	found, point, start, err := l.home.opening(l)
+	if err != nil {
+		return nil, Recovered{}, err
+	}
+	o := &opener{Log: l, start: start}
+	o.rec = Recovered{RecoveryPoint: point, CutFrom: -1, SameBoot: l.home.sameBoot}
+	switch found {
+	case asHome:
+		o.rec.Clean = l.home.clean
+	case closed:
+		o.rec.Clean = true
+	case unclean:
+		o.rec.SameBoot = true
+	case untrusted:
+		o.rec.SameBoot = false
+	}
+	if err := o.open(cfg.TopicID); err != nil {
+		o.abandon()
+		return nil, o.rec, fmt.Errorf("open log %s: %w", l.tp, err)
+	}
+	return l, o.rec, nil
+}
+
+func newLog(cfg Config) *Log {
+	l := &Log{
+		home: cfg.Home, fs: cfg.Home.fs, tp: kafka.TopicPartition{Topic: cfg.Topic, Partition: cfg.Partition},
+		logger: cfg.Logger, now: cfg.Now, onFlushed: cfg.OnFlushed, producers: newProducerState(),
+		turn: make(chan struct{}, 1), flushing: make(chan struct{}, 1), firstStamp: -1, closedAt: -1,
+	}
+	l.dir = path.Join(cfg.Home.path, l.tp.String())
+	if l.logger == nil {
+		l.logger = slog.New(slog.DiscardHandler)
+	}
+	if l.now == nil {
+		l.now = cfg.Home.now
+	}
+	if l.now == nil {
+		l.now = func() time.Time { return time.Time{} }
+	}
+	l.SetConfig(cfg.Tunables)
+	return l
+}
+
+// opener is a log on its way to being open.
+type opener struct {
+	*Log
+	rec   Recovered
+	start int64 // as checkpointed
+	segs  []*segment.Segment
+	epoch bool // the epochs were read
+}
+
+// open has these steps:
+//
+//	folder    make it, clear away what was left half done
+//	topic id  compare or write it
+//	list      the segments, those below the start taken out
+//	recover   examine, unless all was closed in order
+//	resume    the active segment's indexes, the end
+//	state     epochs and producers, from their files and the batches behind
+func (o *opener) open(id kafka.UUID) error {
+	if err := o.folder(); err != nil {
+		return storageError("folder", err)
+	}
+	if err := o.topicID(id); err != nil {
+		return err
+	}
+	if err := o.list(); err != nil {
+		return storageError("segments", err)
+	}
+	if err := o.readEpochs(); err != nil {
+		return storageError("epochs", err)
+	}
+	examined := len(o.segs) // segments from this one on were examined
+	if !o.rec.Clean {
+		var err error
+		if examined, err = o.recover(); err != nil {
+			return err
+		}
+	}
+	end, err := o.resume()
+	if errors.Is(err, errUntidy) {
+		// The mark of a clean end lied: something else wrote the files.
+		o.logger.Warn("log was closed in order but does not end in order: examined", "log", o.tp.String(), "error", err)
+		o.rec.Clean = false
+		if examined, err = o.recover(); err == nil {
+			end, err = o.resume()
+		}
+	}
+	if err != nil {
+		return storageError("end", err)
+	}
+	if err := o.state(end, examined); err != nil {
+		return storageError("state", err)
+	}
+	return o.settle(end)
+}
+
+// folder makes the log's folder and removes what an owner left half done.
+func (o *opener) folder() error {
+	there, err := vfs.Exists(o.fs, o.dir)
+	if err != nil {
+		return err
+	}
+	if !there {
+		o.mu.unsynced.root = true
+		o.rec.Clean = true // nothing to examine
+		return o.fs.MkdirAll(o.dir)
+	}
+	list, err := o.fs.ReadDir(o.dir)
+	if err != nil {
+		return err
+	}
+	for _, i := range list {
+		for _, suffix := range []string{".tmp", ".deleted", ".cleaned"} {
+			if !i.Dir && strings.HasSuffix(i.Name, suffix) {
+				if err := o.fs.Remove(o.path(i.Name)); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// topicID compares the topic id with partition.metadata, or writes it there. It
+// becomes durable with the first Flush, before any data does.
+func (o *opener) topicID(id kafka.UUID) error {
+	if id.IsZero() {
+		return nil
+	}
+	data, err := vfs.ReadFile(o.fs, o.path(metadataFile), 1<<10)
+	if err == nil {
+		have, perr := parseTopicID(data)
+		if perr == nil && have != id {
+			return fmt.Errorf("folder belongs to topic id %s, not %s: %w", have, id, kafka.InconsistentTopicID)
+		}
+		if perr == nil {
+			return nil
+		}
+		if o.rec.Clean {
+			return storageError(metadataFile, perr)
+		}
+		// It was never synced, so nothing here was ever acknowledged under
+		// another id: written anew.
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return storageError(metadataFile, err)
+	}
+	f, err := o.fs.Create(o.path(metadataFile))
+	if err != nil {
+		return storageError(metadataFile, err)
+	}
+	_, err = f.WriteAt(encodeTopicID(id), 0)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return storageError(metadataFile, err)
+	}
+	o.mu.unsynced.topicID, o.mu.unsynced.names = true, true
+	return nil
+}
+
+// list finds the segments. Those that lie whole below the start are what a
+// removal left; the last one stays.
+func (o *opener) list() error {
+	files, err := o.fs.ReadDir(o.dir)
+	if err != nil {
+		return err
+	}
+	have := map[int64]bool{}
+	for _, i := range files {
+		base, suffix, ok := segment.ParseName(i.Name)
+		if ok && suffix == segment.LogSuffix && !i.Dir {
+			have[base] = true
+			o.segs = append(o.segs, segment.Open(o.segmentConfig(base), i.Size))
+		}
+	}
+	for _, i := range files {
+		base, suffix, ok := segment.ParseName(i.Name)
+		orphan := suffix == segment.IdxSuffix || suffix == segment.TimeSuffix || suffix == segment.TxnSuffix
+		if ok && orphan && !have[base] {
+			if err := o.fs.Remove(o.path(i.Name)); err != nil {
+				return err
+			}
+		}
+	}
+	for len(o.segs) > 1 && o.segs[1].Base() <= o.start {
+		if err := o.segs[0].Remove(); err != nil {
+			return err
+		}
+		o.segs = o.segs[1:]
+		o.mu.unsynced.names = true
+	}
+	if len(o.segs) == 0 {
+		return o.create(o.start)
+	}
+	o.start = max(o.start, o.segs[0].Base())
+	return nil
+}
+
+func (o *opener) create(base int64) error {
+	s, err := segment.Create(o.segmentConfig(base))
+	if err != nil {
+		return err
+	}
+	o.segs = []*segment.Segment{s}
+	o.start = base
+	o.mu.unsynced.names = true
+	return nil
+}
+
+// errUntidy says that a log which was closed in order does not end with a batch.
+var errUntidy = errors.New("the last segment does not end with a whole batch")
+
+// resume finds the end and readies the active segment for writing.
+func (o *opener) resume() (int64, error) {
+	active := o.segs[len(o.segs)-1]
+	err := active.Resume()
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", errUntidy, err)
+	}
+	end := active.Base()
+	from, err := active.Floor(1 << 62)
+	if err != nil {
+		return 0, err
+	}
+	err = active.With(func(f vfs.File) error {
+		s := newScanner(f, from, active.Size())
+		for s.Next() {
+			end = s.head.NextOffset()
+		}
+		if s.err != nil {
+			return fmt.Errorf("%w: %w", errUntidy, s.err)
+		}
+		if active.Size() > 0 {
+			first := newScanner(f, 0, active.Size())
+			if first.Next() {
+				o.firstStamp = first.head.MaxTimestamp
+			}
+		}
+		return nil
+	})
+	o.createdAt = o.now()
+	return end, err
+}
+
+// settle makes the log ready to serve: the start within its bounds, the end
+// published, and all of it durable.
+func (o *opener) settle(end int64) error {
+	o.Log.segments.Store(&o.segs)
+	o.mu.end, o.mu.size = end, o.segs[len(o.segs)-1].Size()
+	o.Log.start.Store(o.start)
+	o.rec.End = end
+	if end < o.rec.RecoveryPoint && !o.rec.Clean {
+		o.rec.Missing = o.rec.RecoveryPoint - end
+		o.logger.Error("log ends below its recovery point: durable records are missing", "log", o.tp.String(),
+			"end", end, "recovery_point", o.rec.RecoveryPoint)
+	}
+	switch {
+	case o.start > end:
+		// The start is only ever moved over flushed records: the folder was
+		// emptied by hand.
+		o.logger.Warn("log ends below its start offset: begun anew there", "log", o.tp.String(), "end", end, "start", o.start)
+		if err := o.reset(o.start); err != nil {
+			return o.fail(err)
+		}
+		return nil
+	case o.rec.Clean:
+		o.flushed.Store(end)
+		o.point.Store(min(max(o.rec.RecoveryPoint, o.start), end))
+		o.closedAt = end
+		return nil
+	}
+	o.point.Store(min(max(o.rec.RecoveryPoint, o.start), end))
+	o.mu.unsynced.names, o.mu.unsynced.root = true, true
+	if o.mu.end == 0 && o.rec.ScannedBytes == 0 && o.rec.CutBytes == 0 {
+		return nil // new or empty: the first Flush does
+	}
+	return o.Flush()
+}
+
+// abandon lets go of everything after a failed Open.
+func (o *opener) abandon() {
+	for _, s := range o.segs {
+		s.Close()
+	}
+	o.failed.Store(&errClosed)
+	o.home.abandon(o.Log)
+}

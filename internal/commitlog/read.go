@@ -1,0 +1,344 @@
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"sort"
+
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/record"
+	"github.com/myelin-stream/myelin/internal/segment"
+	"github.com/myelin-stream/myelin/internal/vfs"
+)
+
+// reading is a reader's picture of the log.
+type reading struct {
+	view
+	segs []*segment.Segment
+}
+
+func (l *Log) picture() reading {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return reading{view: l.mu.view, segs: *l.segments.Load()}
+}
+
+// Read gives whole batches from the one that holds offset on, or from the next
+// one there is: at most maxBytes, from one segment, and nothing at or above
+// limit, which is a batch boundary (a high watermark or last stable offset) or
+// beyond End. With minOne the first batch comes even if it alone is larger.
+//
+// The range is empty at or above limit. It holds its segment until Release.
+// Outside [Start, End] the error wraps OFFSET_OUT_OF_RANGE.
+func (l *Log) Read(offset int64, maxBytes int, limit int64, minOne bool) (Range, error) {
+	r := l.picture()
+	if offset < l.Start() || offset > r.end {
+		return Range{}, l.outOfRange(offset, r.end)
+	}
+	limit = min(limit, r.end)
+	if offset >= limit {
+		return Range{}, nil
+	}
+	out, err := l.find(&r, offset, maxBytes, limit, minOne)
+	if err != nil && offset < l.Start() || errors.Is(err, fs.ErrClosed) && l.Failed() == nil {
+		// The segment went away meanwhile.
+		return Range{}, l.outOfRange(offset, r.end)
+	}
+	if err != nil {
+		return Range{}, storageError(fmt.Sprintf("log %s: read at %d", l.tp, offset), err)
+	}
+	return out, nil
+}
+
+func (l *Log) outOfRange(offset, end int64) error {
+	return fmt.Errorf("log %s: offset %d is not within %d to %d: %w", l.tp, offset, l.Start(), end, kafka.OffsetOutOfRange)
+}
+
+//nolint:revive // five things decide
+func (l *Log) find(r *reading, offset int64, maxBytes int, limit int64, minOne bool) (Range, error) {
+	for i := r.segmentOf(offset); i < len(r.segs); i++ {
+		at, ok, err := r.locate(i, offset)
+		if err != nil {
+			return Range{}, err
+		}
+		if !ok {
+			continue // nothing at or above offset is left in this segment
+		}
+		if at.base >= limit {
+			return Range{}, nil
+		}
+		end, err := r.position(i, limit)
+		if err != nil {
+			return Range{}, err
+		}
+		if at.size > int64(maxBytes) {
+			if !minOne {
+				return Range{}, nil
+			}
+			return at.seg.Range(at.pos, int(at.size), at.base)
+		}
+		if end-at.pos > int64(maxBytes) {
+			if end, err = r.boundary(&at, at.pos+int64(maxBytes)); err != nil {
+				return Range{}, err
+			}
+		}
+		return at.seg.Range(at.pos, int(end-at.pos), at.base)
+	}
+	return Range{}, nil
+}
+
+// segmentOf is the index of the last segment that begins at or below offset.
+func (r *reading) segmentOf(offset int64) int {
+	n := sort.Search(len(r.segs), func(i int) bool { return r.segs[i].Base() > offset })
+	return max(n-1, 0)
+}
+
+// size is how many bytes of segment i a reader may see.
+func (r *reading) sizeOf(i int) int64 {
+	if i == len(r.segs)-1 {
+		return r.size
+	}
+	return r.segs[i].Size()
+}
+
+// locate finds the first batch of segment i that ends at or above offset.
+func (r *reading) locate(i int, offset int64) (place, bool, error) {
+	seg := r.segs[i]
+	for n := min(r.written, recentBatches); n > 0; n-- {
+		p := &r.recent[(r.written-n)%recentBatches]
+		if p.seg == seg && p.base <= offset && offset <= p.last {
+			return *p, true, nil
+		}
+	}
+	pos, err := seg.Floor(offset)
+	if err != nil {
+		return place{}, false, err
+	}
+	var found place
+	err = seg.With(func(f vfs.File) error {
+		s := newScanner(f, pos, r.sizeOf(i))
+		for s.Next() {
+			if s.head.LastOffset() >= offset {
+				found = place{seg: seg, base: s.head.BaseOffset, last: s.head.LastOffset(), pos: s.pos, size: int64(s.head.Size())}
+				return nil
+			}
+		}
+		return s.err
+	})
+	return found, found.seg != nil, err
+}
+
+// position is where the batches of segment i below limit end.
+func (r *reading) position(i int, limit int64) (int64, error) {
+	if limit >= r.end || i+1 < len(r.segs) && r.segs[i+1].Base() <= limit {
+		return r.sizeOf(i), nil
+	}
+	at, ok, err := r.locate(i, limit)
+	if err != nil || !ok {
+		return r.sizeOf(i), err
+	}
+	return at.pos, nil
+}
+
+// boundary is the last position at or before most at which a batch ends; the
+// first batch, at, ends before it.
+func (r *reading) boundary(at *place, most int64) (int64, error) {
+	end := at.pos + at.size
+	for n := min(r.written, recentBatches); n > 0; n-- {
+		p := &r.recent[(r.written-n)%recentBatches]
+		if p.seg == at.seg && p.pos <= most && p.pos+p.size > most && p.pos >= end {
+			return p.pos, nil
+		}
+	}
+	floor, err := at.seg.FloorPosition(most)
+	if err != nil {
+		return 0, err
+	}
+	end = max(end, floor)
+	err = at.seg.With(func(f vfs.File) error {
+		s := newScanner(f, end, at.seg.Size())
+		for s.Next() && s.next <= most {
+			end = s.next
+		}
+		if s.err != nil && s.pos < most {
+			return s.err
+		}
+		return nil
+	})
+	return end, err
+}
+
+// OffsetForTime finds the first record, from the start offset on, with a
+// timestamp of ts (ms) or later. It opens one batch.
+func (l *Log) OffsetForTime(ts int64) (Found, bool, error) {
+	r := l.picture()
+	for i, seg := range r.segs {
+		if i+1 < len(r.segs) && r.segs[i+1].Base() <= l.Start() {
+			continue
+		}
+		newest, _, err := seg.Newest()
+		if err != nil {
+			return Found{}, false, l.lookupError(err)
+		}
+		if newest < ts {
+			continue
+		}
+		found, ok, err := l.searchTime(&r, i, ts)
+		if err != nil || ok {
+			return found, ok, l.lookupError(err)
+		}
+	}
+	return Found{}, false, nil
+}
+
+func (l *Log) lookupError(err error) error {
+	return storageError("log "+l.tp.String()+": lookup by time", err)
+}
+
+// searchTime looks for ts in segment i, from where the time index says.
+func (l *Log) searchTime(r *reading, i int, ts int64) (found Found, ok bool, err error) {
+	seg := r.segs[i]
+	before, err := seg.Before(ts)
+	if err != nil {
+		return Found{}, false, err
+	}
+	pos, err := seg.Floor(before + 1)
+	if err != nil {
+		return Found{}, false, err
+	}
+	start := l.Start()
+	err = seg.With(func(f vfs.File) error {
+		s := newScanner(f, pos, r.sizeOf(i))
+		for !ok && s.Next() {
+			if s.head.MaxTimestamp < ts || s.head.LastOffset() < start || s.head.Attributes.Has(record.Control) && s.head.Count == 0 {
+				continue
+			}
+			body, err := s.Body()
+			if err != nil {
+				return err
+			}
+			found, ok, err = firstRecord(body, func(rec *record.Record) bool { return rec.Timestamp >= ts && rec.Offset >= start })
+			if err != nil {
+				return err
+			}
+		}
+		return s.err
+	})
+	return found, ok, err
+}
+
+// firstRecord finds the first record of a batch that matches.
+func firstRecord(batch []byte, match func(*record.Record) bool) (Found, bool, error) {
+	var r record.Reader
+	defer r.Release()
+	for r.Reset(batch, record.DefaultLimit); r.Next(); {
+		if rec := r.Record(); match(rec) {
+			return Found{Offset: rec.Offset, Timestamp: rec.Timestamp, Epoch: r.Header().LeaderEpoch}, true, nil
+		}
+	}
+	return Found{}, false, r.Err()
+}
+
+// MaxTimestamp finds the first record that has the largest timestamp of the log
+// (KIP-734).
+func (l *Log) MaxTimestamp() (Found, bool, error) {
+	r := l.picture()
+	best, at, stamp := -1, int64(-1), int64(-1)
+	for i, seg := range r.segs {
+		ts, offset, err := seg.Newest()
+		if err != nil {
+			return Found{}, false, l.lookupError(err)
+		}
+		if ts > stamp {
+			best, at, stamp = i, offset, ts
+		}
+	}
+	if best < 0 {
+		return Found{}, false, nil
+	}
+	var found Found
+	ok := false
+	p, there, err := r.locate(best, at)
+	if err == nil && there {
+		err = p.seg.With(func(f vfs.File) error {
+			body := make([]byte, p.size)
+			if _, err := f.ReadAt(body, p.pos); err != nil {
+				return err
+			}
+			var err error
+			found, ok, err = firstRecord(body, func(rec *record.Record) bool { return rec.Timestamp == stamp })
+			return err
+		})
+	}
+	return found, ok, l.lookupError(err)
+}
+
+// Aborted lists the rolled back transactions that overlap [from, to), by their
+// first offset: what a read_committed reader of that range must skip.
+func (l *Log) Aborted(from, to int64) ([]AbortedTxn, error) {
+	r := l.picture()
+	var out []AbortedTxn
+	for i := r.segmentOf(from); i < len(r.segs); i++ {
+		all, err := r.segs[i].Aborted()
+		if err != nil {
+			return nil, storageError("log "+l.tp.String()+": aborted transactions", err)
+		}
+		for _, a := range all {
+			if a.Last >= from && a.First < to {
+				out = append(out, a)
+			}
+			if a.Stable >= to {
+				i = len(r.segs) // all that follow began later
+				break
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b AbortedTxn) int { return int(a.First - b.First) })
+	return out, nil
+}
+
+// LatestEpoch is the newest leader epoch the log knows, -1 if none.
+func (l *Log) LatestEpoch() int32 { return l.epochs.latest() }
+
+// Epochs lists the leader epochs and where they began.
+func (l *Log) Epochs() []EpochStart { return l.epochs.all() }
+
+// EndOffsetForEpoch answers OffsetForLeaderEpoch (KIP-101, KIP-279): the largest
+// known epoch not above the one asked for, and where it ended; -1 and -1 if the
+// epoch is not known.
+func (l *Log) EndOffsetForEpoch(epoch int32) (foundEpoch int32, end int64) {
+	return l.epochs.endOf(epoch, l.End())
+}
+
+// AssignEpoch notes that a leader began its epoch at start, usually End. The
+// file follows at the next checkpoint.
+func (l *Log) AssignEpoch(epoch int32, start int64) error {
+	l.epochs.assign(epoch, start)
+	return l.Failed()
+}
+
+// Segments describes the segments in their order.
+func (l *Log) Segments() []SegmentInfo {
+	r := l.picture()
+	out := make([]SegmentInfo, len(r.segs))
+	for i, seg := range r.segs {
+		ts, _, err := seg.Newest()
+		if err != nil {
+			ts = kafka.NoTimestamp
+		}
+		out[i] = SegmentInfo{Base: seg.Base(), Bytes: r.sizeOf(i), MaxTimestamp: ts, Active: i == len(r.segs)-1}
+	}
+	return out
+}
+
+// Size is how many bytes of batches the log holds.
+func (l *Log) Size() int64 {
+	r := l.picture()
+	var n int64
+	for i := range r.segs {
+		n += r.sizeOf(i)
+	}
+	return n
+}

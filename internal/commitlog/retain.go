@@ -1,0 +1,301 @@
+package commitlog
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/segment"
+)
+
+// DeleteTo makes offset the log's start and removes the segments below it. The
+// start is durable before anything is removed and before DeleteTo returns, so
+// what was deleted does not come back. offset must not be above the high
+// watermark, which the caller knows; above Flushed it flushes first. Below Start
+// it does nothing.
+func (l *Log) DeleteTo(offset int64) error {
+	l.lock()
+	defer l.unlock()
+	return l.deleteLocked(offset)
+}
+
+func (l *Log) deleteLocked(offset int64) error {
+	if err := l.Failed(); err != nil {
+		return err
+	}
+	if offset <= l.Start() {
+		return nil
+	}
+	if offset > l.End() {
+		return fmt.Errorf("log %s: delete up to %d, the log ends at %d: %w", l.tp, offset, l.End(), kafka.OffsetOutOfRange)
+	}
+	if offset > l.Flushed() {
+		if err := l.Flush(); err != nil {
+			return err
+		}
+	}
+	l.start.Store(offset)
+	l.epochs.dropBelow(offset)
+	l.producers.startMoved(offset)
+	if err := l.home.saving.do(); err != nil {
+		return l.fail(err)
+	}
+	_, err := l.removeBelow(offset)
+	return err
+}
+
+// removeBelow removes the closed segments that end at or below offset, which is
+// the durable start.
+func (l *Log) removeBelow(offset int64) (int, error) {
+	segs := *l.segments.Load()
+	n := 0
+	for n+1 < len(segs) && segs[n+1].Base() <= offset {
+		n++
+	}
+	if n == 0 {
+		return 0, nil
+	}
+	l.flushing <- struct{}{} // no removed segment may be under way in a flush
+	defer func() { <-l.flushing }()
+	kept := slices.Clone(segs[n:])
+	l.mu.Lock()
+	l.segments.Store(&kept)
+	l.mu.unsynced.retired = slices.DeleteFunc(l.mu.unsynced.retired, func(r retired) bool { return r.seg.Base() < kept[0].Base() })
+	l.mu.Unlock()
+	for _, s := range segs[:n] {
+		if err := s.Remove(); err != nil {
+			return 0, l.fail(err)
+		}
+	}
+	if err := l.dropSnapshots(func(at int64) bool { return at < kept[0].Base() }); err != nil {
+		return 0, l.fail(err)
+	}
+	return n, nil
+}
+
+// Retain deletes the oldest segments that retention no longer covers, whole
+// segments only and none that reaches above limit, the high watermark: those
+// below the start; then the oldest while the rest is still larger than
+// RetentionBytes; then those whose youngest record is older than RetentionAge. If
+// that is every segment, the active one is rolled first. A segment with a
+// timestamp in the future keeps itself and all behind it.
+func (l *Log) Retain(limit int64) (deleted int, err error) {
+	t := l.tunables.Load()
+	l.producers.expire(l.now().Add(-t.ProducerRetention).UnixMilli())
+	if l.Failed() != nil || t.KeepAll {
+		return 0, nil
+	}
+	r := l.picture()
+	n, err := l.expired(&r, limit, t)
+	if err != nil || n == 0 {
+		return 0, err
+	}
+	l.lock()
+	defer l.unlock()
+	if err := l.Failed(); err != nil {
+		return 0, err
+	}
+	start := r.end
+	if n < len(r.segs) {
+		start = r.segs[n].Base()
+	} else if l.End() != r.end {
+		return 0, nil // it was written meanwhile: next time
+	} else if err := l.roll(r.end); err != nil {
+		return 0, l.fail(err)
+	}
+	before := len(*l.segments.Load())
+	if err := l.deleteLocked(start); err != nil {
+		return 0, err
+	}
+	if _, err := l.removeBelow(l.Start()); err != nil {
+		return 0, err
+	}
+	return before - len(*l.segments.Load()), nil
+}
+
+// expired counts the segments, from the oldest, that may go.
+func (l *Log) expired(r *reading, limit int64, t *Tunables) (int, error) {
+	var total int64
+	for i := range r.segs {
+		total += r.sizeOf(i)
+	}
+	now := l.now().UnixMilli()
+	n := 0
+	for ; n < len(r.segs); n++ {
+		end := r.end
+		if n+1 < len(r.segs) {
+			end = r.segs[n+1].Base()
+		}
+		if end > limit || n+1 == len(r.segs) && r.size == 0 {
+			break
+		}
+		over := t.RetentionBytes > 0 && total-r.sizeOf(n) >= t.RetentionBytes
+		if !over && end > l.Start() {
+			old, err := l.tooOld(r.segs[n], now, t)
+			if err != nil {
+				return 0, err
+			}
+			if !old {
+				break
+			}
+		}
+		total -= r.sizeOf(n)
+	}
+	return n, nil
+}
+
+func (l *Log) tooOld(seg *segment.Segment, now int64, t *Tunables) (bool, error) {
+	if t.RetentionAge < 0 {
+		return false, nil
+	}
+	newest, _, err := seg.Newest()
+	if err != nil {
+		return false, storageError("log "+l.tp.String()+": retention", err)
+	}
+	if newest < 0 { // no batch has a time: that of the file
+		info, err := l.fs.Stat(l.path(segment.Name(seg.Base(), segment.LogSuffix)))
+		if err != nil {
+			return false, storageError("log "+l.tp.String()+": retention", err)
+		}
+		newest = info.ModTime.UnixMilli()
+	}
+	if newest > now {
+		l.logger.Warn("segment has a timestamp in the future, retention by time waits for it",
+			"log", l.tp.String(), "segment", seg.Base(), "timestamp", newest)
+		return false, nil
+	}
+	return now-newest > t.RetentionAge.Milliseconds(), nil
+}
+
+// TruncateTo cuts off the records from offset on, at a batch boundary: if offset
+// lies inside a batch, the whole batch goes. It is for a follower whose leader
+// has another history. The cut is durable when it returns.
+func (l *Log) TruncateTo(offset int64) error {
+	l.lock()
+	defer l.unlock()
+	l.flushing <- struct{}{}
+	defer func() { <-l.flushing }()
+	if err := l.Failed(); err != nil {
+		return err
+	}
+	if offset >= l.End() {
+		return nil
+	}
+	if offset < l.Start() {
+		return fmt.Errorf("log %s: truncate to %d, the log starts at %d: %w", l.tp, offset, l.Start(), kafka.OffsetOutOfRange)
+	}
+	if err := l.truncate(offset); err != nil {
+		return l.fail(err)
+	}
+	return nil
+}
+
+// truncate first takes the recovery point back, durably: below it a start trusts
+// what it finds.
+func (l *Log) truncate(offset int64) error {
+	r := l.picture()
+	i := r.segmentOf(offset)
+	at, ok, err := r.locate(i, offset)
+	if err != nil {
+		return err
+	}
+	end, pos := offset, r.sizeOf(i)
+	if ok {
+		end, pos = min(offset, at.base), at.pos
+	}
+	if err := l.retreat(end); err != nil {
+		return err
+	}
+	kept := slices.Clone(r.segs[:i+1])
+	l.mu.Lock()
+	l.segments.Store(&kept)
+	l.mu.view = view{end: end, size: pos}
+	l.mu.unsynced.retired = slices.DeleteFunc(l.mu.unsynced.retired, func(r retired) bool { return r.seg.Base() >= kept[i].Base() })
+	l.mu.Unlock()
+	for j := len(r.segs) - 1; j > i; j-- {
+		if err := r.segs[j].Remove(); err != nil {
+			return err
+		}
+	}
+	if err := kept[i].Truncate(pos); err != nil {
+		return err
+	}
+	return l.restore(kept, i, end)
+}
+
+// retreat moves flushed and recovery point back to end, the latter durably.
+func (l *Log) retreat(end int64) error {
+	l.closedAt = -1
+	l.flushed.Store(min(l.flushed.Load(), end))
+	if l.point.Load() <= end {
+		return nil
+	}
+	l.point.Store(end)
+	return l.home.saving.do()
+}
+
+// restore makes the state anew after segments from i on were changed, and syncs
+// the names.
+func (l *Log) restore(segs []*segment.Segment, i int, end int64) error {
+	l.epochs.dropFrom(end)
+	l.firstStamp = -1
+	o := &opener{Log: l, segs: segs, start: l.Start(), epoch: true}
+	if err := o.state(end, i); err != nil {
+		return err
+	}
+	if _, err := o.resume(); err != nil {
+		return err
+	}
+	return l.fs.SyncDir(l.dir)
+}
+
+// ResetTo empties the log and lets it begin anew at offset, for a follower that
+// has fallen behind its leader's start.
+func (l *Log) ResetTo(offset int64) error {
+	l.lock()
+	defer l.unlock()
+	l.flushing <- struct{}{}
+	defer func() { <-l.flushing }()
+	if err := l.Failed(); err != nil {
+		return err
+	}
+	if err := l.reset(offset); err != nil {
+		return l.fail(err)
+	}
+	return nil
+}
+
+// reset is ResetTo for who has both locks, or the log alone.
+func (l *Log) reset(offset int64) error {
+	old := *l.segments.Load()
+	if err := l.retreat(min(offset, old[0].Base())); err != nil {
+		return err
+	}
+	for j := len(old) - 1; j >= 0; j-- {
+		if err := old[j].Remove(); err != nil {
+			return err
+		}
+	}
+	if err := l.dropSnapshots(func(int64) bool { return true }); err != nil {
+		return err
+	}
+	fresh, err := segment.Create(l.segmentConfig(offset))
+	if err != nil {
+		return err
+	}
+	l.epochs.dropFrom(0)
+	l.producers.reset()
+	l.mu.Lock()
+	l.segments.Store(&[]*segment.Segment{fresh})
+	l.mu.view = view{end: offset}
+	l.mu.unsynced.retired = nil
+	l.mu.Unlock()
+	l.start.Store(offset)
+	l.firstStamp, l.createdAt = -1, l.now()
+	if err := l.fs.SyncDir(l.dir); err != nil {
+		return err
+	}
+	l.flushed.Store(offset)
+	l.point.Store(offset)
+	return l.home.saving.do()
+}

@@ -1,0 +1,141 @@
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/record"
+	"github.com/myelin-stream/myelin/internal/segment"
+	"github.com/myelin-stream/myelin/internal/vfs"
+)
+
+const (
+	headerWindow = 4 << 10   // read at once to look for headers
+	bodyWindow   = 256 << 10 // read at once to look at whole batches
+)
+
+// errTorn is the class of batches of which the end is missing.
+var errTorn = errors.New("batch is cut off")
+
+// scanner walks over the batches of a file.
+//
+//	for s.Next() {
+//		use(s.pos, s.head)
+//	}
+//	return s.err
+//
+// It looks at headers only, and reads as little as it can, unless Body is asked
+// for.
+type scanner struct {
+	file vfs.File
+	end  int64 // where the batches end
+	next int64
+
+	pos  int64 // of the batch that Next moved to
+	head record.Header
+	err  error
+
+	buf    []byte
+	at     int64 // position of buf[0]
+	window int
+}
+
+func newScanner(f vfs.File, from, end int64) *scanner {
+	return &scanner{file: f, next: from, end: end, window: headerWindow}
+}
+
+// Next moves to the next batch; false at the end or on an error, which wraps
+// errTorn if the file ends inside the batch, and a Kafka code if it is none.
+func (s *scanner) Next() bool {
+	if s.err != nil || s.next >= s.end {
+		return false
+	}
+	s.pos = s.next
+	if s.end-s.pos < record.HeaderSize {
+		s.err = fmt.Errorf("%d bytes at %d: %w", s.end-s.pos, s.pos, errTorn)
+		return false
+	}
+	b, err := s.bytes(s.pos, record.HeaderSize)
+	if err == nil {
+		s.head, err = record.ParseHeader(b)
+	}
+	if err != nil {
+		s.err = fmt.Errorf("at %d: %w", s.pos, err)
+		return false
+	}
+	s.next = s.pos + int64(s.head.Size())
+	if s.next > s.end {
+		s.err = fmt.Errorf("batch at %d of %d bytes, %d are there: %w", s.pos, s.head.Size(), s.end-s.pos, errTorn)
+		return false
+	}
+	return true
+}
+
+// Body gives the whole batch, until the next call.
+func (s *scanner) Body() ([]byte, error) {
+	s.window = bodyWindow
+	return s.bytes(s.pos, s.head.Size())
+}
+
+// bytes gives n bytes at pos out of the window, which it moves as needed.
+func (s *scanner) bytes(pos int64, n int) ([]byte, error) {
+	if off := pos - s.at; off >= 0 && off+int64(n) <= int64(len(s.buf)) {
+		return s.buf[off : off+int64(n)], nil
+	}
+	want := int(min(int64(max(n, s.window)), s.end-pos))
+	if want < n {
+		return nil, fmt.Errorf("%d bytes at %d: %w", n, pos, io.ErrUnexpectedEOF)
+	}
+	if cap(s.buf) < want {
+		s.buf = make([]byte, want)
+	}
+	s.buf, s.at = s.buf[:want], pos
+	got, err := s.file.ReadAt(s.buf, pos)
+	if got < n {
+		s.buf = s.buf[:0]
+		if err == nil || errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, err
+	}
+	s.buf = s.buf[:got]
+	return s.buf[:n], nil
+}
+
+// walk is [segment.Walk] for record batches.
+func walk(f vfs.File, from, to int64, visit func(segment.Mark) error) error {
+	s := newScanner(f, from, to)
+	for s.Next() {
+		if err := visit(markOf(&s.head)); err != nil {
+			return err
+		}
+	}
+	return s.err
+}
+
+func markOf(h *record.Header) segment.Mark {
+	return segment.Mark{LastOffset: h.LastOffset(), MaxTimestamp: h.MaxTimestamp, Bytes: h.Size()}
+}
+
+// marker reads a control batch: whether it ends a transaction, and how.
+func marker(b []byte) (t record.ControlType, coordinatorEpoch int32, ok bool, err error) {
+	var r record.Reader
+	r.Reset(b, record.DefaultLimit)
+	defer r.Release()
+	if !r.Next() {
+		// Compaction may have left the batch without its record.
+		return 0, 0, false, r.Err()
+	}
+	t, coordinatorEpoch, err = record.ParseEndTxnMarker(r.Record())
+	return t, coordinatorEpoch, err == nil && (t == record.Abort || t == record.Commit), err
+}
+
+// storageError gives an I/O error the code that clients see.
+func storageError(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w: %w", what, err, kafka.KafkaStorageError)
+}

@@ -1,0 +1,184 @@
+package commitlog
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"path"
+	"slices"
+
+	"github.com/myelin-stream/myelin/internal/segment"
+	"github.com/myelin-stream/myelin/internal/vfs"
+)
+
+// A producer snapshot, <offset>.snapshot, is the producer state before that
+// offset. Kafka's layout, version 1:
+//
+//	offset size  field
+//	     0    2  version, 1
+//	     2    4  CRC-32C of what follows
+//	     6    4  number of producers
+//	    10   46  each producer:
+//	                8  producer id            4  last offset − first offset
+//	                2  epoch                  8  timestamp of the last batch, ms
+//	                4  last sequence          4  coordinator epoch
+//	                8  last offset            8  first offset of the open transaction
+//
+// It keeps the newest batch of each producer only, as Kafka does. -1 stands for
+// none.
+const (
+	snapshotSuffix   = ".snapshot"
+	snapshotVersion  = 1
+	snapshotHead     = 10
+	snapshotProducer = 46
+	maxSnapshot      = 1 << 30
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// encode writes a snapshot as of offset at. A batch at or above it, which the
+// holder of the turn has taken in already but not yet appended, is left out: if
+// a crash took it, its producer must be able to send it again.
+func (p *ProducerState) encode(at int64) []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := make([]*producer, 0, len(p.byID))
+	for _, e := range p.byID {
+		if e.n == 0 || e.batches[0].lastOffset < at {
+			all = append(all, e)
+		}
+	}
+	slices.SortFunc(all, func(a, b *producer) int { return cmp.Compare(a.id, b.id) })
+	be := binary.BigEndian
+	b := make([]byte, snapshotHead, snapshotHead+len(all)*snapshotProducer)
+	be.PutUint16(b, snapshotVersion)
+	be.PutUint32(b[6:], uint32(len(all)))
+	for _, e := range all {
+		last := batchTrace{lastSequence: -1, lastOffset: -1}
+		for _, t := range e.batches[:e.n] {
+			if t.lastOffset < at {
+				last = t
+			}
+		}
+		txnFirst := e.txnFirst
+		if txnFirst >= at {
+			txnFirst = -1
+		}
+		b = be.AppendUint64(b, uint64(e.id))
+		b = be.AppendUint16(b, uint16(e.epoch))
+		b = be.AppendUint32(b, uint32(last.lastSequence))
+		b = be.AppendUint64(b, uint64(last.lastOffset))
+		b = be.AppendUint32(b, uint32(last.delta))
+		b = be.AppendUint64(b, uint64(e.timestamp))
+		b = be.AppendUint32(b, uint32(e.coordinatorEpoch))
+		b = be.AppendUint64(b, uint64(txnFirst))
+	}
+	be.PutUint32(b[2:], crc32.Checksum(b[6:], castagnoli))
+	return b
+}
+
+// decode replaces the state by a snapshot's.
+func (p *ProducerState) decode(b []byte) error {
+	be := binary.BigEndian
+	switch {
+	case len(b) < snapshotHead:
+		return fmt.Errorf("%d bytes: %w", len(b), errMalformed)
+	case be.Uint16(b) != snapshotVersion:
+		return fmt.Errorf("version %d: %w", be.Uint16(b), errMalformed)
+	case be.Uint32(b[2:]) != crc32.Checksum(b[6:], castagnoli):
+		return fmt.Errorf("wrong CRC: %w", errMalformed)
+	case int64(be.Uint32(b[6:]))*snapshotProducer != int64(len(b)-snapshotHead):
+		return fmt.Errorf("%d producers in %d bytes: %w", be.Uint32(b[6:]), len(b), errMalformed)
+	}
+	p.reset()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for b = b[snapshotHead:]; len(b) > 0; b = b[snapshotProducer:] {
+		e := &producer{
+			id: int64(be.Uint64(b)), epoch: int16(be.Uint16(b[8:])), timestamp: int64(be.Uint64(b[26:])),
+			coordinatorEpoch: int32(be.Uint32(b[34:])), txnFirst: int64(be.Uint64(b[38:])),
+		}
+		last := batchTrace{
+			lastSequence: int32(be.Uint32(b[10:])), lastOffset: int64(be.Uint64(b[14:])),
+			delta: int32(be.Uint32(b[22:])), timestamp: e.timestamp,
+		}
+		if last.lastSequence >= 0 {
+			e.batches[0], e.n = last, 1
+		}
+		p.byID[e.id] = e
+		if e.txnFirst >= 0 {
+			p.open = append(p.open, txn{producer: e.id, first: e.txnFirst})
+		}
+	}
+	slices.SortFunc(p.open, func(a, b txn) int { return cmp.Compare(a.first, b.first) })
+	return nil
+}
+
+// loadSnapshot finds the newest good snapshot at or below max and gives its
+// offset; without one the state is empty and the offset is floor. Snapshots
+// above max tell of a past that is gone, and are removed; bad ones too.
+func (l *Log) loadSnapshot(floor, maxOffset int64) (int64, error) {
+	offsets, err := l.snapshots()
+	if err != nil {
+		return 0, err
+	}
+	slices.Reverse(offsets)
+	for _, off := range offsets {
+		name := l.snapshotName(off)
+		if off <= maxOffset {
+			data, err := vfs.ReadFile(l.fs, name, maxSnapshot)
+			if err == nil {
+				err = l.producers.decode(data)
+			}
+			if err == nil {
+				return max(off, floor), nil
+			}
+			if !errors.Is(err, errMalformed) {
+				return 0, err
+			}
+			l.logger.Warn("producer snapshot is unreadable", "file", name, "error", err)
+		}
+		if err := l.fs.Remove(name); err != nil {
+			return 0, err
+		}
+	}
+	l.producers.reset()
+	return floor, nil
+}
+
+func (l *Log) snapshotName(offset int64) string {
+	return path.Join(l.dir, segment.Name(offset, snapshotSuffix))
+}
+
+// snapshots lists the offsets of the snapshots on disk, rising.
+func (l *Log) snapshots() ([]int64, error) {
+	list, err := l.fs.ReadDir(l.dir)
+	if err != nil {
+		return nil, err
+	}
+	var out []int64
+	for _, i := range list {
+		if off, suffix, ok := segment.ParseName(i.Name); ok && suffix == snapshotSuffix {
+			out = append(out, off)
+		}
+	}
+	return out, nil
+}
+
+// dropSnapshots removes the snapshots for which gone is true.
+func (l *Log) dropSnapshots(gone func(offset int64) bool) error {
+	offsets, err := l.snapshots()
+	if err != nil {
+		return err
+	}
+	for _, off := range offsets {
+		if gone(off) {
+			if err := l.fs.Remove(l.snapshotName(off)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
