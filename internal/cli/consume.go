@@ -1,0 +1,282 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+type consumeFlags struct {
+	from, to      string
+	group         string
+	number        int64
+	end           bool
+	tail          bool
+	format        string
+	readCommitted bool
+	partitions    []int32
+}
+
+func consumeCmd(a *app) *cobra.Command {
+	var f consumeFlags
+	c := &cobra.Command{
+		Use: "consume TOPIC...", Short: "Read records", Args: cobra.MinimumNArgs(1),
+		Example: "  myelin consume orders\n" +
+			"  myelin consume orders --from @2h -e -f '%p/%o %k=%v\\n'\n" +
+			"  myelin consume orders -n 10 -o jsonl",
+		ValidArgsFunction: a.completeTopics,
+		RunE: func(c *cobra.Command, topics []string) error {
+			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			return a.runConsume(ctx, topics, f)
+		},
+	}
+	fl := c.Flags()
+	fl.StringVar(&f.from, "from", "", "start, end, N, +N, -N or @TIME (default start; with -g where the group stands, else start)")
+	fl.StringVar(&f.to, "to", "", "stop before: end, N, +N, -N or @TIME")
+	fl.StringVarP(&f.group, "group", "g", "", "read as a member of this group and commit")
+	fl.Int64VarP(&f.number, "number", "n", 0, "stop after so many records")
+	fl.BoolVarP(&f.end, "exit", "e", false, "stop at what is the end now (--to end)")
+	fl.BoolVar(&f.tail, "tail", false, "begin at the end (--from end)")
+	fl.StringVarP(&f.format, "format", "f", `%v\n`, "what to write: %t topic, %p partition, %o offset, %k key, %v value, %h{...} headers, %d time")
+	fl.BoolVar(&f.readCommitted, "read-committed", false, "leave out records of open and aborted transactions")
+	fl.Int32SliceVar(&f.partitions, "partitions", nil, "only these partitions")
+	return c
+}
+
+func (a *app) runConsume(ctx context.Context, topics []string, f consumeFlags) error {
+	if f.tail {
+		f.from = "end"
+	}
+	if f.end {
+		f.to = "end"
+	}
+	write, err := a.recordWriter(f.format)
+	if err != nil {
+		return err
+	}
+	opts := []kgo.Opt{kgo.KeepControlRecords()}
+	if f.readCommitted {
+		opts = append(opts, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+	}
+	if f.group != "" {
+		return a.consumeGroup(ctx, topics, f, write, opts)
+	}
+	adm, done, err := a.admin(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	from, until, err := a.consumePlan(ctx, adm, topics, f)
+	if err != nil {
+		return err
+	}
+	if from == nil {
+		return nil // everything asked for is empty
+	}
+	cl, err := a.connect(ctx, append(opts, kgo.ConsumePartitions(from))...)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	return a.poll(ctx, cl, write, f.number, until)
+}
+
+// consumePlan finds where each partition is to be read from, and, if it is to
+// end, up to where. Partitions with nothing between are left out.
+func (a *app) consumePlan(ctx context.Context, adm *kadm.Client, topics []string, f consumeFlags) (map[string]map[int32]kgo.Offset, map[place]int64, error) {
+	if f.from == "" {
+		f.from = "start"
+	}
+	b, err := limits(ctx, adm, topics, f.partitions)
+	if err != nil {
+		return nil, nil, err
+	}
+	resolve := func(s string) (map[place]int64, error) {
+		at, err := parsePosition(s, time.Now())
+		if err != nil {
+			return nil, err
+		}
+		return b.resolve(ctx, adm, at)
+	}
+	starts, err := resolve(f.from)
+	if err != nil {
+		return nil, nil, err
+	}
+	var until map[place]int64
+	if f.to != "" {
+		if until, err = resolve(f.to); err != nil {
+			return nil, nil, err
+		}
+	}
+	from := map[string]map[int32]kgo.Offset{}
+	for _, p := range b.sorted() {
+		if until != nil && starts[p] >= until[p] {
+			delete(until, p)
+			continue
+		}
+		if from[p.topic] == nil {
+			from[p.topic] = map[int32]kgo.Offset{}
+		}
+		from[p.topic][p.partition] = kgo.NewOffset().At(starts[p])
+	}
+	if len(from) == 0 {
+		return nil, nil, nil
+	}
+	return from, until, nil
+}
+
+func (a *app) consumeGroup(ctx context.Context, topics []string, f consumeFlags, write func(*kgo.Record), opts []kgo.Opt) error {
+	reset := kgo.NewOffset().AtStart()
+	switch {
+	case f.to != "" || len(f.partitions) > 0:
+		return usage("-e, --to and --partitions read without a group: leave out -g, or stop with -n")
+	case f.from == "end":
+		reset = kgo.NewOffset().AtEnd()
+	case f.from != "" && f.from != "start":
+		return usage("--from %s: a group starts at start or end; move it with: myelin group seek %s --to %s --topics ...", f.from, f.group, f.from)
+	}
+	cl, err := a.connect(ctx, append(opts, kgo.ConsumerGroup(f.group), kgo.ConsumeTopics(topics...), kgo.ConsumeResetOffset(reset), kgo.AutoCommitMarks())...)
+	if err != nil {
+		return err
+	}
+	defer cl.CloseAllowingRebalance()
+	defer func() {
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.timeout)
+		defer cancel()
+		cl.CommitMarkedOffsets(end)
+	}()
+	details, err := kadm.NewClient(cl).ListTopicsWithInternal(ctx, topics...)
+	if err != nil {
+		return err
+	}
+	for _, t := range details.Sorted() {
+		if t.Err != nil {
+			return refusal("topic "+t.Topic, t.Err, "")
+		}
+	}
+	return a.poll(ctx, cl, func(r *kgo.Record) { write(r); cl.MarkCommitRecords(r) }, f.number, nil)
+}
+
+// poll writes records until number were written, every partition has reached
+// its place in until (if not nil), or ctx ends.
+func (a *app) poll(ctx context.Context, cl *kgo.Client, write func(*kgo.Record), number int64, until map[place]int64) error {
+	out := bufio.NewWriterSize(a.Out, 64<<10)
+	defer out.Flush()
+	stdout := a.Out
+	a.Out = out
+	defer func() { a.Out = stdout }()
+	var n int64
+	for until == nil || len(until) > 0 {
+		fetches := cl.PollFetches(ctx)
+		if ctx.Err() != nil {
+			return nil // the user stopped it
+		}
+		var failed error
+		fetches.EachError(func(topic string, _ int32, err error) {
+			if failed == nil && !errors.Is(err, context.Canceled) {
+				failed = refusal("topic "+topic, err, "")
+			}
+		})
+		if failed != nil {
+			return failed
+		}
+		for it := fetches.RecordIter(); !it.Done(); {
+			r := it.Next()
+			p := place{r.Topic, r.Partition}
+			end, bounded := until[p]
+			if until != nil && !bounded || bounded && r.Offset >= end {
+				delete(until, p)
+				continue
+			}
+			if !r.Attrs.IsControl() {
+				write(r)
+				if n++; number > 0 && n >= number {
+					return out.Flush()
+				}
+			}
+			if bounded && r.Offset+1 >= end {
+				delete(until, p)
+			}
+		}
+		if err := out.Flush(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type consumedRecord struct {
+	Topic       string           `json:"topic"`
+	Partition   int32            `json:"partition"`
+	Offset      int64            `json:"offset"`
+	Timestamp   int64            `json:"timestamp"`
+	Key         *string          `json:"key"`
+	Value       *string          `json:"value"`
+	KeyBase64   string           `json:"key_base64,omitempty"`   // instead of key, if that is not UTF-8
+	ValueBase64 string           `json:"value_base64,omitempty"` // instead of value, if that is not UTF-8
+	Headers     []consumedHeader `json:"headers,omitempty"`
+}
+
+type consumedHeader struct {
+	Key   string  `json:"key"`
+	Value *string `json:"value"`
+	Bytes string  `json:"value_base64,omitempty"`
+}
+
+// recordWriter writes one record as -o or -f says.
+func (a *app) recordWriter(format string) (func(*kgo.Record), error) {
+	switch a.output {
+	case "json", "jsonl":
+		return func(r *kgo.Record) {
+			line, _ := json.Marshal(recordJSON(r))
+			fmt.Fprintf(a.Out, "%s\n", line)
+		}, nil
+	case "help":
+		return nil, show(a, []consumedRecord{})
+	}
+	f, err := kgo.NewRecordFormatter(format)
+	if err != nil {
+		return nil, usage("-f: %s", oneLine(err))
+	}
+	var buf []byte
+	return func(r *kgo.Record) {
+		buf = f.AppendRecord(buf[:0], r)
+		a.Out.Write(buf)
+	}, nil
+}
+
+func recordJSON(r *kgo.Record) consumedRecord {
+	c := consumedRecord{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Timestamp: r.Timestamp.UnixMilli()}
+	c.Key, c.KeyBase64 = textOrBase64(r.Key)
+	c.Value, c.ValueBase64 = textOrBase64(r.Value)
+	for _, h := range r.Headers {
+		row := consumedHeader{Key: h.Key}
+		row.Value, row.Bytes = textOrBase64(h.Value)
+		c.Headers = append(c.Headers, row)
+	}
+	return c
+}
+
+func textOrBase64(b []byte) (*string, string) {
+	switch {
+	case b == nil:
+		return nil, ""
+	case utf8.Valid(b):
+		s := string(b)
+		return &s, ""
+	}
+	return nil, base64.StdEncoding.EncodeToString(b)
+}

@@ -1,0 +1,127 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/myelin-stream/myelin/internal/config"
+	"github.com/myelin-stream/myelin/internal/metadata"
+	"github.com/myelin-stream/myelin/internal/vfs"
+)
+
+func storageCmd(a *app) *cobra.Command {
+	return parent("storage", "Format and look into data directories", storageFormatCmd(a), storageInfoCmd(a), dumpLogCmd(a))
+}
+
+func storageFormatCmd(a *app) *cobra.Command {
+	var (
+		s        settingFlags
+		cluster  string
+		ifNeeded bool
+	)
+	c := &cobra.Command{
+		Use: "format", Short: "Make empty directories those of a node", Args: cobra.NoArgs,
+		Example: "  myelin storage format --config server.properties --cluster-id $(uuidgen)",
+		RunE: func(*cobra.Command, []string) error {
+			b, err := storageConfig(a, s)
+			if err != nil {
+				return err
+			}
+			if cluster == "" {
+				cluster = b.String("cluster.id")
+			}
+			meta := b.String("metadata.log.dir")
+			if meta == "" {
+				meta = b.DataDirs()[0]
+			}
+			dirs := b.DataDirs()
+			if !slices.Contains(dirs, meta) {
+				dirs = append(slices.Clone(dirs), meta)
+			}
+			if a.dryRun {
+				a.hint("would format %v for node %d; nothing was done (--dry-run)", dirs, b.NodeID())
+				return nil
+			}
+			info, err := metadata.Format(metadata.FormatConfig{FS: vfs.OS(), LogDirs: dirs, Metadata: meta, NodeID: b.NodeID(), ClusterID: cluster,
+				Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))})
+			switch {
+			case errors.Is(err, metadata.ErrFormatted) && ifNeeded:
+				a.hint("already formatted")
+				return nil
+			case errors.Is(err, metadata.ErrFormatted):
+				return &fault{exitFailed, oneLine(err) + "; that is well, unless you meant another directory (--if-needed makes it no error)"}
+			case err != nil:
+				return nodeFault(b, err)
+			}
+			fmt.Fprintf(a.Out, "%s\n", info.ClusterID)
+			a.hint("formatted %v for node %d of cluster %s", dirs, info.NodeID, info.ClusterID)
+			return nil
+		},
+	}
+	s.flags(c)
+	c.Flags().StringVar(&cluster, "cluster-id", "", "id of the cluster (default drawn at random)")
+	c.Flags().BoolVar(&ifNeeded, "if-needed", false, "succeed if everything is formatted already")
+	return c
+}
+
+type directoryInfo struct {
+	Directory   string `json:"directory"`
+	Formatted   bool   `json:"formatted"`
+	Version     int    `json:"version"`
+	NodeID      int32  `json:"node_id"`
+	ClusterID   string `json:"cluster_id"`
+	DirectoryID string `json:"directory_id"`
+	Free        int64  `json:"free_bytes"`
+	Total       int64  `json:"total_bytes"`
+}
+
+func storageInfoCmd(a *app) *cobra.Command {
+	var s settingFlags
+	c := &cobra.Command{
+		Use: "info [DIRECTORY...]", Short: "What data directories say of themselves",
+		RunE: func(_ *cobra.Command, dirs []string) error {
+			if len(dirs) == 0 {
+				b, err := storageConfig(a, s)
+				if err != nil {
+					return err
+				}
+				dirs = b.DataDirs()
+			}
+			var rows []directoryInfo
+			for _, dir := range dirs {
+				info, err := metadata.ReadInfo(vfs.OS(), dir)
+				if err != nil {
+					return fmt.Errorf("%s: %w", dir, err)
+				}
+				row := directoryInfo{Directory: dir, Formatted: info.Formatted, Version: info.Version, NodeID: info.NodeID, ClusterID: info.ClusterID,
+					DirectoryID: info.DirectoryID.String()}
+				if space, err := vfs.OS().Space(dir); err == nil {
+					row.Free, row.Total = space.Free, space.Total
+				}
+				rows = append(rows, row)
+			}
+			return show(a, rows,
+				column[directoryInfo]{"DIRECTORY", false, func(d directoryInfo) string { return d.Directory }},
+				column[directoryInfo]{"FORMATTED", false, func(d directoryInfo) string { return strconv.FormatBool(d.Formatted) }},
+				column[directoryInfo]{"NODE", false, func(d directoryInfo) string { return strconv.Itoa(int(d.NodeID)) }},
+				column[directoryInfo]{"CLUSTER", false, func(d directoryInfo) string { return orDash(d.ClusterID) }},
+				column[directoryInfo]{"ID", true, func(d directoryInfo) string { return d.DirectoryID }},
+				column[directoryInfo]{"FREE", false, func(d directoryInfo) string { return strconv.FormatInt(d.Free, 10) }})
+		},
+	}
+	s.flags(c)
+	return c
+}
+
+func storageConfig(a *app, s settingFlags) (*config.Broker, error) {
+	set, err := a.settings(s, nil)
+	if err != nil {
+		return nil, err
+	}
+	return a.resolve(set, s.strict)
+}
