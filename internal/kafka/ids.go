@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"cmp"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -104,7 +105,16 @@ func JavaHash(s string) int32 {
 }
 
 // CoordinatorPartition is the partition, of n, of the internal topic that
-// keeps the group or transactional id: the positive Java hash modulo n.
+// keeps the group or transactional id: the absolute value of the Java hash
+// modulo n, and 0 for the one hash whose absolute value is no int32. (Keyed
+// records go another way, by murmur2 with the sign bit cut off.)
 func CoordinatorPartition(id string, n int32) int32 {
-	return (JavaHash(id) & 0x7fffffff) % n
+	h := JavaHash(id)
+	switch {
+	case h == math.MinInt32:
+		return 0
+	case h < 0:
+		h = -h
+	}
+	return h % n
 }

@@ -16,6 +16,17 @@ func TestJavaHash(t *testing.T) {
 	}
 }
 
+// Where a real Kafka 4.4 with 50 partitions of __consumer_offsets kept groups.
+func TestCoordinatorPartition(t *testing.T) {
+	for id, want := range map[string]int32{
+		"alpha": 18, "beta": 22, "epsilon": 10, "zeta-9": 28, "omega3": 14, "polygenelubricants": 0,
+	} {
+		if got := CoordinatorPartition(id, 50); got != want {
+			t.Errorf("CoordinatorPartition(%q) = %d, want %d", id, got, want)
+		}
+	}
+}
+
 func TestCodeOf(t *testing.T) {
 	err := fmt.Errorf("partition t-0: %w", NotLeaderOrFollower)
 	if CodeOf(err) != NotLeaderOrFollower || CodeOf(nil) != None || CodeOf(errors.New("x")) != UnknownServerError {
