@@ -1,6 +1,7 @@
 package quorum
 
 import (
+	"bytes"
 	"fmt"
 
 	"go.etcd.io/raft/v3"
@@ -115,7 +116,7 @@ func (n *Node) place(entries []*pb.Entry) {
 			return
 		}
 		p := n.queue[0]
-		if e.GetType() == pb.EntryNormal && len(e.GetData()) > 0 && &e.Data[0] == &p.data[0] {
+		if e.GetType() == pb.EntryNormal && bytes.Equal(e.GetData(), p.data) {
 			p.index = e.GetIndex()
 			n.waiting = append(n.waiting, p)
 			n.queue = n.queue[1:]

@@ -1,0 +1,388 @@
+package metadata
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/myelin-stream/myelin/internal/cluster"
+	"github.com/myelin-stream/myelin/internal/commitlog"
+	"github.com/myelin-stream/myelin/internal/config"
+	"github.com/myelin-stream/myelin/internal/controller"
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/vfs"
+	"github.com/myelin-stream/myelin/internal/wire/msg"
+)
+
+// node is a running Metadata on a file system.
+type node struct {
+	*Metadata
+	t    testing.TB
+	home *commitlog.Home
+	stop context.CancelFunc
+	done chan error
+}
+
+type options struct {
+	fs       vfs.FS
+	dir      string
+	static   config.Settings
+	previous int64
+	subs     []Subscriber
+}
+
+func logger() *slog.Logger {
+	if os.Getenv("MYELIN_TEST_LOG") != "" {
+		return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	return slog.New(slog.DiscardHandler)
+}
+
+// start formats the directory if need be and runs a node on it.
+func start(t testing.TB, o options) *node {
+	t.Helper()
+	if o.dir == "" {
+		o.dir = "/data"
+	}
+	rng := rand.New(rand.NewPCG(1, rand.Uint64()))
+	info, err := Format(FormatConfig{FS: o.fs, LogDirs: []string{o.dir}, Metadata: o.dir, NodeID: 1, Rand: rng})
+	if err != nil && !errors.Is(err, ErrFormatted) {
+		t.Fatal(err)
+	}
+	home, err := commitlog.OpenHome(commitlog.HomeConfig{FS: o.fs, Path: o.dir, Logger: logger(), Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.previous == 0 {
+		o.previous = -1
+	}
+	m, err := Open(Config{
+		FS: o.fs, Home: home, Dir: o.dir, LogDirs: []kafka.UUID{info.DirectoryID},
+		NodeID: 1, ClusterID: info.ClusterID, Properties: config.NewBroker(o.static),
+		Endpoints: []cluster.Endpoint{
+			{Listener: "PLAINTEXT", Host: "127.0.0.1", Port: 9092}, {Listener: "CONTROLLER", Host: "127.0.0.1", Port: 9093}},
+		PreviousEpoch: o.previous, Now: time.Now, Rand: rng, Logger: logger(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range o.subs {
+		m.Subscribe(s)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	n := &node{Metadata: m, t: t, home: home, stop: cancel, done: make(chan error, 1)}
+	go func() { n.done <- m.Run(ctx) }()
+	if err := m.Ready(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func (n *node) end() {
+	n.t.Helper()
+	n.stop()
+	if err := <-n.done; err != nil {
+		n.t.Errorf("Run: %v", err)
+	}
+	if err := errors.Join(n.Close(), n.home.Close(true)); err != nil {
+		n.t.Errorf("Close: %v", err)
+	}
+}
+
+func (n *node) create(name string, partitions int32, configs ...string) kafka.Code {
+	n.t.Helper()
+	req := msg.NewCreateTopicsRequest()
+	t := msg.CreateTopicsRequestTopic{Name: name, NumPartitions: partitions, ReplicationFactor: 1}
+	for i := 0; i < len(configs); i += 2 {
+		t.Configs = append(t.Configs, msg.CreateTopicsRequestTopicConfig{Name: configs[i], Value: &configs[i+1]})
+	}
+	req.Topics = append(req.Topics, t)
+	resp := n.CreateTopics(context.Background(), &req)
+	return kafka.Code(resp.Topics[0].ErrorCode)
+}
+
+func (n *node) remove(name string) kafka.Code {
+	req := msg.NewDeleteTopicsRequest()
+	req.TopicNames = []string{name}
+	return kafka.Code(n.DeleteTopics(context.Background(), &req, 5).Responses[0].ErrorCode)
+}
+
+func names(m *cluster.Image) (out []string) {
+	for _, t := range m.Topics() {
+		out = append(out, t.Name)
+	}
+	return out
+}
+
+// A fresh directory becomes a cluster of one; what it decides is there for
+// whoever asks and, after a stop, for the next process.
+func TestStartDecideRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := vfs.NewMem(vfs.MemConfig{})
+		n := start(t, options{fs: fs})
+		img := n.Image()
+		if b := img.Broker(1); b == nil || b.Fenced || len(b.Endpoints) != 2 || b.Epoch != n.BrokerEpoch() {
+			t.Fatalf("broker %+v", b)
+		}
+		if img.ControllerID() != 1 || img.Feature(controller.FeatureMetadata) != controller.MetadataLevel {
+			t.Fatalf("controller %d, features %v", img.ControllerID(), img.Features())
+		}
+		if code := n.create("a", 3, "retention.ms", "5000"); code != kafka.None {
+			t.Fatal(code)
+		}
+		if code := n.create("a", 3); code != kafka.TopicAlreadyExists {
+			t.Fatal(code)
+		}
+		if got := n.Image().Topic("a"); got == nil || len(got.Partitions) != 3 || got.Partitions[2].Leader != 1 {
+			t.Fatalf("topic %+v", got)
+		}
+		first, err := n.NextProducerID(context.Background())
+		if err != nil || first != 0 {
+			t.Fatal(first, err)
+		}
+		epoch, id := n.BrokerEpoch(), n.Image().Topic("a").ID
+		n.end()
+
+		n = start(t, options{fs: fs, previous: epoch})
+		a := n.Image().Topic("a")
+		if a == nil || a.ID != id || a.Partitions[0].LeaderEpoch != 0 {
+			t.Fatalf("after a clean stop: %+v", a)
+		}
+		if v, _ := n.Image().Config(cluster.Resource{Kind: cluster.TopicResource, Name: "a"}).Get("retention.ms"); v != "5000" {
+			t.Fatalf("retention.ms %q", v)
+		}
+		if n.BrokerEpoch() <= epoch {
+			t.Fatalf("broker epoch %d after %d", n.BrokerEpoch(), epoch)
+		}
+		if next, err := n.NextProducerID(context.Background()); err != nil || next != controller.ProducerIDBlock {
+			t.Fatal(next, err)
+		}
+		n.end()
+
+		n = start(t, options{fs: fs})
+		if e := n.Image().Topic("a").Partitions[0].LeaderEpoch; e != 1 {
+			t.Fatalf("leader epoch %d after an unclean stop, want 1", e)
+		}
+		n.end()
+	})
+}
+
+// Subscribers are told in their order, of the whole state first, and before the
+// answer leaves.
+func TestSubscribers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := vfs.NewMem(vfs.MemConfig{})
+		n := start(t, options{fs: fs})
+		n.create("old", 2)
+		n.end()
+
+		var calls []string
+		var seen map[string]int
+		note := func(who string) Subscriber {
+			return func(d *cluster.Delta, m *cluster.Image) {
+				calls = append(calls, who)
+				for _, c := range d.Topics() {
+					if c.New != nil {
+						seen[c.New.Name] += len(c.Partitions())
+					}
+				}
+			}
+		}
+		seen = map[string]int{}
+		n = start(t, options{fs: fs, subs: []Subscriber{note("1"), note("2")}})
+		if seen["old"] == 0 {
+			t.Error("the first call lacks the topic that was there")
+		}
+		calls = nil
+		n.create("new", 4)
+		if !slices.Equal(calls, []string{"1", "2"}) || seen["new"] != 8 {
+			t.Errorf("calls %v, seen %v", calls, seen)
+		}
+		n.end()
+	})
+}
+
+// A decision of more than a mebibyte takes several entries and acts whole.
+func TestLargeDecision(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := vfs.NewMem(vfs.MemConfig{})
+		n := start(t, options{fs: fs})
+		req := msg.NewCreateTopicsRequest()
+		for i := range 10 {
+			topic := msg.CreateTopicsRequestTopic{Name: fmt.Sprint("big", i), NumPartitions: 1000, ReplicationFactor: 1}
+			for range 5 {
+				topic.Configs = append(topic.Configs, msg.CreateTopicsRequestTopicConfig{
+					Name: "leader.replication.throttled.replicas", Value: new(long(120_000))})
+			}
+			req.Topics = append(req.Topics, topic)
+		}
+		resp := n.CreateTopics(context.Background(), &req)
+		for _, r := range resp.Topics {
+			if r.ErrorCode != 0 {
+				t.Fatal(r.Name, *r.ErrorMessage)
+			}
+		}
+		if got := n.Image().PartitionCount(); got != 10_000 {
+			t.Fatal(got)
+		}
+		if n.framed {
+			t.Error("a decision is still open")
+		}
+		if code := n.create("after", 1); code != kafka.None {
+			t.Fatal(code)
+		}
+		n.end()
+		n = start(t, options{fs: fs})
+		if got := n.Image().PartitionCount(); got != 10_001 {
+			t.Fatal(got)
+		}
+		n.end()
+	})
+}
+
+func long(n int) string {
+	b := make([]byte, 0, n)
+	for i := 0; len(b) < n; i++ {
+		b = fmt.Appendf(b, "%d:%d,", i, i)
+	}
+	return string(b[:len(b)-1])
+}
+
+// The log is cut behind snapshots, and a start from one is like a start from
+// the log.
+func TestSnapshot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := vfs.NewMem(vfs.MemConfig{})
+		small := config.Settings{"metadata.log.max.record.bytes.between.snapshots": {Value: "2000", Origin: "test"}}
+		n := start(t, options{fs: fs, static: small})
+		for i := range 100 {
+			if code := n.create(fmt.Sprintf("t%03d", i), 2, "retention.ms", "77"); code != kafka.None {
+				t.Fatal(code)
+			}
+			if i%3 == 0 {
+				n.remove(fmt.Sprintf("t%03d", i))
+			}
+		}
+		synctest.Wait()
+		n.create("last", 1)
+		synctest.Wait()
+		want := names(n.Image())
+		n.end()
+		files, err := fs.ReadDir("/data/__cluster_metadata-0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		snapshots := 0
+		for _, f := range files {
+			if filepath.Ext(f.Name) == ".checkpoint" {
+				snapshots++
+			}
+		}
+		if snapshots != 1 {
+			t.Errorf("%d snapshots in %v", snapshots, files)
+		}
+		n = start(t, options{fs: fs, static: small})
+		if got := names(n.Image()); !slices.Equal(got, want) {
+			t.Errorf("after a restart %v, want %v", got, want)
+		}
+		if cfg := n.Image().Config(cluster.Resource{Kind: cluster.TopicResource, Name: "t000"}); len(cfg) > 0 {
+			t.Errorf("settings of a deleted topic came back: %v", cfg)
+		}
+		n.end()
+	})
+}
+
+// Whatever a power cut leaves, every decision that was answered is there.
+func TestPowerCut(t *testing.T) {
+	for _, policy := range vfs.Policies {
+		t.Run(policy.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { cut(t, policy) })
+		})
+	}
+}
+
+func cut(t *testing.T, policy vfs.Policy) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	fs := vfs.NewMem(vfs.MemConfig{})
+	small := config.Settings{"metadata.log.max.record.bytes.between.snapshots": {Value: "1500", Origin: "test"}}
+	var want []string
+	for life := range 6 {
+		n := start(t, options{fs: fs, static: small})
+		for _, name := range want {
+			if n.Image().Topic(name) == nil {
+				t.Fatalf("life %d: topic %s is lost", life, name)
+			}
+		}
+		for i := range 8 {
+			name := fmt.Sprintf("t-%d-%d", life, i)
+			if code := n.create(name, 2, "flush.ms", "9"); code != kafka.None {
+				t.Fatal(code)
+			}
+			want = append(want, name)
+		}
+		crashed := fs.Crash(policy, rng)
+		n.end()
+		fs = crashed
+	}
+}
+
+// A request whose time is up is answered so; one to a node that has stopped
+// gets NOT_CONTROLLER.
+func TestUnanswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := vfs.NewMem(vfs.MemConfig{})
+		n := start(t, options{fs: fs})
+		ctx, cancel := context.WithTimeout(context.Background(), 0)
+		defer cancel()
+		req := msg.NewCreateTopicsRequest()
+		req.Topics = []msg.CreateTopicsRequestTopic{{Name: "x", NumPartitions: 1, ReplicationFactor: 1}}
+		if code := kafka.Code(n.CreateTopics(ctx, &req).Topics[0].ErrorCode); code != kafka.RequestTimedOut {
+			t.Errorf("late: %v", code)
+		}
+		n.end()
+		if code := n.create("y", 1); code != kafka.NotController {
+			t.Errorf("stopped: %v", code)
+		}
+	})
+}
+
+// A failed write ends the node; no answer says otherwise.
+func TestFailedWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := vfs.NewMem(vfs.MemConfig{})
+		n := start(t, options{fs: fs})
+		broken := errors.New("the device is gone")
+		fs.SetHook(func(vfs.Op) vfs.Verdict { return vfs.Verdict{Err: broken} })
+		if code := n.create("a", 1); code != kafka.NotController {
+			t.Errorf("answered %v", code)
+		}
+		if err := <-n.done; !errors.Is(err, broken) {
+			t.Errorf("Run: %v", err)
+		}
+		n.stop()
+	})
+}
+
+// On a real disk, from an empty directory to a registered broker.
+func TestStartsQuickly(t *testing.T) {
+	dir := t.TempDir()
+	began := time.Now()
+	n := start(t, options{fs: vfs.OS(), dir: dir})
+	took := time.Since(began)
+	began = time.Now()
+	n.create("a", 1)
+	t.Logf("empty directory to registered: %v; CreateTopics: %v", took, time.Since(began))
+	n.end()
+	began = time.Now()
+	n = start(t, options{fs: vfs.OS(), dir: dir})
+	t.Logf("restart: %v", time.Since(began))
+	n.end()
+}
