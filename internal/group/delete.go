@@ -71,13 +71,13 @@ func (sh *shard) forget(t *coordinator.Turn, group string, tp kafka.TopicPartiti
 // their offsets.
 func (s *Service) Delete(ctx context.Context, _ Client, req *msg.DeleteGroupsRequest) *msg.DeleteGroupsResponse {
 	resp := msg.NewDeleteGroupsResponse()
-	for _, id := range req.GroupsNames {
-		r := msg.DeleteGroupsResponseResult{GroupID: id}
-		bad := s.deleteGroup(ctx, id)
-		if r.ErrorCode = int16(bad); bad == kafka.GroupIDNotFound {
-			r.ErrorMessage = new("Group " + id + " not found.")
+	for i, id := range req.GroupsNames {
+		if slices.Contains(req.GroupsNames[:i], id) { // one answer for each, as in Kafka
+			continue
 		}
-		resp.Results = append(resp.Results, r)
+		resp.Results = append(resp.Results, msg.DeleteGroupsResponseResult{
+			GroupID: id, ErrorCode: int16(s.deleteGroup(ctx, id)),
+		})
 	}
 	return &resp
 }

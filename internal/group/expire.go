@@ -75,7 +75,7 @@ func (sh *shard) expired(g *classic.Group, tp kafka.TopicPartition, o *offset, n
 		if !g.Since().IsZero() {
 			from = g.Since()
 		}
-	case g.State() == classic.Stable && g.Consumes():
+	case g.State() == classic.Stable && g.ProtocolType() == classic.ConsumerType:
 	default:
 		return false
 	}

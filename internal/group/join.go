@@ -81,6 +81,9 @@ func joinResponse(c Client, req *msg.JoinGroupRequest, j classic.Joined) *msg.Jo
 
 // Sync answers SyncGroup (key 14). It waits for the leader's assignment.
 func (s *Service) Sync(ctx context.Context, c Client, req *msg.SyncGroupRequest) *msg.SyncGroupResponse {
+	if c.Version >= 5 && (req.ProtocolType == nil || req.ProtocolName == nil) {
+		return syncResponse(classic.Synced{Code: kafka.InconsistentGroupProtocol})
+	}
 	if req.GroupID == "" {
 		return syncResponse(classic.Synced{Code: kafka.InvalidGroupID})
 	}

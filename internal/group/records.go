@@ -12,8 +12,7 @@ import (
 // expires at a set time, as clients before KIP-211 ask, exists in version 1 only.
 const (
 	groupVersion         = 3
-	offsetVersion        = 3
-	offsetTopicVersion   = 4
+	offsetVersion        = 4
 	offsetExpiresVersion = 1
 )
 
@@ -33,11 +32,8 @@ func offsetKey(group string, tp kafka.TopicPartition) []byte {
 
 func (o *offset) marshal() []byte {
 	version := int16(offsetVersion)
-	switch {
-	case o.Expires != -1:
+	if o.Expires != -1 {
 		version = offsetExpiresVersion
-	case !o.TopicID.IsZero():
-		version = offsetTopicVersion
 	}
 	return state.MarshalValue(&state.OffsetCommitValue{
 		Offset: o.Offset, LeaderEpoch: o.LeaderEpoch, Metadata: o.Metadata,

@@ -75,7 +75,7 @@ func (s *Service) Partition(group string) (int32, bool) {
 func (s *Service) write(ctx context.Context, group string, decide func(sh *shard, t *coordinator.Turn) error) error {
 	p, ok := s.Partition(group)
 	if !ok {
-		return fmt.Errorf("group %q: %w", group, kafka.CoordinatorNotAvailable)
+		return fmt.Errorf("group %q: %w", group, kafka.NotCoordinator)
 	}
 	return s.rt.Write(ctx, p, decide)
 }
@@ -84,7 +84,7 @@ func (s *Service) write(ctx context.Context, group string, decide func(sh *shard
 func (s *Service) read(group string, look func(sh *shard) error) error {
 	p, ok := s.Partition(group)
 	if !ok {
-		return fmt.Errorf("group %q: %w", group, kafka.CoordinatorNotAvailable)
+		return fmt.Errorf("group %q: %w", group, kafka.NotCoordinator)
 	}
 	return s.rt.Read(p, look)
 }

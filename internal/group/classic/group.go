@@ -127,12 +127,13 @@ func (g *Group) Generation() int32 { return g.generation }
 func (g *Group) Size() int { return len(g.members) }
 
 // Subscribed says whether the members of a consumer group subscribe to the
-// topic, as far as their metadata can be read.
-func (g *Group) Subscribed(topic string) bool { return g.topics[topic] }
-
-// Consumes says whether this is a group of consumers of which the subscriptions
-// are known.
-func (g *Group) Consumes() bool { return g.protocolType == ConsumerType && g.topics != nil }
+// topic. If their metadata cannot be read they might.
+func (g *Group) Subscribed(topic string) bool {
+	if g.topics == nil {
+		return g.protocolType == ConsumerType
+	}
+	return g.topics[topic]
+}
 
 // Kill ends the group; it must have no members.
 func (g *Group) Kill() { g.before, g.state = g.state, Dead }
