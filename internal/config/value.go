@@ -2,7 +2,6 @@ package config
 
 import (
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -136,9 +135,11 @@ func splitList(s string) []string {
 	if s == "" {
 		return nil
 	}
-	var list []string
+	list := make([]string, 0, 4)
+	seen := map[string]bool{} // strangers set lists of any length
 	for part := range strings.SplitSeq(s, ",") {
-		if part = strings.TrimSpace(part); !slices.Contains(list, part) {
+		if part = strings.TrimSpace(part); !seen[part] {
+			seen[part] = true
 			list = append(list, part)
 		}
 	}
