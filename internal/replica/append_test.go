@@ -37,8 +37,8 @@ func TestAppendIsSeenAtOnceUnlessItMustBeDurable(t *testing.T) {
 		}
 		got := must(t, p, client(t, batchOf(2, 10), true))
 		a := await(p, got.Last+1, true, nil)
-		if p.HW() != 3 || p.LogEnd() != 5 || a.calls != 0 {
-			t.Errorf("acks=all is seen before it is flushed: high watermark %d, answered %d times", p.HW(), a.calls)
+		if p.HW() != 3 || p.LogEnd() != 5 || a.calls() != 0 {
+			t.Errorf("acks=all is seen before it is flushed: high watermark %d, answered %d times", p.HW(), a.calls())
 		}
 		must(t, p, client(t, batchOf(1, 10), false))
 		if p.HW() != 3 {
@@ -46,8 +46,8 @@ func TestAppendIsSeenAtOnceUnlessItMustBeDurable(t *testing.T) {
 		}
 		time.Sleep(3 * time.Second)
 		synctest.Wait()
-		if p.HW() != 6 || a.calls != 1 || a.err != nil || p.Flushed() < 5 {
-			t.Errorf("after the flush: high watermark %d, answered %d times with %v", p.HW(), a.calls, a.err)
+		if p.HW() != 6 || a.calls() != 1 || a.told() != nil || p.Flushed() < 5 {
+			t.Errorf("after the flush: high watermark %d, answered %d times with %v", p.HW(), a.calls(), a.told())
 		}
 	})
 }
@@ -72,13 +72,13 @@ func TestDuplicateIsNotAnsweredBeforeTheFlush(t *testing.T) {
 				}
 				a := await(p, dup.Last+1, true, nil)
 				synctest.Wait()
-				if a.calls != 0 {
+				if a.calls() != 0 {
 					t.Fatal("the duplicate was answered before the flush")
 				}
 				time.Sleep(3 * time.Second)
 				synctest.Wait()
-				if a.calls != 1 || a.err != nil || p.Flushed() < 9 {
-					t.Errorf("answered %d times with %v, flushed %d", a.calls, a.err, p.Flushed())
+				if a.calls() != 1 || a.told() != nil || p.Flushed() < 9 {
+					t.Errorf("answered %d times with %v, flushed %d", a.calls(), a.told(), p.Flushed())
 				}
 			})
 		})
@@ -106,8 +106,8 @@ func TestFailedFlushIsFinal(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		for i, w := range []*answer{a, b, await(p, later.Last+1, true, nil), await(p, 0, false, nil)} {
-			if w.calls != 1 || kafka.CodeOf(w.err) != kafka.KafkaStorageError {
-				t.Errorf("waiter %d: answered %d times with %v", i, w.calls, w.err)
+			if w.calls() != 1 || kafka.CodeOf(w.told()) != kafka.KafkaStorageError {
+				t.Errorf("waiter %d: answered %d times with %v", i, w.calls(), w.told())
 			}
 		}
 		if _, err := p.Append(client(t, batchOf(1, 1), false)); kafka.CodeOf(err) != kafka.KafkaStorageError {
@@ -159,11 +159,11 @@ func TestWaitersAreAnsweredInOrder(t *testing.T) {
 		synctest.Wait()
 		plain := slices.DeleteFunc(slices.Clone(order), func(o int64) bool { return o%20 == 10 })
 		durable := slices.DeleteFunc(slices.Clone(order), func(o int64) bool { return o%20 != 10 })
-		if !slices.Equal(plain, []int64{20, 99, 100}) || !slices.Equal(durable, []int64{10, 10, 30, 50}) || gone.calls != 0 {
-			t.Errorf("order %v, forgotten one called %d times", order, gone.calls)
+		if !slices.Equal(plain, []int64{20, 99, 100}) || !slices.Equal(durable, []int64{10, 10, 30, 50}) || gone.calls() != 0 {
+			t.Errorf("order %v, forgotten one called %d times", order, gone.calls())
 		}
 		late := await(p, 100, true, nil)
-		if late.calls != 1 || late.err != nil || p.Forget(&late.Waiter) {
+		if late.calls() != 1 || late.told() != nil || p.Forget(&late.Waiter) {
 			t.Error("a waiter for what is committed is not answered at once")
 		}
 	})
@@ -322,8 +322,8 @@ func TestWriteCachingAnswersFromMemory(t *testing.T) {
 		p := r.hold(config(func(c *TopicConfig) { c.WriteCaching = true }))
 		slowSyncs(fs, time.Hour)
 		got := must(t, p, client(t, batchOf(1, 1), true))
-		if a := await(p, got.Last+1, true, nil); a.calls != 1 || a.err != nil {
-			t.Errorf("answered %d times with %v", a.calls, a.err)
+		if a := await(p, got.Last+1, true, nil); a.calls() != 1 || a.told() != nil {
+			t.Errorf("answered %d times with %v", a.calls(), a.told())
 		}
 		fs.SetHook(nil)
 	})

@@ -37,6 +37,9 @@ type slot struct {
 	stray   bool // on disk, but no image names it
 }
 
+// broken says whether the log could not be opened.
+func (s *slot) broken() bool { return s.replica.Load() == nil && s.fault.Load() != nil }
+
 // queue holds the lanes that need an opener, those that a request waits for
 // first. A lane may stand in both lists; the second time it counts for nothing.
 type queue struct{ first, rest []*lane }

@@ -300,11 +300,9 @@ func (r *Replica) DeleteRecords(offset int64) (int64, error) {
 func (r *Replica) startMoved() {
 	r.mu.Lock()
 	a := r.settle(r.mu.part.LogStart(r.log.Start()))
-	r.mu.plain.ringAll(&a)
-	r.mu.stable.ringAll(&a)
-	r.mu.all.ringAll(&a)
 	r.mu.Unlock()
 	a.run(r)
+	r.ring()
 }
 
 // Producers describes the idempotent and transactional producers that the log

@@ -254,13 +254,6 @@ func (l *watchList) tell(a *aftermath, n int64) {
 	}
 }
 
-// ringAll rings for every watcher whatever it waits for.
-func (l *watchList) ringAll(a *aftermath) {
-	for w := l.head; w != nil; w = w.next {
-		a.wakes.add(w.Wake)
-	}
-}
-
 // flushed is what the flusher reports: everything below end is on stable
 // storage, or err is final.
 func (r *Replica) flushed(end int64, err error) {
@@ -298,14 +291,24 @@ func (r *Replica) dismiss(reason error, final bool) {
 	}
 	all := r.mu.committed.cut(maxOffset)
 	durable := r.mu.durable.cut(maxOffset)
-	var a aftermath
-	r.mu.plain.ringAll(&a)
-	r.mu.stable.ringAll(&a)
-	r.mu.all.ringAll(&a)
 	r.mu.Unlock()
 	finish(all, reason)
 	finish(durable, reason)
-	a.wakes.ring()
+	r.ring()
+}
+
+// ring rings for every watcher, whatever it waits for: something changed that a
+// fetch must look at.
+func (r *Replica) ring() {
+	var ws wakes
+	r.mu.Lock()
+	for _, l := range []*watchList{&r.mu.plain, &r.mu.stable, &r.mu.all} {
+		for w := l.head; w != nil; w = w.next {
+			ws.add(w.Wake)
+		}
+	}
+	r.mu.Unlock()
+	ws.ring()
 }
 
 const maxOffset = 1<<63 - 1

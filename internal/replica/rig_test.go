@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -143,16 +144,33 @@ func must(t testing.TB, r *Replica, b Batch) Appended {
 // answer is a waiter that keeps what it was told.
 type answer struct {
 	Waiter
-	calls int
-	err   error
+	mu  sync.Mutex
+	n   int
+	err error
+}
+
+// calls is how often it was told.
+func (a *answer) calls() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.n
+}
+
+// told is what it was told.
+func (a *answer) told() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.err
 }
 
 func await(r *Replica, offset int64, durable bool, also func()) *answer {
 	a := &answer{}
 	a.Offset, a.Durable = offset, durable
 	a.Done = func(err error) {
-		a.calls++
+		a.mu.Lock()
+		a.n++
 		a.err = err
+		a.mu.Unlock()
 		if also != nil {
 			also()
 		}

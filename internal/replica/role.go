@@ -77,13 +77,14 @@ func (r *Replica) assign(a partition.Assignment) {
 	if !fx.RoleChanged {
 		return
 	}
-	if role == partition.Leader {
-		if r.log.Flushed() < r.log.End() {
-			r.env.flusher.Schedule(r.log, true)
-		}
+	if role != partition.Leader {
+		r.dismiss(r.wrap(kafka.NotLeaderOrFollower), false)
 		return
 	}
-	r.dismiss(r.wrap(kafka.NotLeaderOrFollower), false)
+	r.ring()
+	if r.log.Flushed() < r.log.End() {
+		r.env.flusher.Schedule(r.log, true)
+	}
 }
 
 // tick lets the partition look at the clock: followers that lag leave the ISR.

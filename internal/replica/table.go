@@ -153,12 +153,13 @@ func (t *Table) Apply(d Delta) {
 // assignLocked says whether the partition is new to the index.
 func (t *Table) assignLocked(a *Assignment) bool {
 	l := t.laneLocked(a.TopicPartition)
-	changed := l.now == nil || l.now.id != a.TopicID
+	same := l.now != nil && l.now.id == a.TopicID
+	changed := !same || l.now.broken() && !l.busy
 	if changed {
-		if l.now != nil {
+		if l.now != nil && !same {
 			l.old = append(l.old, l.now)
 		}
-		l.now = &slot{lane: l, id: a.TopicID, opened: make(chan struct{})}
+		l.now = &slot{lane: l, id: a.TopicID, opened: make(chan struct{})} // or another try
 	}
 	l.now.want = a
 	t.mu.queue.add(l)
