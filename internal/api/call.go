@@ -54,6 +54,9 @@ type Call struct {
 	free func() // gives the frame back
 	row  *Row
 	t    *Table
+
+	forProduce *producing // made with the first
+	forFetch   *fetching
 }
 
 // NewCall returns the Call of a connection. free is called when a handler no

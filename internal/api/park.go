@@ -1,6 +1,9 @@
 package api
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // Parker makes one goroutine wait for what others tell it, or for time to pass.
 //
@@ -16,6 +19,7 @@ import "time"
 type Parker struct {
 	wake  chan struct{}
 	timer *time.Timer
+	also  atomic.Pointer[func()]
 }
 
 // Init makes p ready. It must come first, and p must not be copied.
@@ -27,7 +31,14 @@ func (p *Parker) Wake() {
 	case p.wake <- struct{}{}:
 	default:
 	}
+	if f := p.also.Load(); f != nil {
+		(*f)()
+	}
 }
+
+// Forward has Wake call f too, for a goroutine that waits elsewhere; nil ends
+// it. What was woken before is not told.
+func (p *Parker) Forward(f *func()) { p.also.Store(f) }
 
 // Wait returns after Wake. The caller looks at its condition and may Wait again.
 func (p *Parker) Wait() { <-p.wake }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/replica"
 )
 
 // Slot is the place of an answer that is not due yet in its connection's order
@@ -53,7 +54,7 @@ type Owner interface{ SlotSettled(s *Slot) }
 
 // ack is one partition's part of a slot.
 type ack struct {
-	w    waiter
+	w    replica.Waiter
 	slot *Slot
 	at   int          // of the error code, in the frame
 	code atomic.Int32 // ackOpen, or the error code

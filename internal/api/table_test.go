@@ -20,7 +20,7 @@ import (
 // served are the keys that this broker serves. A key that comes to be served
 // is added here and gets a row.
 var served = []int16{
-	kafka.KeyAPIVersions,
+	kafka.KeyProduce, kafka.KeyFetch, kafka.KeyListOffsets, kafka.KeyAPIVersions, kafka.KeyOffsetForLeaderEpoch,
 	// groups
 	// admin and cluster
 }
@@ -81,10 +81,36 @@ func (c *client) send(key, version int16, body []byte) []byte {
 	if len(c.out.Buf) == 0 {
 		return nil
 	}
+	if s := c.out.Later; s != nil {
+		return c.await(s)
+	}
 	if n := int(binary.BigEndian.Uint32(c.out.Buf)); n != c.out.Size()-4 {
 		c.t.Fatalf("frame says %d bytes, has %d", n, c.out.Size()-4)
 	}
 	return c.out.Buf[4:]
+}
+
+// await waits for an answer that comes later, as the writer of a connection does.
+func (c *client) await(s *Slot) []byte {
+	settled := settledSlot(make(chan struct{}, 1))
+	s.Owner = settled
+	s.Keep(c.out.Frame())
+	s.Release()
+	timer := time.AfterFunc(s.Deadline.Sub(time.Now()), func() { settled.SlotSettled(s) })
+	<-settled
+	timer.Stop()
+	frame := append([]byte(nil), s.Finish()...)
+	s.Free()
+	return frame[4:]
+}
+
+type settledSlot chan struct{}
+
+func (s settledSlot) SlotSettled(*Slot) {
+	select {
+	case s <- struct{}{}:
+	default:
+	}
 }
 
 // ask sends req and decodes the answer into resp.
