@@ -111,7 +111,7 @@ type Def struct {
 	Owner  string // the package that serves it
 	Status Status
 	Reason string // of Noted and Refused
-	Test   string // of Served: package.TestName that shows the effect
+	Test   string // of Served: package.TestName that shows the effect (house_test finds it)
 	Doc    string // one line
 
 	scope Scope

@@ -2,7 +2,6 @@ package config
 
 import (
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -93,27 +92,6 @@ func TestTableIsWhole(t *testing.T) {
 	}
 	if rows := NewBroker(nil).DescribeBroker(nil); len(rows) != 350 {
 		t.Errorf("a broker shows %d properties, Kafka 350", len(rows))
-	}
-}
-
-// TestServedTestsExist finds the test that each served property names, written
-// as folder.TestName, in the tree.
-func TestServedTestsExist(t *testing.T) {
-	for scope := range table {
-		for _, d := range table[scope] {
-			if d.Status != Served {
-				continue
-			}
-			dot := strings.LastIndexByte(d.Test, '.')
-			files, _ := filepath.Glob("../../" + d.Test[:max(dot, 0)] + "/*_test.go")
-			found := slices.ContainsFunc(files, func(file string) bool {
-				text, _ := os.ReadFile(file)
-				return strings.Contains(string(text), "\nfunc "+d.Test[dot+1:]+"(t *testing.T)")
-			})
-			if !found {
-				t.Errorf("%s: no test %s", d.Name, d.Test)
-			}
-		}
 	}
 }
 
