@@ -24,8 +24,12 @@ func (c *epochCache) assign(epoch int32, start int64) bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if n := len(c.entries); n > 0 && c.entries[n-1].Epoch == epoch && c.entries[n-1].Start <= start {
-		return false
+	floor := len(c.entries) - 1
+	for floor >= 0 && c.entries[floor].Start > start {
+		floor--
+	}
+	if floor >= 0 && c.entries[floor].Epoch == epoch {
+		return false // known, also when an old batch is looked at again
 	}
 	n := len(c.entries)
 	for n > 0 && (c.entries[n-1].Epoch >= epoch || c.entries[n-1].Start >= start) {

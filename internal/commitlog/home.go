@@ -44,6 +44,7 @@ type Home struct {
 
 	clean    bool // the last owner closed it in order
 	sameBoot bool // and the machine has not restarted since
+	ours     bool // and was of this program
 
 	saving  *group // writes of the checkpoint files
 	syncing *group // syncs of the folder itself
@@ -118,6 +119,7 @@ func (h *Home) begin() error {
 		return err
 	}
 	id := h.fs.BootID()
+	h.ours = parseBoot(boot) != ""
 	h.sameBoot = id != "" && parseBoot(boot) == id
 	if h.mu.points, err = readOffsetTable(h.fs, h.join(pointFile)); errors.Is(err, errMalformed) {
 		h.logger.Warn("recovery points are unreadable, every log is examined whole", "error", err)

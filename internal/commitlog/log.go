@@ -211,7 +211,7 @@ func (l *Log) admit(batches []Batch, t *Tunables) error {
 func (l *Log) room(batches []Batch, t *Tunables) (int, error) {
 	size, full := l.active().Size(), l.active().IndexFull()
 	if l.mustRoll(&batches[0].Header, size, full, t) {
-		if err := l.roll(batches[0].Header.BaseOffset); err != nil {
+		if err := l.roll(l.nextBase(&batches[0].Header)); err != nil {
 			return 0, err
 		}
 		size, full = 0, false
@@ -245,6 +245,17 @@ func (l *Log) mustRoll(h *record.Header, size int64, full bool, t *Tunables) boo
 		age = time.Duration(h.MaxTimestamp-l.firstStamp) * time.Millisecond
 	}
 	return size+int64(h.Size()) > t.SegmentBytes || age > t.SegmentAge-l.jitter(base, t) || full
+}
+
+// nextBase names the next segment by the log's end, so that recovery can tell
+// from the names that a segment before lost its tail; by the batch itself only
+// where the offsets leap too far for that.
+func (l *Log) nextBase(h *record.Header) int64 {
+	end := l.End()
+	if h.LastOffset()-end > math.MaxInt32 {
+		return h.BaseOffset
+	}
+	return end
 }
 
 // jitter spreads the rolls of many logs that began together. It is the same

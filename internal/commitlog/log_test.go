@@ -268,7 +268,7 @@ func TestRoll(t *testing.T) {
 		r.must(r.produce(batchSpec{ts: 61_002 + r.log.End()}))
 	}
 	segments(3)
-	far := makeBatch(batchSpec{at: r.log.active().Base() + 1<<31, ts: 61_020})
+	far := makeBatch(batchSpec{at: r.log.active().Base() + 1<<32, ts: 61_020})
 	r.must(r.log.Append([]Batch{far}))
 	segments(4)
 	if got := r.log.active().Base(); got != far.Header.BaseOffset {

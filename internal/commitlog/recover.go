@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"slices"
 
 	"github.com/myelin-stream/myelin/internal/kafka"
@@ -115,7 +116,17 @@ func (o *opener) examineFile(f vfs.File, seg *segment.Segment, ceiling int64) (g
 		}
 		good, next = s.next, h.NextOffset()
 	}
+	if s.err == nil && o.tailLost(next, ceiling) {
+		return good, next, fmt.Errorf("the next segment begins at %d: %w", ceiling, errTorn)
+	}
 	return good, next, classify(s.err)
+}
+
+// tailLost tells whether a segment that ends with next lacks batches before the
+// next segment. Compaction leaves such gaps too, but only below the recovery
+// point, and so may another program that wrote the directory.
+func (o *opener) tailLost(next, ceiling int64) bool {
+	return ceiling > next && ceiling > o.rec.RecoveryPoint && ceiling-next <= math.MaxInt32 && o.home.ours && !o.rec.SameBoot
 }
 
 // classify tells damage of the data from a device that does not read.

@@ -10,9 +10,8 @@ import (
 
 // DeleteTo makes offset the log's start and removes the segments below it. The
 // start is durable before anything is removed and before DeleteTo returns, so
-// what was deleted does not come back. offset must not be above the high
-// watermark, which the caller knows; above Flushed it flushes first. Below Start
-// it does nothing.
+// what was deleted does not come back. It flushes first. offset must not be above
+// the high watermark, which the caller knows; below Start nothing happens.
 func (l *Log) DeleteTo(offset int64) error {
 	l.lock()
 	defer l.unlock()
@@ -29,10 +28,10 @@ func (l *Log) deleteLocked(offset int64) error {
 	if offset > l.End() {
 		return fmt.Errorf("log %s: delete up to %d, the log ends at %d: %w", l.tp, offset, l.End(), kafka.OffsetOutOfRange)
 	}
-	if offset > l.Flushed() {
-		if err := l.Flush(); err != nil {
-			return err
-		}
+	// Also for the producer snapshot that rolling has left to the next flush:
+	// without it, what the removed batches told of their producers is lost.
+	if err := l.Flush(); err != nil {
+		return err
 	}
 	l.start.Store(offset)
 	l.epochs.dropBelow(offset)

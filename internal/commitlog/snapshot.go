@@ -118,7 +118,8 @@ func (p *ProducerState) decode(b []byte) error {
 
 // loadSnapshot finds the newest good snapshot at or below max and gives its
 // offset; without one the state is empty and the offset is floor. Snapshots
-// above max tell of a past that is gone, and are removed; bad ones too.
+// above max tell of a past that is gone, those below floor lack batches that are
+// gone: they are removed, and bad ones too.
 func (l *Log) loadSnapshot(floor, maxOffset int64) (int64, error) {
 	offsets, err := l.snapshots()
 	if err != nil {
@@ -127,13 +128,13 @@ func (l *Log) loadSnapshot(floor, maxOffset int64) (int64, error) {
 	slices.Reverse(offsets)
 	for _, off := range offsets {
 		name := l.snapshotName(off)
-		if off <= maxOffset {
+		if floor <= off && off <= maxOffset {
 			data, err := vfs.ReadFile(l.fs, name, maxSnapshot)
 			if err == nil {
 				err = l.producers.decode(data)
 			}
 			if err == nil {
-				return max(off, floor), nil
+				return off, nil
 			}
 			if !errors.Is(err, errMalformed) {
 				return 0, err
