@@ -1,0 +1,180 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/myelin-stream/myelin/internal/commitlog"
+	"github.com/myelin-stream/myelin/internal/group"
+	"github.com/myelin-stream/myelin/internal/listen"
+	"github.com/myelin-stream/myelin/internal/metadata"
+	"github.com/myelin-stream/myelin/internal/metrics"
+	"github.com/myelin-stream/myelin/internal/record"
+	"github.com/myelin-stream/myelin/internal/replica"
+)
+
+// Broker is one node. It is whole when Open returns; Run makes it serve.
+type Broker struct {
+	cfg    Config
+	self   int32
+	logger *slog.Logger
+
+	dirs     *directories
+	sockets  *sockets
+	metadata *metadata.Metadata
+	flusher  *commitlog.Flusher
+	replicas *replica.Table
+	groups   *group.Service
+	requests *metrics.Requests
+	counted  *metrics.Sockets
+	server   *listen.Server
+
+	followed bool        // follow has seen the first image; its goroutine's alone
+	deleted  chan string // topics whose committed offsets have to go
+	ready    chan struct{}
+}
+
+// Open locks and opens the directories, binds the listeners and builds all
+// parts. Nothing runs yet. An error says in one line what is wrong and what to
+// do about it, and leaves nothing open.
+func Open(cfg Config) (*Broker, error) {
+	if err := cfg.fill(); err != nil {
+		return nil, err
+	}
+	b := &Broker{cfg: cfg, self: cfg.Properties.NodeID(), logger: cfg.Logger,
+		deleted: make(chan string, 1024), ready: make(chan struct{})}
+	var err error
+	if b.sockets, err = bind(&cfg); err != nil {
+		return nil, err
+	}
+	if b.dirs, err = openDirectories(&cfg); err != nil {
+		b.sockets.close()
+		return nil, err
+	}
+	if err = b.build(); err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	return b, nil
+}
+
+// build makes the parts, each from those before it.
+func (b *Broker) build() error {
+	var err error
+	b.metadata, err = metadata.Open(metadata.Config{
+		FS: b.cfg.FS, Home: b.dirs.metadata, Dir: b.dirs.metadata.Path(), LogDirs: b.dirs.ids,
+		NodeID: b.self, ClusterID: b.dirs.info.ClusterID, Properties: b.cfg.Properties,
+		Endpoints: b.sockets.endpoints, Rack: b.rack(), PreviousEpoch: -1,
+		Now: b.cfg.Now, Rand: b.dice(), Logger: b.logger.With("component", "metadata"),
+	})
+	if err != nil {
+		return fmt.Errorf("metadata in %s: %w", b.dirs.metadata.Path(), err)
+	}
+	props := b.metadata.Properties()
+	b.flusher = b.newFlusher(props)
+	b.replicas = replica.NewTable(replica.Config{
+		Self: b.self, Home: b.dirs.data[0], FS: b.cfg.FS, Flusher: b.flusher,
+		Pool: record.NewPool(record.PoolConfig{}), Now: b.cfg.Now, Logger: b.logger.With("component", "replica"),
+		LagMax: props.Millis("replica.lag.time.max.ms"), RetentionEvery: props.Millis("log.retention.check.interval.ms"),
+	})
+	if b.groups, err = b.newGroups(props); err != nil {
+		return err
+	}
+	b.requests, b.counted = metrics.NewRequests(), metrics.NewSockets()
+	if b.server, err = b.newServer(props); err != nil {
+		return err
+	}
+	b.metadata.Subscribe(b.follow)
+	return nil
+}
+
+// admin makes the HTTP server of a node that has an address for it.
+func (b *Broker) admin() *adminServer {
+	return &adminServer{ln: b.sockets.admin, ready: b.ready, metrics: b.newMetrics()}
+}
+
+func (b *Broker) rack() *string {
+	if r := b.cfg.Properties.String("broker.rack"); r != "" {
+		return &r
+	}
+	return nil
+}
+
+// Run serves until ctx ends, then drains: nobody new is heard, what was asked is
+// answered, logs are flushed and closed. It returns nil after a clean end.
+func (b *Broker) Run(ctx context.Context) error {
+	list := []activity{
+		{"metadata", b.metadata.Run},
+		{"flusher", b.flusher.Run},
+		{"replicas", b.replicas.Run},
+		{"groups", b.groups.Run},
+		{"deleted topics", b.forgetDeleted},
+	}
+	if b.sockets.admin != nil {
+		list = append(list, activity{"admin", b.admin().run})
+	}
+	list = append(list, activity{"server", b.server.Run}, activity{"ready", b.announce})
+	err := runAll(ctx, list)
+	return errors.Join(err, b.closeParts(err == nil))
+}
+
+// announce closes Ready once the broker is registered and in service.
+func (b *Broker) announce(ctx context.Context) error {
+	if err := b.metadata.Ready(ctx); err != nil {
+		return err
+	}
+	b.logger.Info("ready", "node_id", b.self, "cluster_id", b.dirs.info.ClusterID, "listener", b.Addr(""))
+	close(b.ready)
+	<-ctx.Done()
+	return nil
+}
+
+// Ready is closed once clients are served.
+func (b *Broker) Ready() <-chan struct{} { return b.ready }
+
+// NodeID is node.id.
+func (b *Broker) NodeID() int32 { return b.self }
+
+// ClusterID is the id of the cluster that the directories belong to.
+func (b *Broker) ClusterID() string { return b.dirs.info.ClusterID }
+
+// Addr is the host:port that the named listener is bound to; "" means the first
+// that clients use.
+func (b *Broker) Addr(listener string) string {
+	for _, l := range b.sockets.clients {
+		if listener == "" || l.Name == listener {
+			return l.Net.Addr().String()
+		}
+	}
+	return ""
+}
+
+// AdminAddr is where /metrics, /livez and /readyz are, "" if nowhere.
+func (b *Broker) AdminAddr() string {
+	if b.sockets.admin == nil {
+		return ""
+	}
+	return b.sockets.admin.Addr().String()
+}
+
+// Close gives back what Open took, for a broker that never ran; after Run it
+// has nothing left to do.
+func (b *Broker) Close() error {
+	return b.closeParts(false)
+}
+
+// closeParts closes what activities leave open. clean says that every log was
+// closed in order, so that the next start need not examine them.
+func (b *Broker) closeParts(clean bool) error {
+	b.sockets.close()
+	var errs []error
+	if b.metadata != nil {
+		errs = append(errs, b.metadata.Close())
+		b.metadata = nil
+	}
+	if b.dirs != nil && len(b.dirs.homes) > 0 {
+		errs = append(errs, b.dirs.close(clean && errors.Join(errs...) == nil))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,70 @@
+package broker
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/myelin-stream/myelin/internal/commitlog"
+	"github.com/myelin-stream/myelin/internal/config"
+	"github.com/myelin-stream/myelin/internal/group"
+	"github.com/myelin-stream/myelin/internal/group/classic"
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/listen"
+)
+
+// dice are a part's own: they are drawn from the node's, so that one seed
+// decides all, and nobody shares them.
+func (b *Broker) dice() *rand.Rand {
+	return rand.New(rand.NewPCG(b.cfg.Rand.Uint64(), b.cfg.Rand.Uint64()))
+}
+
+func (b *Broker) newFlusher(props *config.Broker) *commitlog.Flusher {
+	return commitlog.NewFlusher(commitlog.FlusherConfig{
+		LazyBytes: props.Int64("log.flush.lazy.bytes"),
+		LazyDelay: props.Millis("log.flush.lazy.ms"),
+		Now:       b.cfg.Now,
+		Logger:    b.logger.With("component", "flusher"),
+	})
+}
+
+func (b *Broker) newGroups(props *config.Broker) (*group.Service, error) {
+	c := group.DefaultConfig()
+	c.Partitions = func() int32 {
+		if t := b.metadata.Image().Topic(kafka.OffsetsTopic); t != nil {
+			return int32(len(t.Partitions))
+		}
+		return 0
+	}
+	c.Open = b.openGroupLog
+	c.Now, c.Rand, c.Logger = b.cfg.Now, b.dice(), b.logger.With("component", "groups")
+	c.Limits = classic.Limits{
+		MinSession:   props.Millis("group.min.session.timeout.ms"),
+		MaxSession:   props.Millis("group.max.session.timeout.ms"),
+		InitialDelay: props.Millis("group.initial.rebalance.delay.ms"),
+		MaxSize:      props.Int("group.max.size"),
+	}
+	c.MetadataMax = props.Int("offset.metadata.max.bytes")
+	c.Retention = time.Duration(props.Int64("offsets.retention.minutes")) * time.Minute
+	c.CheckEvery = props.Millis("offsets.retention.check.interval.ms")
+	return group.New(c)
+}
+
+// newServer makes the dispatch table and the sockets' server.
+func (b *Broker) newServer(props *config.Broker) (*listen.Server, error) {
+	table, err := b.newTable(props)
+	if err != nil {
+		return nil, err
+	}
+	return listen.New(listen.Config{
+		Listeners:  b.sockets.clients,
+		Table:      table,
+		MaxRequest: props.Int("socket.request.max.bytes"),
+		MaxQueued:  props.Int64("queued.max.request.bytes"),
+		MaxIdle:    props.Millis("connections.max.idle.ms"),
+		MaxConns:   props.Int("max.connections"),
+		MaxPerIP:   props.Int("max.connections.per.ip"),
+		Now:        b.cfg.Now,
+		Logger:     b.logger.With("component", "listen"),
+		Metrics:    b.counted,
+	})
+}
