@@ -147,6 +147,10 @@ func (b *Broker) brokerNames(names []string) []string {
 	return slices.DeleteFunc(all, func(name string) bool { return !slices.Contains(names, name) })
 }
 
+// required stands for the default of what Kafka cannot do without. It shows in
+// no chain: clients know that such a property has none.
+const required = "(required)"
+
 // onlyDynamic names what Kafka knows as overrides but not as static settings.
 func onlyDynamic(name string) bool {
 	return name == "leader.replication.throttled.rate" || name == "follower.replication.throttled.rate" ||
@@ -187,7 +191,7 @@ func (b *Broker) chain(name string) []Named {
 		}
 	}
 	for _, n := range names {
-		if s, ok := Lookup(BrokerScope, n); ok && s.Name == n && s.Default != nil && !onlyDynamic(n) {
+		if s, ok := Lookup(BrokerScope, n); ok && s.Name == n && s.Default != nil && s.KafkaDefault != required && !onlyDynamic(n) {
 			add(n, *s.Default, FromDefault)
 		}
 	}
@@ -213,10 +217,14 @@ func wanted(scope Scope, names []string, overrides map[string]string) []*Def {
 }
 
 func named(overrides map[string]string, d *Def, from Source) []Named {
-	if text, ok := overrides[d.Name]; ok {
-		return []Named{{d.Name, &text, from}}
+	text, ok := overrides[d.Name]
+	if !ok {
+		return nil
 	}
-	return nil
+	if v, err := Parse(d, text); err == nil {
+		text = v.Text
+	}
+	return []Named{{d.Name, &text, from}}
 }
 
 func row(d *Def, v Value, chain []Named) Row {

@@ -56,6 +56,9 @@ segment.ms=36000000 src=5 ro=false sens=false type=5 syn=
 		{"topic, override", NewBroker(nil).DescribeTopic(map[string]string{"cleanup.policy": ""}, []string{"cleanup.policy", "foo"}), `
 cleanup.policy= src=1 ro=false sens=false type=7 syn= {1 cleanup.policy=} {5 log.cleanup.policy=delete}
 `},
+		{"topic, override in other words", NewBroker(nil).DescribeTopic(map[string]string{"min.cleanable.dirty.ratio": "0.50"}, []string{"min.cleanable.dirty.ratio"}), `
+min.cleanable.dirty.ratio=0.5 src=1 ro=false sens=false type=6 syn= {1 min.cleanable.dirty.ratio=0.5} {5 log.cleaner.min.cleanable.ratio=0.5}
+`},
 		{"topic, cluster default", retention.DescribeTopic(nil, []string{"retention.ms"}), `
 retention.ms=100000 src=3 ro=false sens=false type=5 syn= {3 log.retention.ms=100000} {5 log.retention.hours=168}
 `},
@@ -69,7 +72,7 @@ log.retention.minutes=100 src=4 ro=true sens=false type=3 syn= {4 log.retention.
 log.retention.ms=null src=5 ro=false sens=false type=5 syn=
 log.roll.ms=null src=5 ro=false sens=false type=5 syn=
 max.connections=2147483647 src=5 ro=false sens=false type=3 syn= {5 max.connections=2147483647}
-node.id=1 src=4 ro=true sens=false type=3 syn= {4 node.id=1} {5 node.id=1}
+node.id=1 src=4 ro=true sens=false type=3 syn= {4 node.id=1}
 num.io.threads=4 src=4 ro=false sens=false type=3 syn= {4 num.io.threads=4} {5 num.io.threads=8}
 ssl.key.password=null src=4 ro=false sens=true type=9 syn= {4 ssl.key.password=null}
 `},

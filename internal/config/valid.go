@@ -85,8 +85,12 @@ func (w words) bad(v Value) (string, bool) {
 }
 
 func (w words) check(v Value) string {
-	if _, bad := w.bad(v); !bad {
+	s, bad := w.bad(v)
+	switch {
+	case !bad:
 		return ""
+	case s == "" && v.Def.Type == List:
+		return "Configuration '" + v.Def.Name + "' values must not be empty."
 	}
 	if w.fold {
 		return fmt.Sprintf("String must be one of (case insensitive): %s", strings.Join(w.list, ", "))

@@ -73,6 +73,9 @@ func Parse(d *Def, text string) (Value, error) {
 	}
 	if d.Valid != nil {
 		if reason := d.Valid.check(v); reason != "" {
+			if strings.HasPrefix(reason, "Configuration '") { // Kafka's one whole sentence
+				return Value{}, badConfig(reason)
+			}
 			return Value{}, badConfig(invalid(d.Valid.shown(v), d.Name, reason))
 		}
 	}
@@ -108,8 +111,8 @@ func parseType(d *Def, text string) (v Value, reason string) {
 		}
 		v.n, v.Text = n, strconv.FormatInt(n, 10)
 	case Double:
-		f, err := strconv.ParseFloat(strings.TrimRight(s, "dDfF"), 64)
-		if err != nil || strings.Contains(s, "_") {
+		f, ok := parseJavaDouble(s)
+		if !ok {
 			return v, "Not a number of type DOUBLE"
 		}
 		v.f, v.Text = f, javaDouble(f)
@@ -144,6 +147,25 @@ func splitList(s string) []string {
 		}
 	}
 	return list
+}
+
+// parseJavaDouble reads what Java's Double.parseDouble takes: a suffix of d or
+// f, and NaN and Infinity in that spelling only.
+func parseJavaDouble(s string) (float64, bool) {
+	switch strings.TrimLeft(s, "+-") {
+	case "NaN":
+		return math.NaN(), true
+	case "Infinity":
+		return math.Inf(1 - 2*strings.Count(s[:1], "-")), true
+	}
+	if n := len(s); n > 1 && strings.IndexByte("dDfF", s[n-1]) >= 0 {
+		s = s[:n-1]
+	}
+	if strings.ContainsAny(s, "_nN") { // not Go's digit groups, inf and nan
+		return 0, false
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	return f, err == nil || math.IsInf(f, 0) // Java overflows to infinity without an error
 }
 
 // javaDouble prints f as Java's Double.toString does, since clients compare
