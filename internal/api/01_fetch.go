@@ -20,8 +20,9 @@ type fetching struct {
 	head msg.FetchResponseResponse
 	part msg.FetchResponseResponsePartition
 
-	session *fetchSession // nil without one
-	own     fetchSet      // the partitions of a request without a session
+	aborted []msg.FetchResponseResponsePartitionAbortedTransaction // never nil, which means null
+	session *fetchSession                                          // nil without one
+	own     fetchSet                                               // the partitions of a request without a session
 	spare   *fetchPartition
 	files   []fileRange
 
@@ -32,6 +33,7 @@ type fetching struct {
 	isolate  replica.Isolation
 	follower bool
 	whole    bool // every partition goes into the answer
+	early    bool // the part of the answer at work: see encode
 
 	wake  *replica.Wake
 	ring  func()
@@ -41,7 +43,7 @@ type fetching struct {
 // fetching returns the connection's.
 func (c *Call) fetching() *fetching {
 	if c.forFetch == nil {
-		f := &fetching{wake: replica.NewWake()}
+		f := &fetching{wake: replica.NewWake(), aborted: []msg.FetchResponseResponsePartitionAbortedTransaction{}}
 		f.ring = f.wake.Ring
 		c.forFetch = f
 	}

@@ -7,6 +7,13 @@ import (
 	"github.com/myelin-stream/myelin/internal/wire/msg"
 )
 
+// Replica ids that are not a broker's: a consumer's, and that of a tool which
+// reads from any replica.
+const (
+	consumerReplica  = -1
+	debuggingReplica = -2
+)
+
 // listOffsets answers ListOffsets (key 2, versions 1 to 11).
 //
 // A timestamp finds the first record that is not older, exact to the record; a
@@ -79,11 +86,13 @@ func (h *DataHandlers) listOffset(c *Call, req *msg.ListOffsetsRequest, t *topic
 		return offsetRow(p.PartitionIndex, kafka.UnsupportedVersion)
 	case req.IsolationLevel < 0 || req.IsolationLevel > 1:
 		return offsetRow(p.PartitionIndex, kafka.UnknownServerError)
-	case req.ReplicaID >= 0:
-		return offsetRow(p.PartitionIndex, kafka.NotLeaderOrFollower) // there are no followers yet
 	}
-	found, err := r.OffsetFor(replica.OffsetQuery{Timestamp: p.Timestamp, Isolation: replica.Isolation(req.IsolationLevel),
-		CurrentEpoch: p.CurrentLeaderEpoch, FromLeader: true})
+	q := replica.OffsetQuery{Timestamp: p.Timestamp, Isolation: replica.Isolation(req.IsolationLevel),
+		CurrentEpoch: p.CurrentLeaderEpoch, FromLeader: req.ReplicaID != debuggingReplica}
+	if req.ReplicaID != consumerReplica {
+		q.Isolation = replica.ReadAll
+	}
+	found, err := r.OffsetFor(q)
 	if err != nil {
 		code := kafka.CodeOf(err)
 		if code == kafka.OffsetNotAvailable && c.Version < 5 {

@@ -6,7 +6,8 @@ import (
 	"github.com/myelin-stream/myelin/internal/wire/msg"
 )
 
-// encode appends the answer: for a session only what is new.
+// encode appends the answer: for a session only what is new. What was refused
+// before the log was asked comes last, as in Kafka.
 func (f *fetching) encode(c *Call, out *Reply, code kafka.Code) {
 	topics := f.choose()
 	f.resp = msg.FetchResponse{ErrorCode: int16(code)}
@@ -14,8 +15,10 @@ func (f *fetching) encode(c *Call, out *Reply, code kafka.Code) {
 		f.resp.SessionID = f.session.id
 	}
 	out.Buf = f.resp.AppendBeforeResponses(out.Buf, c.Version, topics)
-	for p := f.first(f.set.head); p != nil; {
-		p = f.encodeTopic(c, out, p)
+	for _, f.early = range [...]bool{false, true} {
+		for p := f.first(f.set.head); p != nil; {
+			p = f.encodeTopic(c, out, p)
+		}
 	}
 	out.Buf = f.resp.AppendAfterResponses(out.Buf, c.Version)
 	if f.session != nil && !f.whole {
@@ -26,17 +29,20 @@ func (f *fetching) encode(c *Call, out *Reply, code kafka.Code) {
 // choose marks the partitions that go into the answer and counts the topics:
 // partitions of a topic that follow each other share one.
 func (f *fetching) choose() (topics int) {
-	var before *fetchPartition
 	for p := f.set.head; p != nil; p = p.next {
-		p.row = f.whole || p.news()
-		if !p.row {
-			continue
+		if p.row = f.whole || p.news(); p.row {
+			p.gave = p.res.Range.Len() > 0
+			p.told()
 		}
-		p.told()
-		if before == nil || before.topic != p.topic {
-			topics++
+	}
+	for _, f.early = range [...]bool{false, true} {
+		var before *fetchPartition
+		for p := f.first(f.set.head); p != nil; p = f.first(p.next) {
+			if before == nil || before.topic != p.topic {
+				topics++
+			}
+			before = p
 		}
-		before = p
 	}
 	return topics
 }
@@ -56,9 +62,9 @@ func (p *fetchPartition) told() {
 	}
 }
 
-// first is p or the next after it that goes into the answer.
+// first is p or the next after it that goes into this part of the answer.
 func (f *fetching) first(p *fetchPartition) *fetchPartition {
-	for p != nil && !p.row {
+	for p != nil && (!p.row || p.early != f.early) {
 		p = p.next
 	}
 	return p
@@ -107,7 +113,7 @@ func (f *fetching) encodePartition(c *Call, out *Reply, p *fetchPartition) {
 
 // fill makes the row of a partition but for its records.
 func (f *fetching) fill(p *fetchPartition) {
-	aborted := f.part.AbortedTransactions[:0]
+	aborted := f.aborted[:0]
 	f.part.SetDefaults()
 	f.part.PartitionIndex = p.index
 	f.part.HighWatermark = kafka.NoOffset
@@ -128,6 +134,6 @@ func (f *fetching) fill(p *fetchPartition) {
 			aborted = append(aborted, msg.FetchResponseResponsePartitionAbortedTransaction{
 				ProducerID: a.ProducerID, FirstOffset: a.First})
 		}
-		f.part.AbortedTransactions = aborted
+		f.part.AbortedTransactions, f.aborted = aborted, aborted
 	}
 }

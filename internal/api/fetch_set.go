@@ -31,6 +31,7 @@ type fetchPartition struct {
 	code   kafka.Code
 	early  bool // the error came before the log was asked
 	row    bool // goes into the answer
+	gave   bool // with records
 	leader leaderHint
 
 	watch   replica.FetchWaiter
@@ -102,7 +103,7 @@ func (s *fetchSet) rotate() {
 	last := s.tail
 	for p := s.head; p != nil; {
 		next, end := p.next, p == last
-		if p.row && p.res.Range.Len() > 0 {
+		if p.row && p.gave {
 			s.remove(p)
 			s.add(p)
 		}
