@@ -143,18 +143,21 @@ func (r *Replica) write(own *entry) {
 	h.batches, h.writes = h.batches[:0], h.writes[:0]
 
 	flush := r.produce(h)
+	var after aftermath
+	failed := false
 	if len(h.batches) > 0 {
 		if err := r.log.Append(h.batches); err != nil {
-			r.fail(fmt.Errorf("append: %w", err))
+			failed = true
+			r.spoil(fmt.Errorf("append: %w", err))
 			for _, e := range h.writes {
 				e.err = r.Offline()
 			}
 		} else {
-			r.publish(h)
-			r.env.flusher.Schedule(r.log, flush)
+			after = r.publish(h)
 		}
-	} else if flush {
-		r.env.flusher.Schedule(r.log, true)
+	}
+	if !failed && (flush || len(h.batches) > 0) {
+		r.env.flusher.Schedule(r.log, flush)
 	}
 
 	// Once woken, an entry belongs to its owner, and once the turn is left, the
@@ -168,6 +171,11 @@ func (r *Replica) write(own *entry) {
 	clear(h.batches)
 	clear(h.writes)
 	r.turn.leave()
+	// Those who are told now may append again, so the turn must be free.
+	after.run(r)
+	if failed {
+		r.dismiss(r.Offline(), true)
+	}
 }
 
 // produce admits each of the group, asks the producer state, gives out offsets
@@ -250,10 +258,9 @@ func (r *Replica) mustFlush(b *Batch, s *settings) bool {
 }
 
 // publish lets the partition and the readers know what was written.
-func (r *Replica) publish(h *holder) {
+func (r *Replica) publish(h *holder) aftermath {
 	s := r.set.Load()
 	var bytes, records int64
-	var a aftermath
 	r.mu.Lock()
 	fx := partition.Effects{}
 	for _, e := range h.writes {
@@ -265,12 +272,12 @@ func (r *Replica) publish(h *holder) {
 	}
 	r.mu.written += bytes
 	r.mu.end = h.writes[len(h.writes)-1].got.Last + 1
-	a = r.settle(fx)
+	a := r.settle(fx)
 	r.mu.all.tell(&a, bytes)
 	r.mu.Unlock()
 	r.count.BytesIn.Add(bytes)
 	r.count.MessagesIn.Add(records)
-	a.run(r)
+	return a
 }
 
 // AwaitCommitted has w.Done called once the high watermark reaches w.Offset, or

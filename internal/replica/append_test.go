@@ -72,6 +72,7 @@ func TestDuplicateIsNotAnsweredBeforeTheFlush(t *testing.T) {
 				}
 				a := await(p, dup.Last+1, true, nil)
 				synctest.Wait()
+				must(t, p, client(t, batchOf(1, 1), false)) // moves the high watermark where it can
 				if a.calls() != 0 {
 					t.Fatal("the duplicate was answered before the flush")
 				}
@@ -116,6 +117,7 @@ func TestFailedFlushIsFinal(t *testing.T) {
 		if _, err := p.Read(Read{Offset: 0, CurrentEpoch: -1, LastFetchedEpoch: -1}); kafka.CodeOf(err) != kafka.KafkaStorageError {
 			t.Errorf("read: %v", err)
 		}
+		p.flushed(p.LogEnd(), nil) // a sync that "succeeds" later proves nothing
 		if failed != 1 || p.HW() != 0 || p.Offline() == nil {
 			t.Errorf("%d failures, high watermark %d", failed, p.HW())
 		}
@@ -363,6 +365,44 @@ func TestTransactionHoldsBackReaders(t *testing.T) {
 		res.Range.Release()
 		if _, err := p.Append(Batch{Bytes: m, Header: h, Epoch: kafka.NoEpoch, Origin: Marker, CoordinatorEpoch: 4}); kafka.CodeOf(err) != kafka.TransactionCoordinatorFenced {
 			t.Errorf("older coordinator: %v", err)
+		}
+	})
+}
+
+// TestAnswerMayAppend has an answer append again, as a coordinator does: nobody
+// may be told within a turn.
+func TestAnswerMayAppend(t *testing.T) {
+	bubble(t, func(t *testing.T, _ *vfs.Mem, r *rig) {
+		p := r.hold()
+		var chain func(err error)
+		n := 0
+		w := &Waiter{}
+		chain = func(err error) {
+			if n++; n == 10 || err != nil {
+				return
+			}
+			got, err := p.Append(client(t, batchOf(1, 1), n%2 == 0))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			w = &Waiter{Offset: got.Last + 1, Done: chain}
+			p.AwaitCommitted(w)
+		}
+		p.AwaitCommitted(&Waiter{Offset: 1, Done: chain})
+		must(t, p, client(t, batchOf(1, 1), false))
+		synctest.Wait()
+		if n != 10 {
+			t.Errorf("the chain broke after %d", n)
+		}
+		// And when the replica goes: the answers are refusals, and so is the append.
+		again := 0
+		p.AwaitCommitted(&Waiter{Offset: 1000, Done: func(error) {
+			_, err := p.Append(client(t, batchOf(1, 1), true))
+			again += int(kafka.CodeOf(err))
+		}})
+		if err := r.stop(); err != nil || again != int(kafka.NotLeaderOrFollower) {
+			t.Errorf("%d, %v", again, err)
 		}
 	})
 }

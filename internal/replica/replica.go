@@ -273,13 +273,19 @@ func (r *Replica) flushed(end int64, err error) {
 
 // fail takes the replica offline for good: after a failed write or flush nobody
 // can say what the disk holds. Whoever waits hears KAFKA_STORAGE_ERROR, and no
-// acknowledgement leaves any more.
+// acknowledgement leaves any more. Not to be called in a turn: those who are
+// told may want one.
 func (r *Replica) fail(cause error) {
+	r.spoil(cause)
+	r.dismiss(r.Offline(), true)
+}
+
+// spoil is fail without telling those who wait; the caller does that.
+func (r *Replica) spoil(cause error) {
 	f := &fault{err: fmt.Errorf("partition %s: %w: %w", r.tp, cause, kafka.KafkaStorageError)}
 	if r.fault.CompareAndSwap(nil, f) {
 		r.env.logger.Error("partition is offline", "partition", r.tp.String(), "cause", cause)
 	}
-	r.dismiss(r.Offline(), true)
 }
 
 // dismiss refuses all who wait and rings for all who watch; with final it

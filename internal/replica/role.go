@@ -44,16 +44,15 @@ func open(env *env, a *Assignment) (*Replica, error) {
 // the others hear reason, and the log is closed.
 func (r *Replica) close(reason error) error {
 	r.turn.lock()
-	defer r.turn.leave()
-	first := r.fault.CompareAndSwap(nil, &fault{err: r.wrap(reason)})
-	if first {
-		if err := r.log.Flush(); err == nil {
-			r.mu.Lock()
-			a := r.settle(r.mu.part.Flushed(r.log.Flushed()))
-			r.mu.Unlock()
-			a.run(r)
-		} // the same error comes back from Close
-	}
+	var a aftermath
+	// From here on a turn writes nothing.
+	if r.fault.CompareAndSwap(nil, &fault{err: r.wrap(reason)}) && r.log.Flush() == nil {
+		r.mu.Lock()
+		a = r.settle(r.mu.part.Flushed(r.log.Flushed()))
+		r.mu.Unlock()
+	} // an error of Flush comes back from Close
+	r.turn.leave()
+	a.run(r)
 	r.dismiss(r.Offline(), true)
 	return r.log.Close()
 }
@@ -62,10 +61,9 @@ func (r *Replica) close(reason error) error {
 // no append is under way while it changes.
 func (r *Replica) assign(a partition.Assignment) {
 	r.turn.lock()
-	defer r.turn.leave()
 	if a.Leader == r.env.self && a.LeaderEpoch > r.log.LatestEpoch() && r.Offline() == nil {
 		if err := r.log.AssignEpoch(a.LeaderEpoch, r.log.End()); err != nil {
-			r.fail(fmt.Errorf("begin epoch %d: %w", a.LeaderEpoch, err))
+			r.spoil(fmt.Errorf("begin epoch %d: %w", a.LeaderEpoch, err))
 		}
 	}
 	r.mu.Lock()
@@ -73,17 +71,20 @@ func (r *Replica) assign(a partition.Assignment) {
 	role := r.mu.part.Role()
 	after := r.settle(fx)
 	r.mu.Unlock()
+	r.turn.leave()
+
 	after.run(r)
-	if !fx.RoleChanged {
-		return
-	}
-	if role != partition.Leader {
+	switch {
+	case r.Offline() != nil:
+		r.dismiss(r.Offline(), true)
+	case !fx.RoleChanged:
+	case role != partition.Leader:
 		r.dismiss(r.wrap(kafka.NotLeaderOrFollower), false)
-		return
-	}
-	r.ring()
-	if r.log.Flushed() < r.log.End() {
-		r.env.flusher.Schedule(r.log, true)
+	default:
+		r.ring()
+		if r.log.Flushed() < r.log.End() {
+			r.env.flusher.Schedule(r.log, true)
+		}
 	}
 }
 

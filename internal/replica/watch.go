@@ -14,7 +14,8 @@ type Wake struct {
 func NewWake() *Wake { return &Wake{bell: make(chan struct{}, 1)} }
 
 // Arm prepares for a fetch that still lacks so many bytes, and silences what
-// rang before. No watcher of it may be watching.
+// rang before. No watcher of it may be watching. A ring that was on its way may
+// still come: the fetch then looks once in vain.
 func (w *Wake) Arm(bytes int64) {
 	w.need.Store(max(bytes, 1))
 	select {
