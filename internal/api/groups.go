@@ -1,6 +1,50 @@
 package api
 
-// GroupHandlers answer the classic group protocol and committed offsets.
-type GroupHandlers struct{}
+import (
+	"bytes"
+	"context"
 
-func (h *GroupHandlers) rows() []Row { return nil }
+	"github.com/myelin-stream/myelin/internal/auth"
+	"github.com/myelin-stream/myelin/internal/cluster"
+	"github.com/myelin-stream/myelin/internal/group"
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/metadata"
+)
+
+// GroupHandlers answer the classic group protocol and committed offsets.
+type GroupHandlers struct {
+	Groups *group.Service
+	Image  func() *cluster.Image
+	Topics InternalTopics
+}
+
+// InternalTopics makes topics on first use, as [metadata.Metadata] does.
+type InternalTopics interface {
+	AutoCreate(ctx context.Context, names []string) []metadata.AutoTopic
+}
+
+func (h *GroupHandlers) rows() []Row {
+	read, describe, remove := Access{auth.Read, auth.Group}, Access{auth.Describe, auth.Group}, Access{auth.Delete, auth.Group}
+	readTopic, describeTopic := Access{auth.Read, auth.Topic}, Access{auth.Describe, auth.Topic}
+	return []Row{
+		row(kafka.KeyOffsetCommit, cold(h.offsetCommit), read, readTopic),
+		row(kafka.KeyOffsetFetch, cold(h.offsetFetch), describe, describeTopic),
+		row(kafka.KeyFindCoordinator, cold(h.findCoordinator), describe, Access{auth.Describe, auth.TransactionalID}),
+		row(kafka.KeyJoinGroup, cold(h.joinGroup), read),
+		row(kafka.KeyHeartbeat, cold(h.heartbeat), read),
+		row(kafka.KeyLeaveGroup, cold(h.leaveGroup), read),
+		row(kafka.KeySyncGroup, cold(h.syncGroup), read),
+		row(kafka.KeyDescribeGroups, cold(h.describeGroups), describe),
+		row(kafka.KeyListGroups, cold(h.listGroups), describe, Access{auth.Describe, auth.Cluster}),
+		row(kafka.KeyDeleteGroups, cold(h.deleteGroups), remove),
+		row(kafka.KeyOffsetDelete, cold(h.offsetDelete), remove, readTopic),
+	}
+}
+
+// caller is who asks, for the coordinator.
+func caller(c *Call) group.Client {
+	return group.Client{ID: c.ClientID, Host: c.Conn.Peer, Version: c.Version}
+}
+
+// own copies what lies in the frame, for a handler that keeps it or waits.
+func own(b []byte) []byte { return bytes.Clone(b) }

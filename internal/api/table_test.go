@@ -22,6 +22,9 @@ import (
 var served = []int16{
 	kafka.KeyProduce, kafka.KeyFetch, kafka.KeyListOffsets, kafka.KeyAPIVersions, kafka.KeyOffsetForLeaderEpoch,
 	// groups
+	kafka.KeyOffsetCommit, kafka.KeyOffsetFetch, kafka.KeyFindCoordinator, kafka.KeyJoinGroup, kafka.KeyHeartbeat,
+	kafka.KeyLeaveGroup, kafka.KeySyncGroup, kafka.KeyDescribeGroups, kafka.KeyListGroups, kafka.KeyDeleteGroups,
+	kafka.KeyOffsetDelete,
 	// admin and cluster
 }
 

@@ -2,6 +2,7 @@ package group
 
 import (
 	"context"
+	"unicode/utf16"
 
 	"github.com/myelin-stream/myelin/internal/coordinator"
 	"github.com/myelin-stream/myelin/internal/group/classic"
@@ -86,7 +87,7 @@ func (sh *shard) commit(t *coordinator.Turn, req *msg.OffsetCommitRequest) [][]k
 			if p.CommittedMetadata != nil {
 				o.Metadata = *p.CommittedMetadata
 			}
-			if len(o.Metadata) > sh.cfg.MetadataMax {
+			if utf16Len(o.Metadata) > sh.cfg.MetadataMax {
 				codes[i][j] = kafka.OffsetMetadataTooLarge
 				continue
 			}
@@ -97,4 +98,14 @@ func (sh *shard) commit(t *coordinator.Turn, req *msg.OffsetCommitRequest) [][]k
 		}
 	}
 	return codes
+}
+
+// utf16Len is the length by which Kafka, which keeps strings in UTF-16, bounds
+// them.
+func utf16Len(s string) int {
+	n := 0
+	for _, r := range s {
+		n += max(1, utf16.RuneLen(r))
+	}
+	return n
 }

@@ -1,44 +1,14 @@
 package group
 
 import (
-	"context"
-
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/wire/msg"
 )
 
-// OffsetFetch answers OffsetFetch (key 9) from what is committed. Null topics
-// mean all. Of what the group never committed the offset is -1, without an
-// error. Topics are taken by name; an id beside it is returned.
-func (s *Service) OffsetFetch(_ context.Context, c Client, req *msg.OffsetFetchRequest) *msg.OffsetFetchResponse {
-	resp := msg.NewOffsetFetchResponse()
-	if c.Version >= 8 {
-		for i := range req.Groups {
-			resp.Groups = append(resp.Groups, s.fetch(c, &req.Groups[i]))
-		}
-		return &resp
-	}
-	one := msg.OffsetFetchRequestGroup{GroupID: req.GroupID, MemberEpoch: -1}
-	if req.Topics != nil {
-		one.Topics = []msg.OffsetFetchRequestGroupTopic{}
-	}
-	for _, t := range req.Topics {
-		one.Topics = append(one.Topics, msg.OffsetFetchRequestGroupTopic{Name: t.Name, PartitionIndexes: t.PartitionIndexes})
-	}
-	got := s.fetch(c, &one)
-	resp.ErrorCode = got.ErrorCode
-	for _, t := range got.Topics {
-		old := msg.OffsetFetchResponseTopic{Name: t.Name}
-		for _, p := range t.Partitions {
-			old.Partitions = append(old.Partitions, msg.OffsetFetchResponseTopicPartition(p))
-		}
-		resp.Topics = append(resp.Topics, old)
-	}
-	return &resp
-}
-
-// fetch answers for one group.
-func (s *Service) fetch(c Client, req *msg.OffsetFetchRequestGroup) msg.OffsetFetchResponseGroup {
+// Fetch answers one group's part of OffsetFetch (key 9) from what is committed.
+// Null topics mean all. Of what the group never committed the offset is -1,
+// without an error. Topics are taken by name; an id beside it is returned.
+func (s *Service) Fetch(_ Client, req *msg.OffsetFetchRequestGroup) msg.OffsetFetchResponseGroup {
 	resp := msg.OffsetFetchResponseGroup{GroupID: req.GroupID}
 	err := s.read(req.GroupID, func(sh *shard) error {
 		if req.Topics == nil {
@@ -54,20 +24,8 @@ func (s *Service) fetch(c Client, req *msg.OffsetFetchRequestGroup) msg.OffsetFe
 		}
 		return nil
 	})
-	if err == nil {
-		return resp
-	}
-	resp.ErrorCode, resp.Topics = int16(code(err)), nil
-	if c.Version < 2 { // which has no other place for it
-		for _, t := range req.Topics {
-			rt := msg.OffsetFetchResponseGroupTopic{Name: t.Name}
-			for _, p := range t.PartitionIndexes {
-				none := noOffset(p)
-				none.ErrorCode = resp.ErrorCode
-				rt.Partitions = append(rt.Partitions, none)
-			}
-			resp.Topics = append(resp.Topics, rt)
-		}
+	if err != nil {
+		resp.ErrorCode, resp.Topics = int16(code(err)), nil
 	}
 	return resp
 }

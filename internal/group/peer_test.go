@@ -82,7 +82,7 @@ func (s *Service) serve(ctx context.Context, c Client, req msg.Request) msg.Resp
 	case *msg.OffsetCommitRequest:
 		return s.OffsetCommit(ctx, c, req)
 	case *msg.OffsetFetchRequest:
-		return s.OffsetFetch(ctx, c, req)
+		return s.fetchAll(c, req)
 	case *msg.OffsetDeleteRequest:
 		return s.OffsetDelete(ctx, c, req)
 	case *msg.DescribeGroupsRequest:
@@ -93,6 +93,31 @@ func (s *Service) serve(ctx context.Context, c Client, req msg.Request) msg.Resp
 		return s.Delete(ctx, c, req)
 	}
 	panic(fmt.Sprintf("no request %T", req))
+}
+
+// fetchAll does for OffsetFetch what package api does.
+func (s *Service) fetchAll(c Client, req *msg.OffsetFetchRequest) msg.Response {
+	resp := msg.NewOffsetFetchResponse()
+	if c.Version >= 8 {
+		for i := range req.Groups {
+			resp.Groups = append(resp.Groups, s.Fetch(c, &req.Groups[i]))
+		}
+		return &resp
+	}
+	one := msg.OffsetFetchRequestGroup{GroupID: req.GroupID}
+	for _, t := range req.Topics {
+		one.Topics = append(one.Topics, msg.OffsetFetchRequestGroupTopic{Name: t.Name, PartitionIndexes: t.PartitionIndexes})
+	}
+	got := s.Fetch(c, &one)
+	resp.ErrorCode = got.ErrorCode
+	for _, t := range got.Topics {
+		row := msg.OffsetFetchResponseTopic{Name: t.Name}
+		for _, p := range t.Partitions {
+			row.Partitions = append(row.Partitions, msg.OffsetFetchResponseTopicPartition(p))
+		}
+		resp.Topics = append(resp.Topics, row)
+	}
+	return &resp
 }
 
 // remote is a Kafka broker. Each request has a connection of its own.

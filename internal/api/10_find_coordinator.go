@@ -1,0 +1,108 @@
+package api
+
+import (
+	"github.com/myelin-stream/myelin/internal/auth"
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/wire/msg"
+)
+
+// The types of coordinators (KIP-98, KIP-932).
+const (
+	coordinatesGroup int8 = iota
+	coordinatesTransaction
+	coordinatesShare
+)
+
+// noTransactions is what a client is told who looks for a coordinator of
+// transactions; clients take UNSUPPORTED_VERSION as final.
+const noTransactions = "This broker does not serve transactions yet."
+
+// findCoordinator answers FindCoordinator (key 10, versions 0 to 6): which
+// broker leads the partition of __consumer_offsets that keeps a group. The first
+// who asks makes that topic.
+//
+//	type       INVALID_REQUEST; UNSUPPORTED_VERSION for transactions
+//	authorize  GROUP_AUTHORIZATION_FAILED, TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+//	locate     COORDINATOR_NOT_AVAILABLE
+//
+// Versions: 1 transactions, message; 3 flexible, 4 several keys (KIP-699), 6
+// share groups (KIP-932).
+//
+// Differs from Apache Kafka: when the topic is there at once, so is the answer.
+// Share groups and transactions are not served.
+func (h *GroupHandlers) findCoordinator(c *Call, req *msg.FindCoordinatorRequest) *msg.FindCoordinatorResponse {
+	resp := msg.NewFindCoordinatorResponse()
+	if c.Version >= 4 {
+		for _, key := range req.CoordinatorKeys {
+			resp.Coordinators = append(resp.Coordinators, h.locate(c, req.KeyType, key))
+		}
+		return &resp
+	}
+	if c.Version == 0 {
+		req.KeyType = coordinatesGroup
+	}
+	one := h.locate(c, req.KeyType, req.CoordinatorKey)
+	resp.ErrorCode, resp.NodeID, resp.Host, resp.Port = one.ErrorCode, one.NodeID, one.Host, one.Port
+	switch code := kafka.Code(one.ErrorCode); {
+	case one.ErrorMessage != nil && *one.ErrorMessage != "":
+		resp.ErrorMessage = one.ErrorMessage
+	case code == kafka.None:
+		resp.ErrorMessage = new("NONE")
+	case code == kafka.CoordinatorNotAvailable:
+		resp.ErrorMessage = new("The coordinator is not available.")
+	default:
+		resp.ErrorMessage = new(code.Name())
+	}
+	return &resp
+}
+
+// locate finds the coordinator of one key.
+func (h *GroupHandlers) locate(c *Call, kind int8, key string) msg.FindCoordinatorResponseCoordinator {
+	r := msg.FindCoordinatorResponseCoordinator{Key: key, NodeID: kafka.NoBroker, Port: -1, ErrorMessage: new("")}
+	switch kind {
+	case coordinatesGroup:
+		if !c.Allowed(auth.Describe, auth.Group, key) {
+			r.ErrorCode = int16(kafka.GroupAuthorizationFailed)
+			return r
+		}
+		h.leads(c, &r, kafka.OffsetsTopic, key)
+	case coordinatesTransaction:
+		r.ErrorCode = int16(kafka.UnsupportedVersion)
+		if !c.Allowed(auth.Describe, auth.TransactionalID, key) {
+			r.ErrorCode = int16(kafka.TransactionalIDAuthorizationFailed)
+			return r
+		}
+		r.ErrorMessage = new(noTransactions)
+	default:
+		r.ErrorCode = int16(kafka.InvalidRequest)
+		if kind != coordinatesShare {
+			r.ErrorMessage = new("This broker knows no such type of coordinator.")
+		}
+	}
+	return r
+}
+
+// leads fills in the leader of the partition that keeps key.
+func (h *GroupHandlers) leads(c *Call, r *msg.FindCoordinatorResponseCoordinator, topic, key string) {
+	r.ErrorCode = int16(kafka.CoordinatorNotAvailable)
+	t := h.Image().Topic(topic)
+	if t == nil {
+		if made := h.Topics.AutoCreate(c.Ctx, []string{topic}); len(made) != 1 || made[0].Err != nil {
+			return
+		}
+		t = h.Image().Topic(topic)
+	}
+	if t == nil || len(t.Partitions) == 0 {
+		return
+	}
+	p := t.Partition(kafka.CoordinatorPartition(key, int32(len(t.Partitions))))
+	b := h.Image().Broker(p.Leader)
+	if b == nil || b.Fenced {
+		return
+	}
+	e, ok := b.Endpoint(c.Conn.Listener)
+	if !ok {
+		return
+	}
+	r.ErrorCode, r.NodeID, r.Host, r.Port = int16(kafka.None), b.ID, e.Host, int32(e.Port)
+}
