@@ -55,6 +55,15 @@ func TestStartDrainStart(t *testing.T) {
 			if err := <-done; err != nil {
 				t.Fatal(err)
 			}
+			list, err := cfg.FS.ReadDir("/data")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range list {
+				if strings.HasSuffix(f.Name, "-stray") || strings.HasSuffix(f.Name, "-delete") {
+					t.Errorf("%s: the metadata log is no partition of a topic", f.Name)
+				}
+			}
 		}
 	})
 }

@@ -35,6 +35,10 @@ const (
 	OffsetsTopic    = "__consumer_offsets"
 	TxnTopic        = "__transaction_state"
 	ShareStateTopic = "__share_group_state"
+
+	// MetadataTopic is the quorum's own log. It looks like a partition on disk
+	// but is no replica of this cluster's topics.
+	MetadataTopic = "__cluster_metadata"
 )
 
 // IsInternalTopic says whether clients may not write the topic directly.

@@ -84,6 +84,9 @@ func (t *Table) sweep() {
 	}
 	t.mu.Lock()
 	for _, tp := range list {
+		if tp.Topic == kafka.MetadataTopic {
+			continue
+		}
 		if t.mu.lanes[tp] == nil {
 			l := t.laneLocked(tp)
 			l.old = append(l.old, &slot{lane: l, stray: true, opened: make(chan struct{})})
