@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"slices"
@@ -96,11 +97,14 @@ func (a *app) connect(ctx context.Context, opts ...kgo.Opt) (*kgo.Client, error)
 	defer cancel()
 	if err := cl.Ping(ask); err != nil {
 		cl.Close()
-		var first *kgo.ErrFirstReadEOF
-		if ctx.Err() != nil || errors.As(err, &first) || classify(err).code == exitDenied {
+		var network net.Error
+		switch first := (*kgo.ErrFirstReadEOF)(nil); {
+		case ctx.Err() != nil, errors.As(err, &first), classify(err).code == exitDenied:
 			return nil, err
+		case errors.As(err, &network), errors.Is(err, context.DeadlineExceeded), errors.Is(err, io.EOF):
+			return nil, unreachable(strings.Join(seeds, ", "), err)
 		}
-		return nil, unreachable(strings.Join(seeds, ", "), err)
+		return nil, fmt.Errorf("%s answers, but not as a Kafka broker does: %w", strings.Join(seeds, ", "), err)
 	}
 	return cl, nil
 }
