@@ -143,7 +143,7 @@ func (o *opener) mayCut(i int, good, next int64, bad error) error {
 	seg := o.segs[i]
 	damaged := func(what string) error {
 		return fmt.Errorf("segment %d is damaged at position %d, offset %d, %s; nothing was changed: %w: %w",
-			seg.Base(), good, next, what, bad, kafka.KafkaStorageError)
+			seg.Base(), good, next, what, kafka.KafkaStorageError, bad)
 	}
 	if next < o.rec.RecoveryPoint {
 		return damaged(fmt.Sprintf("below the recovery point %d", o.rec.RecoveryPoint))

@@ -137,5 +137,5 @@ func storageError(what string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%s: %w: %w", what, err, kafka.KafkaStorageError)
+	return fmt.Errorf("%s: %w: %w", what, kafka.KafkaStorageError, err)
 }

@@ -1,0 +1,238 @@
+package commitlog
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/record"
+	"github.com/myelin-stream/myelin/internal/segment"
+	"github.com/myelin-stream/myelin/internal/vfs"
+)
+
+// TestRecover damages a log in many ways between an end out of order and the
+// next start. The log has segments at 0, 20, 40, ... of two records a batch;
+// all of it is durable up to 60, the recovery point is 30, the end is 90.
+func TestRecover(t *testing.T) {
+	const batch = 81 // bytes, about: a batch of two records
+	for _, c := range []struct {
+		name   string
+		power  bool // a power cut, not only a killed process
+		damage func(d *damager)
+		end    int64 // -1: must be refused
+		cut    bool
+	}{
+		{"nothing", false, func(*damager) {}, 90, false},
+		{"nothing, power cut", true, func(*damager) {}, 90, false},
+		{"torn last batch", false, func(d *damager) { d.shorten(80, 10) }, 88, true},
+		{"torn header", false, func(d *damager) { d.shorten(80, d.batch(80)-5) }, 88, true},
+		{"torn last batch, power cut", true, func(d *damager) { d.shorten(80, 10) }, 88, true},
+		{"zeros at the end", false, func(d *damager) { d.grow(80, 1000) }, 90, true},
+		{"rot in the last segment", false, func(d *damager) { d.flip(80, 40) }, -1, false},
+		{"rot in the last segment, power cut", true, func(d *damager) { d.flip(80, 40) }, 80, true},
+		{"rot above the recovery point, power cut", true, func(d *damager) { d.flip(60, 200) }, 64, true},
+		{"header rot, power cut", true, func(d *damager) { d.flip(60, 8) }, 60, true},
+		{"hole before whole segments, power cut", true, func(d *damager) { d.empty(60) }, 60, true},
+		{"hole before whole segments", false, func(d *damager) { d.shorten(60, 10) }, -1, false},
+		{"rot below the recovery point is not looked at", true, func(d *damager) { d.flip(0, 100) }, 90, false},
+		{"header rot below the recovery point", true, func(d *damager) { d.flip(20, 16) }, -1, false},
+		{"indexes gone", true, func(d *damager) { d.remove(segment.IdxSuffix, segment.TimeSuffix) }, 90, false},
+		{"indexes gone, killed", false, func(d *damager) { d.remove(segment.IdxSuffix, segment.TimeSuffix) }, 90, false},
+		{"indexes of zeros", true, func(d *damager) { d.zero(segment.IdxSuffix, segment.TimeSuffix) }, 90, false},
+		{"snapshots gone", true, func(d *damager) { d.remove(snapshotSuffix) }, 90, false},
+		{"snapshots bad", true, func(d *damager) { d.zero(snapshotSuffix) }, 90, false},
+		{"epochs gone", true, func(d *damager) { d.remove(epochFile) }, 90, false},
+		{"epochs bad", true, func(d *damager) { d.zero(epochFile) }, 90, false},
+		{"recovery points bad", true, func(d *damager) { d.zero(pointFile) }, 90, false},
+		{"topic id never synced", true, func(d *damager) { d.zero(metadataFile) }, 90, false},
+		{"half-done files", true, func(d *damager) { d.litter() }, 90, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t, Tunables{SegmentBytes: 20 * batch, IndexInterval: 100})
+			r.prepare()
+			r.kill()
+			if c.power {
+				r.crash(vfs.KeepAll, 0)
+			}
+			c.damage(&damager{r})
+			before := r.disk
+			err := r.tryStart()
+			if c.end < 0 {
+				if kafka.CodeOf(err) != kafka.KafkaStorageError {
+					t.Fatal(err)
+				}
+				t.Log(err)
+				if n := r.dataBytes(before); n != r.dataBytes(r.disk) {
+					t.Fatal("refused, and yet changed")
+				}
+				return
+			}
+			r.must(err)
+			if r.rec.End != c.end || (r.rec.CutBytes > 0) != c.cut || (r.rec.CutFrom >= 0) != c.cut || r.rec.Clean {
+				t.Fatalf("%+v", r.rec)
+			}
+			if !strings.HasPrefix(c.name, "rot below") {
+				r.whole(0, c.end)
+			}
+			r.checkState(c.end)
+			r.must(r.log.Close())
+			r.must(r.home.Close(true))
+			r.start()
+			if !r.rec.Clean || r.log.End() != c.end {
+				t.Fatalf("%+v", r.rec)
+			}
+			r.checkState(c.end)
+		})
+	}
+}
+
+var stamp0 = epoch0.UnixMilli()
+
+// prepare writes 90 records of one producer in segments of ten batches, with a
+// new epoch at every 30.
+func (r *rig) prepare() {
+	r.t.Helper()
+	for off := int64(0); off < 90; off += 2 {
+		if off%20 == 0 && off > 0 {
+			r.must(r.log.roll(off))
+		}
+		r.must(r.produce(batchSpec{n: 2, ts: stamp0 + off, epoch: int32(off / 30), producer: &record.Producer{ID: 5, Sequence: int32(off)}}))
+		switch off + 2 {
+		case 30:
+			r.must(r.log.Flush())
+			r.must(r.home.Checkpoint())
+		case 60:
+			r.must(r.log.Flush())
+		}
+	}
+}
+
+// checkState looks at what is kept beside the batches.
+func (r *rig) checkState(end int64) {
+	r.t.Helper()
+	next := record.Header{ProducerID: 5, BaseSequence: int32(end), Count: 1}
+	if v, err := r.log.Producers().Check(&next); err != nil || v.Duplicate {
+		r.t.Fatal(v, err)
+	}
+	last := record.Header{ProducerID: 5, BaseSequence: int32(end - 2), LastOffsetDelta: 1, Count: 2}
+	if v, err := r.log.Producers().Check(&last); err != nil || !v.Duplicate || v.Base != end-2 || v.Last != end-1 || v.Timestamp != stamp0+end-1 {
+		r.t.Fatal(v, err)
+	}
+	for epoch := int32(0); epoch <= 2 && int64(epoch)*30 < end; epoch++ {
+		want := min(int64(epoch+1)*30, end)
+		if found, at := r.log.EndOffsetForEpoch(epoch); found != epoch || at != want {
+			r.t.Fatalf("epoch %d ends at %d (%d), want %d: %v", epoch, at, found, want, r.log.Epochs())
+		}
+	}
+	for _, ts := range []int64{0, stamp0 + 1, stamp0 + 50, stamp0 + end - 2} {
+		f, ok, err := r.log.OffsetForTime(ts)
+		if want := max(0, ts-stamp0); err != nil || !ok || f.Offset != want {
+			r.t.Fatal(ts, f, ok, err)
+		}
+	}
+}
+
+func (r *rig) dataBytes(m *vfs.Mem) (n int64) {
+	list, err := m.ReadDir("/data/t-3")
+	r.must(err)
+	for _, i := range list {
+		if strings.HasSuffix(i.Name, segment.LogSuffix) {
+			n += i.Size
+		}
+	}
+	return n
+}
+
+// damager changes files behind the log's back, durably.
+type damager struct{ *rig }
+
+func (d *damager) edit(name string, change func(f vfs.File, size int64)) {
+	f, err := d.disk.Open(name, vfs.ReadWrite)
+	d.must(err)
+	size, err := f.Size()
+	d.must(err)
+	change(f, size)
+	d.must(f.Sync())
+	d.must(f.Close())
+}
+
+func (d *damager) data(base int64) string {
+	return "/data/t-3/" + segment.Name(base, segment.LogSuffix)
+}
+
+func (d *damager) batch(base int64) int64 {
+	var n int64
+	d.edit(d.data(base), func(f vfs.File, _ int64) {
+		b := make([]byte, record.HeaderSize)
+		_, err := f.ReadAt(b, 0)
+		d.must(err)
+		n = int64(record.Size(b))
+	})
+	return n
+}
+
+func (d *damager) shorten(base, by int64) {
+	d.edit(d.data(base), func(f vfs.File, size int64) { d.must(f.Truncate(size - by)) })
+}
+func (d *damager) grow(base, by int64) {
+	d.edit(d.data(base), func(f vfs.File, size int64) { d.must(f.Truncate(size + by)) })
+}
+func (d *damager) empty(base int64) {
+	d.edit(d.data(base), func(f vfs.File, _ int64) { d.must(f.Truncate(0)) })
+}
+
+func (d *damager) flip(base, pos int64) {
+	d.edit(d.data(base), func(f vfs.File, _ int64) {
+		b := make([]byte, 1)
+		_, err := f.ReadAt(b, pos)
+		d.must(err)
+		b[0] ^= 0x41
+		_, err = f.WriteAt(b, pos)
+		d.must(err)
+	})
+}
+
+func (d *damager) each(suffixes []string, do func(name string)) {
+	n := 0
+	for _, dir := range []string{"/data", "/data/t-3"} {
+		list, err := d.disk.ReadDir(dir)
+		d.must(err)
+		for _, i := range list {
+			for _, s := range suffixes {
+				if strings.HasSuffix(i.Name, s) && !i.Dir {
+					do(dir + "/" + i.Name)
+					n++
+				}
+			}
+		}
+	}
+	if n == 0 {
+		d.t.Fatal("no such files:", suffixes)
+	}
+}
+
+func (d *damager) remove(suffixes ...string) {
+	d.each(suffixes, func(name string) { d.must(d.disk.Remove(name)) })
+}
+
+func (d *damager) zero(suffixes ...string) {
+	d.each(suffixes, func(name string) {
+		d.edit(name, func(f vfs.File, size int64) {
+			_, err := f.WriteAt(make([]byte, size), 0)
+			d.must(err)
+		})
+	})
+}
+
+func (d *damager) litter() {
+	for i, suffix := range []string{".deleted", ".cleaned", ".tmp"} {
+		name := fmt.Sprintf("/data/t-3/%020d.log%s", i, suffix)
+		f, err := d.disk.Create(name)
+		d.must(err)
+		d.must(f.Close())
+	}
+	f, err := d.disk.Create("/data/t-3/" + segment.Name(7, segment.IdxSuffix)) // of no segment
+	d.must(err)
+	d.must(f.Close())
+}
