@@ -1,34 +1,83 @@
 package sim
 
 import (
-	"flag"
+	"bytes"
 	"fmt"
 	"log/slog"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"sync"
 	"testing"
 	"testing/cryptotest"
 	"testing/synctest"
 )
 
-var (
-	seed  = flag.Uint64("seed", 1, "the first seed to play")
-	seeds = flag.Int("seeds", 3, "how many seeds to play")
-	steps = flag.Int("steps", 0, "requests and faults of a seed; 0 means the usual number")
-	trace = flag.Bool("trace", false, "print the trace and the node's log")
-)
+// The simulator plays one seed a process, on one processor and without
+// preemption, since only then does a seed decide the order of everything.
+//
+//	SIM_SEED   the first seed, 1 by default
+//	SIM_SEEDS  how many, 2 by default
+//	SIM_STEPS  requests and faults of a seed
+//	SIM_TRACE  any text: play SIM_SEED here and print all of it
+const childEnv = "SIM_CHILD"
 
-// TestSeeds plays seeds and prints a line each: the seed, the hash of its trace
-// and what it did. `make sim` runs it in a process of its own for each seed,
-// twice, and compares the hashes.
+func env(name string, otherwise uint64) uint64 {
+	n, err := strconv.ParseUint(os.Getenv(name), 10, 64)
+	if err != nil {
+		return otherwise
+	}
+	return n
+}
+
+// TestSeeds plays each seed twice and wants equal hashes and no violation.
 func TestSeeds(t *testing.T) {
-	for s := *seed; s < *seed+uint64(*seeds); s++ {
-		t.Run(fmt.Sprint(s), func(t *testing.T) {
-			r := playSeed(t, Options{Seed: s, Steps: *steps})
-			t.Logf("seed %d hash %s steps %d promises %d cuts %d stops %d virtual %v", s, r.Hash, r.Steps, r.Promises, r.Cuts, r.Stops, r.Virtual)
-			fmt.Printf("sim: seed=%d hash=%s promises=%d cuts=%d virtual=%v\n", s, r.Hash, r.Promises, r.Cuts, r.Virtual)
-			if r.Violation != nil {
-				t.Fatalf("seed %d: %v\nreplay: make sim SEED=%d", s, r.Violation, s)
-			}
-		})
+	first, n := env("SIM_SEED", 1), env("SIM_SEEDS", 2)
+	if os.Getenv("SIM_TRACE") != "" || os.Getenv(childEnv) != "" {
+		child(t, first)
+		return
+	}
+	lanes := make(chan struct{}, runtime.NumCPU())
+	var all sync.WaitGroup
+	for seed := first; seed < first+n; seed++ {
+		var hashes [2]string
+		for i := range hashes {
+			lanes <- struct{}{}
+			all.Go(func() {
+				defer func() { <-lanes }()
+				hashes[i] = spawn(t, seed)
+			})
+		}
+		all.Wait()
+		if hashes[0] != hashes[1] {
+			t.Errorf("seed %d: two runs differ: %s and %s", seed, hashes[0], hashes[1])
+		} else {
+			t.Logf("%s, twice", hashes[0])
+		}
+	}
+}
+
+// spawn plays a seed in a process of its own and returns what it printed of it.
+func spawn(t *testing.T, seed uint64) string {
+	cmd := exec.Command(os.Args[0], "-test.run=^TestSeeds$", "-test.v")
+	cmd.Env = append(os.Environ(), childEnv+"=1", fmt.Sprintf("SIM_SEED=%d", seed), "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("seed %d: %v\n%s\nreplay: make sim SEED=%d SEEDS=1", seed, err, out, seed)
+	}
+	if i := bytes.Index(out, []byte("sim: ")); i >= 0 {
+		line, _, _ := bytes.Cut(out[i:], []byte("\n"))
+		return string(line)
+	}
+	return fmt.Sprintf("seed %d printed no hash", seed)
+}
+
+func child(t *testing.T, seed uint64) {
+	r := playSeed(t, Options{Seed: seed, Steps: int(env("SIM_STEPS", 0))})
+	fmt.Printf("sim: seed=%d hash=%s promises=%d cuts=%d stops=%d virtual=%v\n", seed, r.Hash, r.Promises, r.Cuts, r.Stops, r.Virtual)
+	if r.Violation != nil {
+		t.Fatalf("seed %d: %v", seed, r.Violation)
 	}
 }
 
@@ -36,9 +85,9 @@ func TestSeeds(t *testing.T) {
 // thrown by the seed.
 func playSeed(t *testing.T, opt Options) (r Result) {
 	cryptotest.SetGlobalRandom(t, opt.Seed)
-	if *trace {
-		opt.Trace = func(line string) { t.Log(line) }
-		opt.Logger = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	if os.Getenv("SIM_TRACE") != "" {
+		opt.Trace = func(line string) { fmt.Println(line) }
+		opt.Logger = slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	synctest.Test(t, func(*testing.T) { r = Run(opt) })
 	return r
