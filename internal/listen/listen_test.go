@@ -3,6 +3,7 @@ package listen
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -110,12 +111,27 @@ func (s *stage) table(t testing.TB) *api.Table {
 func (s *stage) run(t *testing.T, change func(*Config)) (dial func() *peer, end func()) {
 	t.Helper()
 	n := memnet.New()
-	if s.timeo == 0 {
-		s.timeo = 30 * time.Second
-	}
 	l, err := n.Listen("broker:9092")
 	if err != nil {
 		t.Fatal(err)
+	}
+	return s.runOn(t, l, func() (net.Conn, error) { return n.Dial(t.Context(), "broker:9092") }, change)
+}
+
+// runTCP is run on loopback, outside a bubble.
+func (s *stage) runTCP(t *testing.T, change func(*Config)) (dial func() *peer, end func()) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.runOn(t, l, func() (net.Conn, error) { return net.Dial("tcp", l.Addr().String()) }, change)
+}
+
+func (s *stage) runOn(t *testing.T, l net.Listener, connect func() (net.Conn, error), change func(*Config)) (dial func() *peer, end func()) {
+	t.Helper()
+	if s.timeo == 0 {
+		s.timeo = 30 * time.Second
 	}
 	cfg := Config{Listeners: []Listener{{Name: "PLAINTEXT", Net: l}}, Table: s.table(t),
 		Now: time.Now, Logger: slog.New(slog.DiscardHandler), Metrics: metrics.NewSockets()}
@@ -131,7 +147,7 @@ func (s *stage) run(t *testing.T, change func(*Config)) (dial func() *peer, end 
 	go func() { done <- srv.Run(ctx) }()
 	dial = func() *peer {
 		t.Helper()
-		c, err := n.Dial(ctx, "broker:9092")
+		c, err := connect()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -197,23 +213,31 @@ func (p *peer) want(code kafka.Code, body string) {
 
 func (p *peer) wantID(id int32, code kafka.Code, body string) {
 	p.t.Helper()
+	if err := p.answer(id, code, body); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// answer reads an answer and says what is wrong with it.
+func (p *peer) answer(id int32, code kafka.Code, body string) error {
 	var head [10]byte
 	if _, err := io.ReadFull(p, head[:]); err != nil {
-		p.t.Fatalf("answer %d: %v", id, err)
+		return fmt.Errorf("answer %d: %w", id, err)
 	}
 	rest := make([]byte, int(binary.BigEndian.Uint32(head[:]))-6)
 	if _, err := io.ReadFull(p, rest); err != nil {
-		p.t.Fatalf("answer %d: %v", id, err)
+		return fmt.Errorf("answer %d: %w", id, err)
 	}
 	if got := int32(binary.BigEndian.Uint32(head[4:])); got != id {
-		p.t.Fatalf("answer to request %d, want %d", got, id)
+		return fmt.Errorf("answer to request %d, want %d", got, id)
 	}
 	if got := kafka.Code(binary.BigEndian.Uint16(head[8:])); got != code {
-		p.t.Fatalf("answer %d: %v, want %v", id, got, code)
+		return fmt.Errorf("answer %d: %v, want %v", id, got, code)
 	}
 	if string(rest) != body {
-		p.t.Fatalf("answer %d: %d bytes %.40q, want %d bytes %.40q", id, len(rest), rest, len(body), body)
+		return fmt.Errorf("answer %d: %d bytes %.40q, want %d bytes %.40q", id, len(rest), rest, len(body), body)
 	}
+	return nil
 }
 
 // quiet checks that nothing is there to read now.
