@@ -2,7 +2,6 @@ package coordinator
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -18,34 +17,25 @@ import (
 // machine's newest state is its committed state too.
 func (p *partition[M]) load() {
 	for pause := retryFirst; ; pause = min(2*pause, retryMost) {
-		l, err := p.replayLog(p.rt.ctx)
+		l, err := p.replayLog()
 		if err == nil {
 			p.install(l)
 			return
 		}
-		if p.gone() {
+		if p.ctx.Err() != nil {
 			return
 		}
 		p.rt.cfg.Logger.Warn("coordinator cannot load its partition", "topic", p.rt.cfg.Topic, "partition", p.id,
 			"err", err, "again_in", pause)
 		t := time.NewTimer(pause)
-		//house:select after either the loop looks whether the partition is gone
+		//house:select with both ready one more try finds the partition closed
 		select {
 		case <-t.C:
-		case <-p.rt.ctx.Done():
+		case <-p.ctx.Done():
 			t.Stop()
 			return
 		}
-		if p.gone() {
-			return
-		}
 	}
-}
-
-// gone says whether another epoch or nobody has the partition now.
-func (p *partition[M]) gone() bool {
-	q, err := p.rt.find(p.id)
-	return err != nil || q != p
 }
 
 // install makes a loaded state live, unless the partition was closed meanwhile.
@@ -71,16 +61,16 @@ func (p *partition[M]) install(l *live[M]) {
 
 // replayLog reads the log from its start to its end and waits until all of it is
 // committed.
-func (p *partition[M]) replayLog(ctx context.Context) (*live[M], error) {
-	log, epoch, err := p.rt.cfg.Open(ctx, p.id)
+func (p *partition[M]) replayLog() (*live[M], error) {
+	log, epoch, err := p.rt.cfg.Open(p.ctx, p.id)
 	if err != nil {
 		return nil, fmt.Errorf("open: %w", err)
 	}
 	tl := NewTimeline()
-	l := &live[M]{log: log, epoch: epoch, tl: tl, machine: p.rt.cfg.New(p.id, tl)}
+	l := &live[M]{log: log, epoch: epoch, tl: tl, machine: p.rt.cfg.New(p.id, tl), over: make(chan struct{})}
 	rp := replayer{machine: l.machine, open: map[int64][]Record{}}
 	for {
-		if err := ctx.Err(); err != nil {
+		if err := p.ctx.Err(); err != nil {
 			return nil, err
 		}
 		batches, next, err := log.Read(l.written)
@@ -103,13 +93,13 @@ func (p *partition[M]) replayLog(ctx context.Context) (*live[M], error) {
 	}
 	fate := make(chan error, 1)
 	log.Committed(l.written, func(err error) { fate <- err })
-	//house:select both end the wait; with ctx over nobody needs the fate
+	//house:select both end the wait; once it is closed nobody needs the fate
 	select {
 	case err := <-fate:
 		l.committed.Store(l.written)
 		return l, err
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	case <-p.ctx.Done():
+		return nil, p.ctx.Err()
 	}
 }
 

@@ -19,6 +19,9 @@ type partition[M Machine] struct {
 	turn   chan struct{} // holds one token while somebody has the turn
 	live   *live[M]      // the turn's; nil while it is loaded
 	closed error         // the turn's; why it will never be live again
+
+	ctx  context.Context // ends when it is closed
+	quit context.CancelFunc
 }
 
 // live is a loaded partition. All but failed and committed belong to the turn.
@@ -31,6 +34,9 @@ type live[M Machine] struct {
 	timer   *time.Timer // rings the first alarm; nil before the first
 	written int64       // the offset after the last append
 	build   record.Builder
+
+	over chan struct{} // closed when the state is given up
+	why  error         // set before
 
 	committed atomic.Int64
 	failed    atomic.Bool // a commit was lost: nothing more is decided
@@ -156,17 +162,19 @@ func (p *partition[M]) await(l *live[M], end int64) chan error {
 }
 
 // settle waits for the fate of a turn's records, then runs what was to come
-// after. With something to come after, only the runtime's end cuts the wait
-// short, not the caller's.
+// after. With something to come after, the caller's end does not cut the wait
+// short. When the state is given up, nothing comes after.
 func (p *partition[M]) settle(ctx context.Context, l *live[M], out outcome) error {
 	err := out.err
 	if out.fate != nil {
 		if len(out.after) > 0 {
-			ctx = p.rt.ctx
+			ctx = context.Background()
 		}
-		//house:select a fate that comes as the caller leaves is one that nobody hears of
+		//house:select a fate that comes as the caller leaves, or with the end, is looked at below or not heard of
 		select {
 		case err = <-out.fate:
+		case <-l.over:
+			return l.end(out.fate)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -175,6 +183,17 @@ func (p *partition[M]) settle(ctx context.Context, l *live[M], out outcome) erro
 		p.event(l, event, err)
 	}
 	return err
+}
+
+// end is what a caller is told of records whose fate is not known, or just came
+// to be known, when the state is given up.
+func (l *live[M]) end(fate chan error) error {
+	select {
+	case err := <-fate:
+		return err
+	default:
+		return l.why
+	}
 }
 
 // event runs one After function in a turn of its own, unless its machine is
@@ -202,7 +221,7 @@ func (p *partition[M]) event(l *live[M], event func(m Machine, t *Turn, err erro
 // later sees to what comes after a turn that nobody waits for.
 func (p *partition[M]) later(l *live[M], out outcome) {
 	if len(out.after) > 0 {
-		p.rt.spawn(func() { _ = p.settle(p.rt.ctx, l, out) })
+		p.rt.spawn(func() { _ = p.settle(context.Background(), l, out) })
 	}
 }
 
@@ -286,6 +305,7 @@ func (p *partition[M]) close(why error) {
 	p.take()
 	defer p.give()
 	p.closed = why
+	p.quit()
 	if l := p.live; l != nil {
 		p.live = nil
 		l.stop(why)
@@ -295,6 +315,8 @@ func (p *partition[M]) close(why error) {
 // stop is the holder's last call on a loaded state.
 func (l *live[M]) stop(why error) {
 	l.failed.Store(true)
+	l.why = why
+	close(l.over)
 	if l.timer != nil {
 		l.timer.Stop()
 	}

@@ -45,10 +45,7 @@ const (
 // Runtime runs the machines of one internal topic's partitions, as many as this
 // broker leads.
 type Runtime[M Machine] struct {
-	cfg Config[M]
-	ctx context.Context // ends when Run ends
-	end context.CancelFunc
-
+	cfg   Config[M]
 	tasks sync.WaitGroup // goroutines at work: loading, alarms, unloading
 
 	mu struct {
@@ -71,7 +68,6 @@ func New[M Machine](cfg Config[M]) (*Runtime[M], error) {
 		cfg.MaxBatch = 1 << 20
 	}
 	r := &Runtime[M]{cfg: cfg}
-	r.ctx, r.end = context.WithCancel(context.Background())
 	r.mu.partitions = map[int32]*partition[M]{}
 	return r, nil
 }
@@ -84,7 +80,6 @@ func (r *Runtime[M]) Run(ctx context.Context) error {
 	r.mu.closed = true
 	owned := slices.Sorted(maps.Keys(r.mu.partitions))
 	r.mu.Unlock()
-	r.end()
 	for _, id := range owned {
 		if p := r.drop(id, kafka.NoEpoch); p != nil {
 			p.close(fmt.Errorf("broker stops: %w", kafka.NotCoordinator))
@@ -106,14 +101,17 @@ func (r *Runtime[M]) Elect(id, epoch int32) {
 		return
 	}
 	p := &partition[M]{rt: r, id: id, epoch: epoch, turn: make(chan struct{}, 1)}
+	p.ctx, p.quit = context.WithCancel(context.Background())
 	r.mu.partitions[id] = p
+	r.tasks.Add(1)
 	r.mu.Unlock()
-	r.spawn(func() {
+	go func() {
+		defer r.tasks.Done()
 		if old != nil {
 			old.close(fmt.Errorf("%s-%d has a new leader epoch: %w", r.cfg.Topic, id, kafka.NotCoordinator))
 		}
 		p.load()
-	})
+	}()
 }
 
 // Resign ends this broker's work for a partition. A partition known under a
