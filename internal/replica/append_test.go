@@ -406,3 +406,34 @@ func TestAnswerMayAppend(t *testing.T) {
 		}
 	})
 }
+
+// TestFlushDuringAWrite has a flush begin and end while a write is under way:
+// the write is not in it, and the next flush must not think so.
+func TestFlushDuringAWrite(t *testing.T) {
+	bubble(t, func(t *testing.T, fs *vfs.Mem, r *rig) {
+		p := r.hold()
+		must(t, p, client(t, batchOf(1, 1), false))
+		fs.SetHook(func(op vfs.Op) vfs.Verdict {
+			if op.Kind == vfs.OpWrite && strings.HasSuffix(op.Name, ".log") {
+				return vfs.Verdict{Delay: time.Second}
+			}
+			return vfs.Verdict{}
+		})
+		var writing sync.WaitGroup
+		writing.Go(func() { must(t, p, client(t, batchOf(1, 1), true)) })
+		time.Sleep(time.Second / 2)
+		r.table.env.flusher.Schedule(p.log, true)
+		writing.Wait()
+		a := await(p, 2, true, nil)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if a.calls() != 1 || a.told() != nil {
+			t.Fatalf("answered %d times with %v", a.calls(), a.told())
+		}
+		again := start(t, fs.Crash(vfs.DropAll, nil), "/data")
+		defer func() { _ = again.stop() }()
+		if q := again.hold(func(a *Assignment) { a.Role.LeaderEpoch = 1 }); q.HW() != 2 {
+			t.Errorf("acknowledged 2 records, the power cut left %d", q.HW())
+		}
+	})
+}

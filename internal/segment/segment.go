@@ -227,8 +227,10 @@ func (s *Segment) Sync() error {
 	if err := f.Sync(); err != nil {
 		return err
 	}
+	// writes is odd while one is under way: it may land after the sync, so the
+	// pin must outlive it.
 	s.mu.Lock()
-	unpin := s.mu.pinned && s.mu.writes == writes
+	unpin := s.mu.pinned && s.mu.writes == writes && writes%2 == 0
 	if unpin {
 		s.mu.pinned = false
 	}
