@@ -12,7 +12,7 @@ const (
 	FeatureELR      = "eligible.leader.replicas.version"
 
 	// MetadataLevel is the level that this build writes, and the highest it reads.
-	MetadataLevel = 30
+	MetadataLevel = 33
 	elrLevel      = 1
 )
 

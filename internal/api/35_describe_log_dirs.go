@@ -1,0 +1,58 @@
+package api
+
+import (
+	"github.com/myelin-stream/myelin/internal/auth"
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/replica"
+	"github.com/myelin-stream/myelin/internal/wire/msg"
+)
+
+// describeLogDirs answers DescribeLogDirs (key 35, versions 1 to 5; KIP-113):
+// the size of each partition in each log directory of this broker, of all topics
+// for null.
+//
+//	authorize  CLUSTER_AUTHORIZATION_FAILED; before version 3 an empty answer
+//	describe   per directory KAFKA_STORAGE_ERROR
+//
+// Versions: 3 top-level error, 4 bytes of the volume (KIP-827), 5 cordoned
+// directories (KIP-1066).
+func (h *AdminHandlers) describeLogDirs(c *Call, req *msg.DescribeLogDirsRequest) *msg.DescribeLogDirsResponse {
+	resp := msg.NewDescribeLogDirsResponse()
+	if !c.AllowedCluster(auth.Describe) {
+		resp.ErrorCode = int16(kafka.ClusterAuthorizationFailed)
+		return &resp
+	}
+	wanted := map[kafka.TopicPartition]bool{}
+	for _, t := range req.Topics {
+		for _, p := range t.Partitions {
+			wanted[kafka.TopicPartition{Topic: t.Topic, Partition: p}] = true
+		}
+	}
+	for _, d := range h.LogDirs() {
+		out := msg.NewDescribeLogDirsResponseResult()
+		out.LogDir, out.TotalBytes, out.UsableBytes, out.IsCordoned = d.Path, d.Total, d.Free, d.Cordoned
+		if d.Err != nil {
+			out.ErrorCode = int16(kafka.KafkaStorageError)
+			resp.Results = append(resp.Results, out)
+			continue
+		}
+		h.Replicas.Each(func(r *replica.Replica) {
+			if (req.Topics == nil || wanted[r.TopicPartition()]) && (d.Holds == nil || d.Holds(r)) {
+				addReplica(&out, r)
+			}
+		})
+		resp.Results = append(resp.Results, out)
+	}
+	return &resp
+}
+
+// addReplica adds a replica; those of one topic come one after the other.
+func addReplica(out *msg.DescribeLogDirsResponseResult, r *replica.Replica) {
+	tp := r.TopicPartition()
+	if n := len(out.Topics); n == 0 || out.Topics[n-1].Name != tp.Topic {
+		out.Topics = append(out.Topics, msg.DescribeLogDirsResponseResultTopic{Name: tp.Topic})
+	}
+	t := &out.Topics[len(out.Topics)-1]
+	t.Partitions = append(t.Partitions, msg.DescribeLogDirsResponseResultTopicPartition{
+		PartitionIndex: tp.Partition, PartitionSize: r.Size(), OffsetLag: max(0, r.HW()-r.LogEnd())})
+}
