@@ -46,8 +46,9 @@ type Home struct {
 	sameBoot bool // and the machine has not restarted since
 	ours     bool // and was of this program
 
-	saving  *group // writes of the checkpoint files
-	syncing *group // syncs of the folder itself
+	scanners sync.Pool // of *scanner, for readers
+	saving   *group    // writes of the checkpoint files
+	syncing  *group    // syncs of the folder itself
 
 	mu struct {
 		sync.Mutex // memory only: never held across I/O
@@ -82,6 +83,7 @@ func OpenHome(cfg HomeConfig) (*Home, error) {
 	h.pool = vfs.NewPool(h.fs, orDefault(cfg.MaxOpenFiles, 4096))
 	h.cache = segment.NewCache(orDefault(cfg.IndexCacheBytes, 64<<20))
 	h.saving, h.syncing = newGroup(h.writeCheckpoints), newGroup(func() error { return h.fs.SyncDir(h.path) })
+	h.scanners.New = func() any { return new(scanner) }
 	h.mu.open = map[kafka.TopicPartition]*Log{}
 	h.mu.trust = map[kafka.TopicPartition]trust{}
 	if err := h.fs.MkdirAll(h.path); err != nil {
@@ -170,6 +172,13 @@ func (h *Home) sweep() error {
 
 // deleteSuffix marks a folder that is being removed, as in Kafka.
 const deleteSuffix = "-delete"
+
+// scanner takes one out of the pool; put it back.
+func (h *Home) scanner(f vfs.File, from, end int64) *scanner {
+	s := h.scanners.Get().(*scanner)
+	s.reset(f, from, end)
+	return s
+}
 
 // Clean tells whether the last owner closed the directory in order.
 func (h *Home) Clean() bool { return h.clean }

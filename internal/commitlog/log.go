@@ -240,9 +240,11 @@ func (l *Log) mustRoll(h *record.Header, size int64, full bool, t *Tunables) boo
 	if size == 0 {
 		return false
 	}
-	age := l.now().Sub(l.createdAt)
+	var age time.Duration
 	if l.firstStamp >= 0 && h.MaxTimestamp >= 0 {
 		age = time.Duration(h.MaxTimestamp-l.firstStamp) * time.Millisecond
+	} else {
+		age = l.now().Sub(l.createdAt)
 	}
 	return size+int64(h.Size()) > t.SegmentBytes || age > t.SegmentAge-l.jitter(base, t) || full
 }

@@ -17,12 +17,13 @@ import (
 type reading struct {
 	view
 	segs []*segment.Segment
+	home *Home
 }
 
 func (l *Log) picture() reading {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return reading{view: l.mu.view, segs: *l.segments.Load()}
+	return reading{view: l.mu.view, segs: *l.segments.Load(), home: l.home}
 }
 
 // Read gives whole batches from the one that holds offset on, or from the next
@@ -118,7 +119,8 @@ func (r *reading) locate(i int, offset int64) (place, bool, error) {
 	}
 	var found place
 	err = seg.With(func(f vfs.File) error {
-		s := newScanner(f, pos, r.sizeOf(i))
+		s := r.home.scanner(f, pos, r.sizeOf(i))
+		defer r.home.scanners.Put(s)
 		for s.Next() {
 			if s.head.LastOffset() >= offset {
 				found = place{seg: seg, base: s.head.BaseOffset, last: s.head.LastOffset(), pos: s.pos, size: int64(s.head.Size())}
@@ -158,7 +160,8 @@ func (r *reading) boundary(at *place, most int64) (int64, error) {
 	}
 	end = max(end, floor)
 	err = at.seg.With(func(f vfs.File) error {
-		s := newScanner(f, end, at.seg.Size())
+		s := r.home.scanner(f, end, at.seg.Size())
+		defer r.home.scanners.Put(s)
 		for s.Next() && s.next <= most {
 			end = s.next
 		}

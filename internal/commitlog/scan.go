@@ -46,6 +46,11 @@ func newScanner(f vfs.File, from, end int64) *scanner {
 	return &scanner{file: f, next: from, end: end, window: headerWindow}
 }
 
+// reset makes s walk over another file, or part, with the buffer it has.
+func (s *scanner) reset(f vfs.File, from, end int64) {
+	*s = scanner{file: f, next: from, end: end, window: headerWindow, buf: s.buf[:0]}
+}
+
 // Next moves to the next batch; false at the end or on an error, which wraps
 // errTorn if the file ends inside the batch, and a Kafka code if it is none.
 func (s *scanner) Next() bool {
