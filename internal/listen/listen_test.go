@@ -71,6 +71,7 @@ func (s *stage) echoes() int {
 func (s *stage) answer(c *api.Call, out *api.Reply) {
 	s.mu.Lock()
 	s.echo++
+	files := s.files
 	s.mu.Unlock()
 	out.Room(2 + len(c.Body))
 	out.Buf = append(append(out.Buf, 0, 0), c.Body...)
@@ -82,7 +83,7 @@ func (s *stage) answer(c *api.Call, out *api.Reply) {
 		case <-c.Ctx.Done():
 		}
 	}
-	for _, f := range s.files {
+	for _, f := range files {
 		if err := out.AddFile(f); err != nil {
 			out.Refuse()
 		}

@@ -119,12 +119,16 @@ func TestSendfile(t *testing.T) {
 
 	cut := dial()
 	defer cut.Close()
+	s.mu.Lock()
 	s.files = []api.Range{&onDisk{f: f, off: 2 << 20, n: 2 << 20}}
+	s.mu.Unlock()
 	cut.echo("cut off")
 	if _, err := cut.drainAll(); err == nil {
 		t.Error("a range that was cut off did not close the connection")
 	}
 	end()
+	big.mu.Lock()
+	defer big.mu.Unlock()
 	if big.gone != 12 || small.gone != 12 {
 		t.Errorf("released %d and %d times", big.gone, small.gone)
 	}
