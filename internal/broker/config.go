@@ -33,6 +33,10 @@ type Config struct {
 
 	Logger *slog.Logger // default: discard
 
+	// Level is the level of Logger, which BROKER_LOGGER settings change at run
+	// time; nil keeps it.
+	Level *slog.LevelVar
+
 	// Format lets Open format directories that are empty, as a cluster of this
 	// one voter. Without it they are refused: a node that lost its disk must
 	// not start over unnoticed.

@@ -6,6 +6,7 @@ import (
 	"github.com/myelin-stream/myelin/internal/api"
 	"github.com/myelin-stream/myelin/internal/auth"
 	"github.com/myelin-stream/myelin/internal/config"
+	"github.com/myelin-stream/myelin/internal/controller"
 	"github.com/myelin-stream/myelin/internal/quota"
 )
 
@@ -17,16 +18,29 @@ func (b *Broker) newTable(props *config.Broker) (*api.Table, error) {
 			Sessions:      api.NewFetchSessions(props.Int("max.incremental.fetch.session.cache.slots"), b.dice(), b.cfg.Now),
 			FetchMaxBytes: int32(props.Int("fetch.max.bytes")),
 		},
-		Groups:     &api.GroupHandlers{},
-		Admin:      &api.AdminHandlers{},
-		Cluster:    &api.ClusterHandlers{},
-		Self:       api.Self{NodeID: b.self, Image: b.metadata.Image},
+		Groups:     &api.GroupHandlers{Groups: b.groups, Image: b.metadata.Image, Topics: b.metadata},
+		Admin:      &api.AdminHandlers{Metadata: b.metadata, Replicas: b.replicas, NodeID: b.self, LogDirs: b.logDirs, Level: b.cfg.Level},
+		Cluster:    &api.ClusterHandlers{Metadata: b.metadata, NodeID: b.self, Auto: b.cfg.Properties.AdvertisedAuto()},
+		Self:       api.Self{NodeID: b.self, Image: b.metadata.Image, Supported: controller.Supported()},
 		Authorizer: auth.AllowAll{},
 		Quotas:     quota.Unlimited{},
 		Metrics:    b.requests,
 		Logger:     b.logger.With("component", "api"),
 		Now:        b.cfg.Now,
 	})
+}
+
+// logDirs asks the disks, for DescribeLogDirs.
+func (b *Broker) logDirs() []api.LogDir {
+	var out []api.LogDir
+	for _, h := range b.dirs.data {
+		d := api.LogDir{Path: h.Path(), Total: -1, Free: -1}
+		if space, err := b.cfg.FS.Space(h.Path()); err == nil {
+			d.Total, d.Free = space.Total, space.Free
+		}
+		out = append(out, d)
+	}
+	return out
 }
 
 func (b *Broker) newMetrics() http.Handler { return http.NotFoundHandler() }
