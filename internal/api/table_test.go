@@ -26,6 +26,10 @@ var served = []int16{
 	kafka.KeyLeaveGroup, kafka.KeySyncGroup, kafka.KeyDescribeGroups, kafka.KeyListGroups, kafka.KeyDeleteGroups,
 	kafka.KeyOffsetDelete,
 	// admin and cluster
+	kafka.KeyMetadata, kafka.KeyCreateTopics, kafka.KeyDeleteTopics, kafka.KeyDeleteRecords, kafka.KeyInitProducerID,
+	kafka.KeyDescribeConfigs, kafka.KeyAlterConfigs, kafka.KeyDescribeLogDirs, kafka.KeyCreatePartitions,
+	kafka.KeyIncrementalAlterConfigs, kafka.KeyDescribeQuorum, kafka.KeyDescribeCluster, kafka.KeyDescribeProducers,
+	kafka.KeyAllocateProducerIDs, kafka.KeyListConfigResources, kafka.KeyDescribeTopicPartitions,
 }
 
 func testConfig() Config {
