@@ -92,7 +92,7 @@ func (r *Replica) admit(b *Batch) error {
 		return err
 	}
 	r.mu.Lock()
-	err := r.mu.part.Admit(b.Epoch, b.Durable || b.Origin != Client)
+	err := r.mu.part.Admit(b.Epoch, b.demanding())
 	r.mu.Unlock()
 	if err != nil {
 		return r.wrap(err)
@@ -110,7 +110,7 @@ func (r *Replica) inspect(b *Batch) error {
 	if b.Origin != Client {
 		return nil
 	}
-	now := r.nowMs()
+	now := r.env.nowMs()
 	if !s.rules.MustOpen(&b.Header, now) {
 		return nil
 	}
@@ -172,7 +172,7 @@ func (r *Replica) write(own *entry) {
 	clear(h.writes)
 	r.turn.leave()
 	// Those who are told now may append again, so the turn must be free.
-	after.run(r)
+	after.run(&r.board)
 	if failed {
 		r.dismiss(r.Offline(), true)
 	}
@@ -184,7 +184,7 @@ func (r *Replica) write(own *entry) {
 func (r *Replica) produce(h *holder) (flush bool) {
 	r.mu.Lock()
 	for _, e := range h.group {
-		e.err = r.mu.part.Admit(e.batch.Epoch, r.demanding(&e.batch))
+		e.err = r.mu.part.Admit(e.batch.Epoch, e.batch.demanding())
 	}
 	_, epoch := r.mu.part.Leader()
 	r.mu.Unlock()
@@ -213,11 +213,11 @@ func (r *Replica) produce(h *holder) (flush bool) {
 			flush = flush || b.Durable && !s.WriteCaching && r.log.Flushed() <= dup.Last
 			continue
 		}
-		flush = flush || r.mustFlush(b, s)
+		flush = flush || b.mustFlush(s)
 		e.got = Appended{Base: next, LogStart: start, AppendTime: kafka.NoTimestamp}
 		record.Stamp(b.Bytes, next, epoch)
 		if s.AppendTime && b.Origin == Client {
-			h.lastNow = max(h.lastNow, r.nowMs())
+			h.lastNow = max(h.lastNow, r.env.nowMs())
 			b.Header = record.SetAppendTime(b.Bytes, h.lastNow)
 			e.got.AppendTime = h.lastNow
 		} else {
@@ -246,15 +246,15 @@ func (r *Replica) known(b *Batch) (commitlog.Verdict, error) {
 
 // demanding says whether a batch needs min.insync.replicas: acks=all, and
 // whatever this broker writes itself.
-func (r *Replica) demanding(b *Batch) bool { return b.Durable || b.Origin != Client }
+func (b *Batch) demanding() bool { return b.Durable || b.Origin != Client }
 
 // mustFlush says whether nobody may see the batch before it is flushed. On top
 // of acks=all that is so for transactions, since their outcome is decided on it.
-func (r *Replica) mustFlush(b *Batch, s *settings) bool {
+func (b *Batch) mustFlush(s *settings) bool {
 	if s.WriteCaching {
 		return false
 	}
-	return r.demanding(b) || b.Header.Attributes.Has(record.Transactional)
+	return b.demanding() || b.Header.Attributes.Has(record.Transactional)
 }
 
 // publish lets the partition and the readers know what was written.
@@ -267,7 +267,7 @@ func (r *Replica) publish(h *holder) aftermath {
 		b := &e.batch
 		bytes += int64(len(b.Bytes))
 		records += int64(b.Header.Count)
-		step := r.mu.part.Written(e.got.Base, e.got.Last+1, r.mustFlush(b, s))
+		step := r.mu.part.Written(e.got.Base, e.got.Last+1, b.mustFlush(s))
 		fx.Advanced = fx.Advanced || step.Advanced
 	}
 	r.mu.written += bytes
@@ -278,42 +278,4 @@ func (r *Replica) publish(h *holder) aftermath {
 	r.count.BytesIn.Add(bytes)
 	r.count.MessagesIn.Add(records)
 	return a
-}
-
-// AwaitCommitted has w.Done called once the high watermark reaches w.Offset, or
-// once it is certain that this leadership will not bring it there. If either is
-// so already, the caller's goroutine calls it before AwaitCommitted returns.
-func (r *Replica) AwaitCommitted(w *Waiter) {
-	r.mu.Lock()
-	err, ready := r.mu.closedReason, false
-	p := r.mu.part
-	switch {
-	case err != nil:
-	case p.Role() != partition.Leader:
-		err = r.wrap(kafka.NotLeaderOrFollower)
-	case w.Durable && !r.caching():
-		if ready = min(p.HighWatermark(), p.Durable()) >= w.Offset; !ready {
-			r.mu.durable.add(w)
-		}
-	default:
-		if ready = p.HighWatermark() >= w.Offset; !ready {
-			r.mu.committed.add(w)
-		}
-	}
-	r.mu.Unlock()
-	if ready || err != nil {
-		w.Done(err)
-	}
-}
-
-// Forget takes w back, for a request that ran out of time. False means that
-// Done was called or is just being called.
-func (r *Replica) Forget(w *Waiter) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if w.list == nil {
-		return false
-	}
-	w.list.remove(w)
-	return true
 }

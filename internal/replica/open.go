@@ -101,7 +101,8 @@ func (t *Table) opener(ctx context.Context) {
 			t.serve(l)
 			continue
 		}
-		select { // both ready: the loop looks at ctx again before it serves
+		//house:select the loop looks at ctx again before it serves
+		select {
 		case <-t.work:
 		case <-ctx.Done():
 		}

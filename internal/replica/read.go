@@ -130,21 +130,6 @@ func (r *Replica) diverging(q *Read) (*EpochEnd, error) {
 	return nil, nil
 }
 
-// check refuses reads of an offline replica, at another epoch, or of another
-// leader's partition.
-func (r *Replica) check(epoch int32, needLeader bool) error {
-	if err := r.Offline(); err != nil {
-		return err
-	}
-	r.mu.Lock()
-	err := r.mu.part.CheckEpoch(epoch, needLeader)
-	r.mu.Unlock()
-	if err != nil {
-		return r.wrap(err)
-	}
-	return nil
-}
-
 // storage gives an error of the log its code if it has none.
 func (r *Replica) storage(err error) error {
 	var c kafka.Code
@@ -152,33 +137,6 @@ func (r *Replica) storage(err error) error {
 		return r.wrap(err)
 	}
 	return fmt.Errorf("partition %s: %w: %w", r.tp, err, kafka.KafkaStorageError)
-}
-
-// Watch counts what becomes readable for w.Wake until [Replica.Unwatch].
-func (r *Replica) Watch(w *FetchWaiter) {
-	r.mu.Lock()
-	list, readable := &r.mu.plain, r.hw.Load()
-	switch w.Isolation {
-	case ReadCommitted:
-		list, readable = &r.mu.stable, r.lso.Load()
-	case ReadAll:
-		list, readable = &r.mu.all, r.mu.end
-	}
-	list.add(w)
-	ring := readable > w.Seen || r.mu.closedReason != nil
-	r.mu.Unlock()
-	if ring {
-		w.Wake.Ring()
-	}
-}
-
-// Unwatch ends it; it is no error if w does not watch.
-func (r *Replica) Unwatch(w *FetchWaiter) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if w.list != nil {
-		w.list.remove(w)
-	}
 }
 
 // OffsetQuery asks for an offset by time, as ListOffsets does.
@@ -301,13 +259,9 @@ func (r *Replica) startMoved() {
 	r.mu.Lock()
 	a := r.settle(r.mu.part.LogStart(r.log.Start()))
 	r.mu.Unlock()
-	a.run(r)
+	a.run(&r.board)
 	r.ring()
 }
-
-// Producers describes the idempotent and transactional producers that the log
-// knows (DescribeProducers).
-func (r *Replica) Producers() []commitlog.Producer { return r.log.Producers().Describe() }
 
 // Batches reads and copies whole batches from offset on for this broker's own
 // use: a coordinator that loads its partition. It gives nothing at the end; next

@@ -144,7 +144,7 @@ func TestLatestIsHeldBackAfterAnElection(t *testing.T) {
 		if got, err := p.OffsetFor(q); err != nil || got.Offset != 5 {
 			t.Errorf("for a follower: %+v, %v", got, err)
 		}
-		p.Fetched(partition.Fetch{Replica: 2, Offset: 5, BrokerEpoch: 1, Eligible: true})
+		p.Fetched(partition.Fetch{Replica: 2, Offset: 5, BrokerEpoch: 1, Eligible: true}, time.Now().UnixMilli())
 		q.Isolation = ReadUncommitted
 		if got, err := p.OffsetFor(q); err != nil || got.Offset != 5 {
 			t.Errorf("once committed: %+v, %v", got, err)
@@ -158,7 +158,7 @@ func TestDeleteRecords(t *testing.T) {
 		for range 3 {
 			must(t, p, client(t, batchOf(5, 1), false))
 		}
-		p.Fetched(partition.Fetch{Replica: 2, Offset: 15, BrokerEpoch: 1, Eligible: true})
+		p.Fetched(partition.Fetch{Replica: 2, Offset: 15, BrokerEpoch: 1, Eligible: true}, time.Now().UnixMilli())
 		must(t, p, client(t, batchOf(1, 1), false))
 		w := &FetchWaiter{Wake: NewWake(), Seen: p.HW()}
 		w.Wake.Arm(1 << 30)

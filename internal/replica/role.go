@@ -12,7 +12,9 @@ import (
 // before assign gives it one, so nothing is served that is not flushed: what
 // recovery accepted above the durable point is flushed here.
 func open(env *env, a *Assignment) (*Replica, error) {
-	r := &Replica{tp: a.TopicPartition, id: a.TopicID, env: env}
+	r := &Replica{id: a.TopicID, env: env}
+	r.tp, r.isr, r.logger = a.TopicPartition, env.isr, env.logger
+	r.caching.Store(a.Config.WriteCaching)
 	r.set.Store(newSettings(r.tp, a.Config))
 	log, found, err := commitlog.Open(commitlog.Config{
 		Home: env.home, Topic: r.tp.Topic, Partition: r.tp.Partition, TopicID: a.TopicID,
@@ -25,7 +27,7 @@ func open(env *env, a *Assignment) (*Replica, error) {
 		env.logger.Warn("recovery cut a torn end off", "partition", r.tp.String(), "bytes", found.CutBytes,
 			"from", found.CutFrom, "segments", found.CutSegments)
 	}
-	r.log = log
+	r.log, r.producers = log, log.Producers()
 	if log.Flushed() < log.End() {
 		if err := log.Flush(); err != nil {
 			_ = log.Close() // the flush error says more
@@ -33,7 +35,7 @@ func open(env *env, a *Assignment) (*Replica, error) {
 		}
 	}
 	r.mu.end = log.End()
-	r.mu.part = partition.New(r.partitionConfig(a.Config), log.Start(), r.mu.end)
+	r.mu.part = partition.New(env.rules(&a.Config), log.Start(), r.mu.end)
 	r.hw.Store(log.Start())
 	r.lso.Store(log.Start())
 	r.lead.Store(pack(kafka.NoBroker, kafka.NoEpoch))
@@ -52,7 +54,7 @@ func (r *Replica) close(reason error) error {
 		r.mu.Unlock()
 	} // an error of Flush comes back from Close
 	r.turn.leave()
-	a.run(r)
+	a.run(&r.board)
 	r.dismiss(r.Offline(), true)
 	return r.log.Close()
 }
@@ -67,13 +69,13 @@ func (r *Replica) assign(a partition.Assignment) {
 		}
 	}
 	r.mu.Lock()
-	fx := r.mu.part.Assign(a, r.nowMs())
+	fx := r.mu.part.Assign(a, r.env.nowMs())
 	role := r.mu.part.Role()
 	after := r.settle(fx)
 	r.mu.Unlock()
 	r.turn.leave()
 
-	after.run(r)
+	after.run(&r.board)
 	switch {
 	case r.Offline() != nil:
 		r.dismiss(r.Offline(), true)
@@ -88,15 +90,30 @@ func (r *Replica) assign(a partition.Assignment) {
 	}
 }
 
-// tick lets the partition look at the clock: followers that lag leave the ISR.
-func (r *Replica) tick() {
-	if !r.Leads() || r.Offline() != nil {
+// flushed is what the flusher reports: everything below end is on stable
+// storage, or err is final.
+func (r *Replica) flushed(end int64, err error) {
+	if err != nil {
+		r.fail(fmt.Errorf("flush: %w", err))
 		return
 	}
 	r.mu.Lock()
-	a := r.settle(r.mu.part.Tick(r.nowMs()))
+	if r.fault.Load() != nil {
+		r.mu.Unlock()
+		return
+	}
+	a := r.settle(r.mu.part.Flushed(end))
 	r.mu.Unlock()
-	a.run(r)
+	a.run(&r.board)
+}
+
+// fail takes the replica offline for good: after a failed write or flush nobody
+// can say what the disk holds. Whoever waits hears KAFKA_STORAGE_ERROR, and no
+// acknowledgement leaves any more. Not to be called in a turn: those who are
+// told may want one.
+func (r *Replica) fail(cause error) {
+	r.spoil(cause)
+	r.dismiss(r.Offline(), true)
 }
 
 // retain deletes segments that are past their retention. Nothing above the high
@@ -110,29 +127,4 @@ func (r *Replica) retain() error {
 		r.startMoved()
 	}
 	return err
-}
-
-// Fetched notes where a follower fetches from, which is what it has on stable
-// storage. The caller has checked the follower's epoch with Read.
-func (r *Replica) Fetched(f partition.Fetch) {
-	r.mu.Lock()
-	a := r.settle(r.mu.part.Fetched(f, r.nowMs()))
-	r.mu.Unlock()
-	a.run(r)
-}
-
-// ISRRefused takes back the proposal made at that partition epoch; see
-// [partition.Partition.ISRRefused] for when that is safe.
-func (r *Replica) ISRRefused(partitionEpoch int32) {
-	r.mu.Lock()
-	a := r.settle(r.mu.part.ISRRefused(partitionEpoch))
-	r.mu.Unlock()
-	a.run(r)
-}
-
-// ISR is the set of replicas that the controller counts as in sync.
-func (r *Replica) ISR() []int32 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.mu.part.ISR()
 }

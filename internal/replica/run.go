@@ -34,7 +34,8 @@ func every(ctx context.Context, d time.Duration, do func()) {
 	ticker := time.NewTicker(d)
 	defer ticker.Stop()
 	for {
-		select { // both ready: one more round does no harm
+		//house:select one more round at the end does no harm
+		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
@@ -46,7 +47,12 @@ func every(ctx context.Context, d time.Duration, do func()) {
 // tick looks for followers that lag, strays on disk and folders to remove.
 func (t *Table) tick() {
 	if t.cfg.ISR != nil {
-		t.Each((*Replica).tick)
+		now := t.env.nowMs()
+		t.Each(func(r *Replica) {
+			if r.Leads() {
+				r.tick(now)
+			}
+		})
 	}
 	t.sweep()
 	now := t.env.now()

@@ -262,7 +262,8 @@ func (t *Table) wait(s *slot) (*Replica, error) {
 	t.mu.Unlock()
 	timer := time.NewTimer(t.cfg.OpenWait)
 	defer timer.Stop()
-	select { // both ready: the replica is there, whichever is taken
+	//house:select the slot is looked at after either
+	select {
 	case <-s.opened:
 	case <-timer.C:
 	}

@@ -1,0 +1,107 @@
+package replica
+
+import (
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/partition"
+)
+
+// AwaitCommitted has w.Done called once the high watermark reaches w.Offset, or
+// once it is certain that this leadership will not bring it there. If either is
+// so already, the caller's goroutine calls it before AwaitCommitted returns.
+func (b *board) AwaitCommitted(w *Waiter) {
+	b.mu.Lock()
+	err, ready := b.mu.closed, false
+	p := b.mu.part
+	switch {
+	case err != nil:
+	case p.Role() != partition.Leader:
+		err = b.wrap(kafka.NotLeaderOrFollower)
+	case w.Durable && !b.caching.Load():
+		if ready = min(p.HighWatermark(), p.Durable()) >= w.Offset; !ready {
+			b.mu.durable.add(w)
+		}
+	default:
+		if ready = p.HighWatermark() >= w.Offset; !ready {
+			b.mu.committed.add(w)
+		}
+	}
+	b.mu.Unlock()
+	if ready || err != nil {
+		w.Done(err)
+	}
+}
+
+// Forget takes w back, for a request that ran out of time. False means that
+// Done was called or is just being called.
+func (b *board) Forget(w *Waiter) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if w.list == nil {
+		return false
+	}
+	w.list.remove(w)
+	return true
+}
+
+// Watch counts what becomes readable for w.Wake until [Replica.Unwatch].
+func (b *board) Watch(w *FetchWaiter) {
+	b.mu.Lock()
+	list, readable := &b.mu.plain, b.hw.Load()
+	switch w.Isolation {
+	case ReadCommitted:
+		list, readable = &b.mu.stable, b.lso.Load()
+	case ReadAll:
+		list, readable = &b.mu.all, b.mu.end
+	}
+	list.add(w)
+	ring := readable > w.Seen || b.mu.closed != nil
+	b.mu.Unlock()
+	if ring {
+		w.Wake.Ring()
+	}
+}
+
+// Unwatch ends it; it is no error if w does not watch.
+func (b *board) Unwatch(w *FetchWaiter) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if w.list != nil {
+		w.list.remove(w)
+	}
+}
+
+// Fetched notes where a follower fetches from, which is what it has on stable
+// storage. The caller has checked the follower's epoch with Read.
+func (b *board) Fetched(f partition.Fetch, now int64) {
+	b.mu.Lock()
+	a := b.settle(b.mu.part.Fetched(f, now))
+	b.mu.Unlock()
+	a.run(b)
+}
+
+// ISRRefused takes back the proposal made at that partition epoch; see
+// [partition.Partition.ISRRefused] for when that is safe.
+func (b *board) ISRRefused(partitionEpoch int32) {
+	b.mu.Lock()
+	a := b.settle(b.mu.part.ISRRefused(partitionEpoch))
+	b.mu.Unlock()
+	a.run(b)
+}
+
+// ISR is the set of replicas that the controller counts as in sync.
+func (b *board) ISR() []int32 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.mu.part.ISR()
+}
+
+// tick lets the partition look at the clock: followers that lag leave the ISR.
+func (b *board) tick(now int64) {
+	if b.Offline() != nil {
+		return
+	}
+	b.mu.Lock()
+	a := b.settle(b.mu.part.Tick(now))
+	b.mu.Unlock()
+	a.run(b)
+}
