@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"testing/synctest"
 	"time"
 
 	"github.com/myelin-stream/myelin/internal/wire"
@@ -85,8 +86,13 @@ func (c *client) receive(resp msg.Response, version int16, behind int32) error {
 	return r.Done()
 }
 
+// settle lets everything that is under way come to rest, so that what the node
+// does beside its answers never races with the next request.
+func (c *client) settle() { synctest.Wait() }
+
 // ask sends a request and waits for the answer.
 func (c *client) ask(req msg.Request, version int16, resp msg.Response) error {
+	c.settle()
 	if err := c.send(req, version); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"testing/synctest"
 	"time"
 
 	"github.com/myelin-stream/myelin/internal/broker"
@@ -66,6 +67,10 @@ func (n *node) start() error {
 
 // stop drains the node, as SIGTERM does.
 func (n *node) stop() error {
+	if n.broker == nil {
+		return nil
+	}
+	n.broker = nil
 	n.cancel()
 	return <-n.ended
 }
@@ -73,10 +78,10 @@ func (n *node) stop() error {
 // cut takes the power away: no operation reaches the disk any more, every
 // connection breaks, and the next life finds what the policy left.
 func (n *node) cut(p vfs.Policy) {
+	synctest.Wait()
 	n.fs.StopBefore(0)
 	n.net.Crash(host)
-	n.cancel()
-	<-n.ended // its errors are those of a machine without power
+	_ = n.stop() // its errors are those of a machine without power
 	n.fs = n.fs.Crash(p, n.rand)
 }
 

@@ -141,6 +141,7 @@ func (p *play) produce(n int, lazily bool) error {
 	if lazily {
 		acks = 1
 	}
+	p.client.settle()
 	var sent []*sentBatch
 	var failed error
 	for range n {
@@ -216,6 +217,7 @@ func (p *play) produceAgain() error {
 	if p.last == nil || p.producer < 0 {
 		return nil
 	}
+	p.client.settle()
 	if err := p.sendBatch(p.last); err != nil {
 		return err
 	}

@@ -129,8 +129,17 @@ func (p *play) powerCut() error {
 	return nil
 }
 
-// restart drains the node and starts it again.
+// restart drains the node and starts it again. If the planned power cut comes
+// in between, it is one.
 func (p *play) restart() error {
+	err := p.drainAndStart()
+	if p.node.fs.Stopped() {
+		return errGone
+	}
+	return err
+}
+
+func (p *play) drainAndStart() error {
 	p.stops++
 	p.client.close()
 	if err := p.node.stop(); err != nil {

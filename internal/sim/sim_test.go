@@ -61,7 +61,7 @@ func TestSeeds(t *testing.T) {
 // spawn plays a seed in a process of its own and returns what it printed of it.
 func spawn(t *testing.T, seed uint64) string {
 	cmd := exec.Command(os.Args[0], "-test.run=^TestSeeds$", "-test.v")
-	cmd.Env = append(os.Environ(), childEnv+"=1", fmt.Sprintf("SIM_SEED=%d", seed), "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1")
+	cmd.Env = append(os.Environ(), childEnv+"=1", fmt.Sprintf("SIM_SEED=%d", seed), "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1", "GOGC=off")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Errorf("seed %d: %v\n%s\nreplay: make sim SEED=%d SEEDS=1", seed, err, out, seed)
