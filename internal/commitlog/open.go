@@ -261,7 +261,7 @@ func (o *opener) resume() (int64, error) {
 		return 0, fmt.Errorf("%w: %w", errUntidy, err)
 	}
 	end := active.Base()
-	from, err := active.Floor(1 << 62)
+	from, _, err := active.Floor(1 << 62)
 	if err != nil {
 		return 0, err
 	}

@@ -113,15 +113,33 @@ func (r *reading) locate(i int, offset int64) (place, bool, error) {
 			return *p, true, nil
 		}
 	}
-	pos, err := seg.Floor(offset)
-	if err != nil {
-		return place{}, false, err
+	found, err := r.seek(i, offset)
+	var code kafka.Code
+	if (errors.As(err, &code) || errors.Is(err, errTorn)) && i+1 < len(r.segs) {
+		// The index led astray: it is a cache, and made anew once.
+		if err := seg.Rebuild(); err != nil {
+			return place{}, false, err
+		}
+		found, err = r.seek(i, offset)
 	}
-	var found place
+	return found, found.seg != nil, err
+}
+
+// seek walks from where the index says to the first batch of segment i that
+// ends at or above offset.
+func (r *reading) seek(i int, offset int64) (found place, err error) {
+	seg := r.segs[i]
+	pos, last, err := seg.Floor(offset)
+	if err != nil {
+		return place{}, err
+	}
 	err = seg.With(func(f vfs.File) error {
 		s := r.home.scanner(f, pos, r.sizeOf(i))
 		defer r.home.scanners.Put(s)
 		for s.Next() {
+			if last >= 0 && s.pos == pos && s.head.LastOffset() != last {
+				return fmt.Errorf("the index says offset %d is at %d, there is %d: %w", last, pos, s.head.LastOffset(), kafka.CorruptMessage)
+			}
 			if s.head.LastOffset() >= offset {
 				found = place{seg: seg, base: s.head.BaseOffset, last: s.head.LastOffset(), pos: s.pos, size: int64(s.head.Size())}
 				return nil
@@ -129,7 +147,7 @@ func (r *reading) locate(i int, offset int64) (place, bool, error) {
 		}
 		return s.err
 	})
-	return found, found.seg != nil, err
+	return found, err
 }
 
 // position is where the batches of segment i below limit end.
@@ -207,7 +225,7 @@ func (l *Log) searchTime(r *reading, i int, ts int64) (found Found, ok bool, err
 	if err != nil {
 		return Found{}, false, err
 	}
-	pos, err := seg.Floor(before + 1)
+	pos, _, err := seg.Floor(before + 1)
 	if err != nil {
 		return Found{}, false, err
 	}

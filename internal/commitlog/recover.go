@@ -268,7 +268,7 @@ func (o *opener) replay(from int64, examined int) error {
 				return err
 			}
 		}
-		pos, err := seg.Floor(from)
+		pos, _, err := seg.Floor(from)
 		if err != nil {
 			return err
 		}

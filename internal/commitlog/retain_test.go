@@ -154,6 +154,36 @@ func TestResetTo(t *testing.T) {
 	r.whole(10, 11)
 }
 
+// TestIndexThatLies: an index that rises as it should but points elsewhere is
+// noticed when it is used.
+func TestIndexThatLies(t *testing.T) {
+	r := newRig(t, Tunables{SegmentBytes: 2000, IndexInterval: 60})
+	for range 60 {
+		r.must(r.produce(batchSpec{n: 2, size: 10}))
+	}
+	r.stop()
+	d := &damager{r}
+	d.edit("/data/t-3/"+segment.Name(0, segment.IdxSuffix), func(f vfs.File, _ int64) {
+		b := make([]byte, 4)
+		for e := int64(0); e < 8; e++ { // every entry but the last few says one offset less
+			_, err := f.ReadAt(b, e*8)
+			d.must(err)
+			b[3]--
+			_, err = f.WriteAt(b, e*8)
+			d.must(err)
+		}
+	})
+	r.start()
+	for off := int64(120) - 1; off >= 0; off-- {
+		rng, err := r.log.Read(off, 1, 120, true)
+		if err != nil || rng.BaseOffset() != off/2*2 {
+			t.Fatal(off, rng.BaseOffset(), err)
+		}
+		rng.Release()
+	}
+	r.stop()
+}
+
 // TestIndexesAreCaches: whatever happens to the index files of a closed segment
 // while the log is closed in order, every lookup is right.
 func TestIndexesAreCaches(t *testing.T) {

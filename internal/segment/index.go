@@ -322,9 +322,7 @@ func (s *Segment) Rebuild() error {
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.mu.index = &x
+	s.install(&x)
 	return nil
 }
 

@@ -5,11 +5,13 @@ import (
 )
 
 // Floor gives a position at which a batch begins that lies at or before the
-// batch with offset. The caller walks on from there.
-func (s *Segment) Floor(offset int64) (int64, error) {
+// batch with offset; the caller walks on from there. last is the offset with
+// which that batch must end, or -1 if the index does not say: if it ends with
+// another, the index is wrong and [Segment.Rebuild] is due.
+func (s *Segment) Floor(offset int64) (pos, last int64, err error) {
 	x, err := s.view()
 	if err != nil {
-		return 0, err
+		return 0, -1, err
 	}
 	rel := offset - s.base
 	n := sort.Search(x.offsetCount(), func(i int) bool {
@@ -17,10 +19,10 @@ func (s *Segment) Floor(offset int64) (int64, error) {
 		return int64(r) > rel
 	})
 	if n == 0 {
-		return 0, nil
+		return 0, -1, nil
 	}
-	_, pos := x.offset(n - 1)
-	return pos, nil
+	r, pos := x.offset(n - 1)
+	return pos, s.base + int64(r), nil
 }
 
 // FloorPosition gives the last position at or before pos at which the index

@@ -82,7 +82,7 @@ func check(t *testing.T, s *Segment, all []placed) {
 		if p.ts > newest.ts {
 			newest = p
 		}
-		pos, err := s.Floor(p.last)
+		pos, _, err := s.Floor(p.last)
 		if err != nil || pos > p.pos || p.pos-pos > 1000 {
 			fail("floor", p, pos, err)
 		}
