@@ -35,6 +35,10 @@ func (h *Histogram) Observe(who uint64, d time.Duration) {
 		p.CompareAndSwap(nil, new(shard))
 		s = p.Load()
 	}
+	s.observe(d)
+}
+
+func (s *shard) observe(d time.Duration) {
 	s.count[bucket(d)].Add(1)
 	s.sum.Add(int64(d))
 }
@@ -70,18 +74,20 @@ type Snapshot struct {
 func (h *Histogram) Read() *Snapshot {
 	s := new(Snapshot)
 	for i := range h.shards {
-		p := h.shards[i].Load()
-		if p == nil {
-			continue
+		if p := h.shards[i].Load(); p != nil {
+			s.add(p)
 		}
-		for b := range p.count {
-			n := p.count[b].Load()
-			s.count[b] += n
-			s.total += n
-		}
-		s.sum += time.Duration(p.sum.Load())
 	}
 	return s
+}
+
+func (s *Snapshot) add(p *shard) {
+	for b := range p.count {
+		n := p.count[b].Load()
+		s.count[b] += n
+		s.total += n
+	}
+	s.sum += time.Duration(p.sum.Load())
 }
 
 // Count is the number of durations; Sum is all of them together.

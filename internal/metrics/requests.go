@@ -53,15 +53,21 @@ func (r *Requests) all() []*Request {
 // maxVersion is above the newest version of any API.
 const maxVersion = 32
 
-// Request is the counters of one API.
+// Request is the counters of one API, in shards as a [Histogram] is.
 type Request struct {
-	name     string
-	versions [maxVersion]atomic.Uint64
-	bytes    atomic.Uint64
-	errors   atomic.Uint64
-	total    Histogram // from the whole frame read to the answer given
+	name   string
+	errors atomic.Uint64
+	cells  [shards]atomic.Pointer[cell]
 
 	old window // for quantiles of the last minutes
+}
+
+// cell is one shard of a Request.
+type cell struct {
+	total    shard // from the whole frame read to the answer given
+	bytes    atomic.Uint64
+	versions [maxVersion]atomic.Uint64
+	_        [64]byte
 }
 
 // Observe counts an answered request: who tells connections apart, size is the
@@ -70,9 +76,15 @@ func (q *Request) Observe(who uint64, version int16, size int, d time.Duration) 
 	if q == nil {
 		return
 	}
-	q.versions[uint16(version)%maxVersion].Add(1)
-	q.bytes.Add(uint64(size))
-	q.total.Observe(who, d)
+	p := &q.cells[who%shards]
+	c := p.Load()
+	if c == nil {
+		p.CompareAndSwap(nil, new(cell))
+		c = p.Load()
+	}
+	c.versions[uint16(version)%maxVersion].Add(1)
+	c.bytes.Add(uint64(size))
+	c.total.observe(d)
 }
 
 // Fail counts a request that was answered with an error, or not at all because
@@ -81,6 +93,23 @@ func (q *Request) Fail() {
 	if q != nil {
 		q.errors.Add(1)
 	}
+}
+
+// read adds up the shards.
+func (q *Request) read() (total *Snapshot, bytes uint64, versions [maxVersion]uint64) {
+	total = new(Snapshot)
+	for i := range q.cells {
+		c := q.cells[i].Load()
+		if c == nil {
+			continue
+		}
+		total.add(&c.total)
+		bytes += c.bytes.Load()
+		for v := range c.versions {
+			versions[v] += c.versions[v].Load()
+		}
+	}
+	return total, bytes, versions
 }
 
 // window remembers two older snapshots, so that quantiles speak of the last

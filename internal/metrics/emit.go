@@ -1,0 +1,165 @@
+package metrics
+
+import "strconv"
+
+// Names: see the package comment. Counters with a topic label come once more
+// without it, added up, as from the JMX exporter.
+
+func (e *emitter) topics(all []Topic) {
+	const prefix = "kafka_server_brokertopicmetrics_"
+	for _, m := range []struct {
+		name, help string
+		of         func(*Topic) int64
+	}{
+		{"messagesin_total", "Records produced.", func(t *Topic) int64 { return t.MessagesIn }},
+		{"bytesin_total", "Bytes produced.", func(t *Topic) int64 { return t.BytesIn }},
+		{"bytesout_total", "Bytes fetched by consumers.", func(t *Topic) int64 { return t.BytesOut }},
+		{"replicationbytesout_total", "Bytes fetched by followers.", func(t *Topic) int64 { return t.ReplicationBytesOut }},
+		{"totalproducerequests_total", "Produce requests, once for each partition.", func(t *Topic) int64 { return t.TotalProduce }},
+		{"totalfetchrequests_total", "Fetch requests, once for each partition.", func(t *Topic) int64 { return t.TotalFetch }},
+		{"failedproducerequests_total", "Produce requests refused.", func(t *Topic) int64 { return t.FailedProduce }},
+		{"failedfetchrequests_total", "Fetch requests refused.", func(t *Topic) int64 { return t.FailedFetch }},
+	} {
+		var sum int64
+		for i := range all {
+			n := m.of(&all[i])
+			sum += n
+			e.counter(prefix+m.name, m.help, float64(n), "topic", all[i].Name)
+		}
+		e.counter(prefix+m.name, m.help, float64(sum))
+	}
+}
+
+func (e *emitter) partitions(all []Partition) {
+	var leads, under, underMin, atMin, offline int
+	counts := map[string]int{}
+	var topics []string
+	for i := range all {
+		p := &all[i]
+		if counts[p.Topic]++; counts[p.Topic] == 1 {
+			topics = append(topics, p.Topic)
+		}
+		offline += int(flag(p.Offline))
+		if p.Leads {
+			leads++
+			under += int(flag(p.InSync < p.Replicas))
+			underMin += int(flag(p.InSync < p.MinISR))
+			atMin += int(flag(p.InSync == p.MinISR))
+			e.led(p)
+		}
+		labels := []string{"topic", p.Topic, "partition", number(p.Partition)}
+		e.gauge("kafka_log_log_size", "Bytes on disk.", float64(p.Size), labels...)
+		e.gauge("kafka_log_log_numlogsegments", "Segments.", float64(p.Segments), labels...)
+		e.gauge("kafka_log_log_logstartoffset", "First offset.", float64(p.Start), labels...)
+		e.gauge("kafka_log_log_logendoffset", "Offset after the last record.", float64(p.End), labels...)
+	}
+	for _, t := range topics {
+		e.gauge("kafka_topic_partitions", "Partitions of the topic on this broker.", float64(counts[t]), "topic", t)
+	}
+	const prefix = "kafka_server_replicamanager_"
+	e.gauge(prefix+"partitioncount", "Partitions that this broker holds.", float64(len(all)))
+	e.gauge(prefix+"leadercount", "Partitions that this broker leads.", float64(leads))
+	e.gauge(prefix+"underreplicatedpartitions", "Led partitions with replicas out of sync.", float64(under))
+	e.gauge(prefix+"underminisrpartitioncount", "Led partitions below min.insync.replicas.", float64(underMin))
+	e.gauge(prefix+"atminisrpartitioncount", "Led partitions at min.insync.replicas.", float64(atMin))
+	e.gauge(prefix+"offlinereplicacount", "Replicas whose directory failed.", float64(offline))
+}
+
+// led sends what the leader of a partition knows.
+func (e *emitter) led(p *Partition) {
+	labels := []string{"topic", p.Topic, "partition", number(p.Partition)}
+	const cluster = "kafka_cluster_partition_"
+	e.gauge(cluster+"replicascount", "Replicas.", float64(p.Replicas), labels...)
+	e.gauge(cluster+"insyncreplicascount", "Replicas in sync.", float64(p.InSync), labels...)
+	e.gauge(cluster+"underreplicated", "1 if replicas are out of sync.", flag(p.InSync < p.Replicas), labels...)
+	e.gauge(cluster+"underminisr", "1 if below min.insync.replicas.", flag(p.InSync < p.MinISR), labels...)
+	e.gauge(cluster+"atminisr", "1 if at min.insync.replicas.", flag(p.InSync == p.MinISR), labels...)
+	const topic = "kafka_topic_partition_"
+	e.gauge(topic+"current_offset", "High watermark.", float64(p.HW), labels...)
+	e.gauge(topic+"oldest_offset", "First offset.", float64(p.Start), labels...)
+	e.gauge(topic+"in_sync_replica", "Replicas in sync.", float64(p.InSync), labels...)
+	e.gauge(topic+"replicas", "Replicas.", float64(p.Replicas), labels...)
+	e.gauge(topic+"leader", "The broker that leads.", float64(p.Leader), labels...)
+	e.gauge(topic+"leader_is_preferred", "1 if the preferred broker leads.", flag(p.Leader == p.Preferred), labels...)
+	e.gauge(topic+"under_replicated_partition", "1 if replicas are out of sync.", flag(p.InSync < p.Replicas), labels...)
+}
+
+func (e *emitter) controller(c Controller) {
+	const prefix = "kafka_controller_kafkacontroller_"
+	e.gauge(prefix+"activecontrollercount", "1 if this node decides.", flag(c.Active))
+	e.gauge(prefix+"activebrokercount", "Brokers in service.", float64(c.ActiveBrokers))
+	e.gauge(prefix+"fencedbrokercount", "Brokers registered, but not in service.", float64(c.FencedBrokers))
+	e.gauge(prefix+"globaltopiccount", "Topics.", float64(c.Topics))
+	e.gauge(prefix+"globalpartitioncount", "Partitions.", float64(c.Partitions))
+	e.gauge(prefix+"offlinepartitionscount", "Partitions without a leader.", float64(c.OfflinePartitions))
+	e.gauge(prefix+"preferredreplicaimbalancecount", "Partitions that another broker than the preferred leads.", float64(c.PreferredImbalance))
+	e.gauge(prefix+"lastappliedrecordoffset", "Metadata applied up to here.", float64(c.LastAppliedRecordOffset))
+	e.gauge(prefix+"lastappliedrecordlagms", "How far the applied metadata is behind.", c.LastAppliedRecordLagSecs*1000)
+	e.counter("kafka_controller_controllerstats_uncleanleaderelections_total", "Leaders that may lack records.", float64(c.UncleanElections))
+}
+
+func (e *emitter) raft(r Raft) {
+	const prefix = "kafka_server_raftmetrics_"
+	e.gauge(prefix+"current_state", "This node's role; always 1.", 1, "state", r.State)
+	e.gauge(prefix+"current_leader", "The node that leads, -1 if none is known.", float64(r.Leader))
+	e.gauge(prefix+"current_epoch", "Epoch of the quorum.", float64(r.Epoch))
+	e.gauge(prefix+"high_watermark", "Metadata decided up to here.", float64(r.HighWatermark))
+	e.gauge(prefix+"log_end_offset", "End of this node's metadata log.", float64(r.LogEnd))
+	e.gauge(prefix+"commit_latency_avg", "Time to decide, in ms.", r.CommitLatencyAvg)
+	e.counter(prefix+"append_records_total", "Metadata records appended.", float64(r.AppendedRecordsTotal))
+}
+
+func (e *emitter) brokers(all []Broker) {
+	e.gauge("kafka_brokers", "Brokers in the cluster.", float64(len(all)))
+	for _, b := range all {
+		e.gauge("kafka_broker_info", "A broker; always 1.", 1, "id", number(b.ID), "address", b.Address)
+	}
+}
+
+func (e *emitter) groups(all []Group) {
+	for i := range all {
+		g := &all[i]
+		e.gauge("kafka_consumergroup_members", "Members of the group.", float64(g.Members), "consumergroup", g.Name)
+		e.groupOffsets(g)
+	}
+}
+
+func (e *emitter) groupOffsets(g *Group) {
+	type sum struct{ committed, lag int64 }
+	sums := map[string]*sum{}
+	var topics []string
+	for _, o := range g.Offsets {
+		labels := []string{"consumergroup", g.Name, "topic", o.Topic, "partition", number(o.Partition)}
+		e.gauge("kafka_consumergroup_current_offset", "Offset committed.", float64(o.Committed), labels...)
+		e.gauge("kafka_consumergroup_lag", "Records not yet consumed, -1 if unknown.", float64(o.Lag), labels...)
+		s := sums[o.Topic]
+		if s == nil {
+			s = new(sum)
+			sums[o.Topic] = s
+			topics = append(topics, o.Topic)
+		}
+		s.committed += o.Committed
+		s.lag += max(o.Lag, 0)
+	}
+	for _, t := range topics {
+		labels := []string{"consumergroup", g.Name, "topic", t}
+		e.gauge("kafka_consumergroup_current_offset_sum", "Offsets committed, all partitions.", float64(sums[t].committed), labels...)
+		e.gauge("kafka_consumergroup_lag_sum", "Records not yet consumed, all partitions.", float64(sums[t].lag), labels...)
+	}
+}
+
+func (e *emitter) sessions(sessions, partitions int, evicted uint64) {
+	const prefix = "kafka_server_fetchsessioncache_"
+	e.gauge(prefix+"numincrementalfetchsessions", "Fetch sessions.", float64(sessions))
+	e.gauge(prefix+"numincrementalfetchpartitionscached", "Partitions in fetch sessions.", float64(partitions))
+	e.counter(prefix+"incrementalfetchsessionevictions_total", "Fetch sessions that had to make room.", float64(evicted))
+}
+
+func number(n int32) string { return strconv.Itoa(int(n)) }
+
+func flag(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

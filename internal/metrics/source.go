@@ -1,0 +1,88 @@
+package metrics
+
+// Source is where the numbers come from that others keep anyway. Each function
+// is called at every scrape; nil leaves its metrics out. Lists come in a fixed
+// order.
+type Source struct {
+	Topics      func() []Topic
+	Partitions  func() []Partition
+	Controller  func() Controller
+	Raft        func() Raft
+	Brokers     func() []Broker
+	Groups      func() []Group
+	Sessions    func() (sessions, partitions int, evicted uint64)
+	OfflineDirs func() int
+}
+
+// Topic is what clients did with a topic on this broker since it started.
+type Topic struct {
+	Name                        string
+	MessagesIn                  int64
+	BytesIn, BytesOut           int64
+	TotalProduce, FailedProduce int64 // requests
+	TotalFetch, FailedFetch     int64
+	ReplicationBytesOut         int64
+}
+
+// Partition is one partition that this broker holds.
+type Partition struct {
+	Topic      string
+	Partition  int32
+	Leads      bool // this broker leads it
+	Leader     int32
+	Preferred  int32 // the broker that should lead
+	Replicas   int
+	InSync     int
+	MinISR     int
+	Offline    bool
+	Size       int64 // bytes
+	Segments   int
+	Start, End int64 // offsets: of the first record, after the last
+	HW         int64
+}
+
+// Controller is the cluster as the controller counts it.
+type Controller struct {
+	Active                   bool // this node decides
+	ActiveBrokers            int
+	FencedBrokers            int
+	Topics, Partitions       int
+	OfflinePartitions        int
+	PreferredImbalance       int // partitions that another broker than the preferred leads
+	UncleanElections         int64
+	LastAppliedRecordOffset  int64
+	LastAppliedRecordLagSecs float64
+}
+
+// Raft is this node's part in the metadata quorum.
+type Raft struct {
+	State                string // leader, follower, candidate, observer
+	Leader               int32
+	Epoch                int64
+	HighWatermark        int64
+	LogEnd               int64
+	CommitLatencyAvg     float64 // ms
+	AppendedRecordsTotal int64
+}
+
+// Broker is a registered broker.
+type Broker struct {
+	ID      int32
+	Address string // "host:port" on the first client listener
+}
+
+// Group is a consumer group that this broker coordinates.
+type Group struct {
+	Name    string
+	State   string
+	Members int
+	Offsets []GroupOffset // by topic, then partition
+}
+
+// GroupOffset is what a group committed for a partition.
+type GroupOffset struct {
+	Topic     string
+	Partition int32
+	Committed int64
+	Lag       int64 // records up to the high watermark, -1 if unknown
+}
