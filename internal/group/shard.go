@@ -24,7 +24,7 @@ type shard struct {
 	offsets map[string]offsets // by group
 	tl      *coordinator.Timeline
 
-	loading  map[string]*classic.Snapshot // what the log says so far; nil when loaded
+	loading  map[string]*classic.Snapshot // what the log says so far, nil of a group with offsets only; nil when loaded
 	born     *classic.Group               // made by the turn at work, whose record is not replayed yet
 	armed    map[string]time.Time         // group -> its alarm
 	expireAt time.Time
@@ -95,6 +95,8 @@ func (sh *shard) replayOffset(group string, tp kafka.TopicPartition, value []byt
 	t.Put(tp, o)
 	if sh.loading == nil {
 		sh.confirm(group)
+	} else if _, ok := sh.loading[group]; !ok {
+		sh.loading[group] = nil
 	}
 	return nil
 }
@@ -135,14 +137,14 @@ func (sh *shard) confirm(id string) {
 // Loaded makes groups of what the log says, and starts their clocks.
 func (sh *shard) Loaded(t *coordinator.Turn) {
 	for _, id := range slices.Sorted(maps.Keys(sh.loading)) {
-		g, step := classic.Restore(id, &sh.cfg.Limits, t.Now, sh.loading[id])
+		s := sh.loading[id]
+		if s == nil {
+			sh.groups.Put(id, classic.New(id, &sh.cfg.Limits, t.Now))
+			continue
+		}
+		g, step := classic.Restore(id, &sh.cfg.Limits, t.Now, s)
 		sh.groups.Put(id, g)
 		sh.follow(t, g, step)
-	}
-	for _, id := range slices.Sorted(maps.Keys(sh.offsets)) {
-		if _, ok := sh.groups.Get(id); !ok && sh.offsets[id].Len() > 0 {
-			sh.groups.Put(id, classic.New(id, &sh.cfg.Limits, t.Now))
-		}
 	}
 	sh.loading = nil
 	t.Wake(expireAlarm, t.Now.Add(sh.cfg.CheckEvery))
