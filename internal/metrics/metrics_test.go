@@ -32,27 +32,28 @@ func TestHistogramBuckets(t *testing.T) {
 }
 
 func TestQuantiles(t *testing.T) {
-	var h Histogram
+	q := NewRequests().Request("Fetch")
+	read := func() *Snapshot { total, _, _ := q.read(); return total }
 	var wg sync.WaitGroup
 	for who := range uint64(8) {
 		wg.Go(func() {
 			for i := 1; i <= 1000; i++ {
-				h.Observe(who, time.Duration(i)*time.Millisecond)
+				q.Observe(who, 4, 10, time.Duration(i)*time.Millisecond)
 			}
 		})
 	}
 	wg.Wait()
-	s := h.Read()
+	s := read()
 	if s.Count() != 8000 {
 		t.Errorf("count %d", s.Count())
 	}
-	for q, want := range map[float64]float64{0.5: 0.5, 0.95: 0.95, 0.99: 0.99} {
-		if got := s.Quantile(q, nil); math.Abs(got-want) > 0.13*want {
-			t.Errorf("quantile %v is %v", q, got)
+	for share, want := range map[float64]float64{0.5: 0.5, 0.95: 0.95, 0.99: 0.99} {
+		if got := s.Quantile(share, nil); math.Abs(got-want) > 0.13*want {
+			t.Errorf("quantile %v is %v", share, got)
 		}
 	}
-	h.Observe(0, 5*time.Second)
-	if got := h.Read().Quantile(0.5, s); math.Abs(got-5) > 0.65 {
+	q.Observe(0, 4, 10, 5*time.Second)
+	if got := read().Quantile(0.5, s); math.Abs(got-5) > 0.65 {
 		t.Errorf("since the snapshot: %v", got)
 	}
 	if got := s.Quantile(0.5, s); got != 0 {

@@ -53,7 +53,8 @@ func (r *Requests) all() []*Request {
 // maxVersion is above the newest version of any API.
 const maxVersion = 32
 
-// Request is the counters of one API, in shards as a [Histogram] is.
+// Request is the counters of one API, in shards that come into being when they
+// are first used.
 type Request struct {
 	name   string
 	errors atomic.Uint64
