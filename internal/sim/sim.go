@@ -50,7 +50,7 @@ func Run(opt Options) Result {
 	rng := rand.New(rand.NewPCG(opt.Seed, 0x6d79656c696e))
 	p := &play{opt: opt, rand: rng, hash: sha256.New(), began: time.Now(), model: &model{commits: map[string]*commit{}}}
 	p.node = &node{net: memnet.New(), fs: vfs.NewMem(vfs.MemConfig{Now: time.Now}), rand: rng, logger: opt.Logger}
-	p.node.fs.SetHook(opt.Hook)
+	p.node.fs.SetHook(slowly(opt.Hook))
 	p.client = &client{dial: p.node.dial}
 	err := p.run()
 	return Result{Hash: hex.EncodeToString(p.hash.Sum(nil)[:8]), Steps: p.step, Promises: p.promises, Cuts: p.cuts,
@@ -119,7 +119,7 @@ func (p *play) powerCut() error {
 	p.client.close()
 	p.node.cut(policy)
 	p.trace("power cut, %s", policy)
-	p.node.fs.SetHook(p.opt.Hook)
+	p.node.fs.SetHook(slowly(p.opt.Hook))
 	if err := p.node.start(); err != nil {
 		return fmt.Errorf("after a power cut (%s): %w", policy, err)
 	}
