@@ -225,7 +225,8 @@ func (n *Node) Run(ctx context.Context) error {
 	return err
 }
 
-func (n *Node) run(ctx context.Context) error {
+func (n *Node) run(ctx context.Context) (err error) {
+	defer unreadable(&err)
 	if err := n.restore(); err != nil {
 		return err
 	}

@@ -119,7 +119,7 @@ func (s *store) Entries(lo, hi, maxSize uint64) ([]*pb.Entry, error) {
 	for next := lo; next < hi; {
 		got, err := s.readRange(next, hi)
 		if err != nil {
-			return nil, fmt.Errorf("metadata log at entry %d: %w", next, err)
+			return nil, &readError{fmt.Errorf("metadata log at entry %d: %w", next, err)}
 		}
 		for _, e := range got {
 			size += uint64(len(e.GetData()))
@@ -135,6 +135,26 @@ func (s *store) Entries(lo, hi, maxSize uint64) ([]*pb.Entry, error) {
 
 // readBytes is how much of the log is read at once.
 const readBytes = 1 << 20
+
+// readError is a log that cannot be read. Raft's library knows no way to go on
+// without its storage and panics with what the storage returned: run turns that
+// back into an error, since a disk may fail and a process that embeds a broker
+// must not end for it.
+type readError struct{ error }
+
+func (e *readError) Unwrap() error { return e.error }
+
+// unreadable makes a panic with a readError the error of the caller; every other
+// panic goes on.
+func unreadable(err *error) {
+	if r := recover(); r != nil {
+		e, ok := r.(*readError)
+		if !ok {
+			panic(r)
+		}
+		*err = e
+	}
+}
 
 func (s *store) readRange(lo, hi uint64) ([]*pb.Entry, error) {
 	rng, err := s.log.Read(int64(lo), readBytes, int64(hi), true)
