@@ -191,7 +191,7 @@ func AutoCreate(s *State, names []string) (Records, []error) {
 		}
 		seen[name] = true
 		if name == metadataTopic {
-			errs[i] = refuse(kafka.InvalidTopicException, "Creation of internal topic %s is prohibited.", name)
+			errs[i] = refuse(kafka.InvalidRequest, "Creation of internal topic %s is prohibited.", name)
 			continue
 		}
 		plan, err := s.planTopic(s.autoTopic(name), placer)
