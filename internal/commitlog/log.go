@@ -457,6 +457,14 @@ func (l *Log) checkpoint() error {
 	if err := l.Failed(); err != nil {
 		return nil //nolint:nilerr // it was reported when it happened; the point stays
 	}
+	if l.active().Unpersisted() { // so that tools see the indexes of a log that is open
+		l.lock()
+		err := l.active().Persist()
+		l.unlock()
+		if err != nil {
+			return l.fail(err)
+		}
+	}
 	l.flushing <- struct{}{} // a truncation waits, or is seen
 	defer func() { <-l.flushing }()
 	flushed := l.flushed.Load()

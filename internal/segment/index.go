@@ -156,7 +156,26 @@ func (s *Segment) Seal() error {
 		s.mu.index.addTime(s.mu.index.newest, s.base)
 	}
 	s.mu.Unlock()
-	return s.Persist()
+	if err := s.Persist(); err != nil {
+		return err
+	}
+	for _, suffix := range []string{IdxSuffix, TimeSuffix} { // Kafka's tools want them, if empty
+		f, err := s.cfg.FS.Open(s.path(suffix), vfs.ReadWrite|vfs.CreateNew)
+		if err != nil {
+			return err
+		}
+		if err := f.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Unpersisted tells whether [Segment.Persist] has anything to do.
+func (s *Segment) Unpersisted() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.index != nil && s.mu.index.pending() > 0
 }
 
 // SyncIndexes makes the index files of a sealed segment durable, so that an
