@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -46,6 +47,10 @@ func classify(err error) *fault {
 	var f *fault
 	if errors.As(err, &f) {
 		return f
+	}
+	var shards *kadm.ShardErrors
+	if errors.As(err, &shards) && len(shards.Errs) > 0 { // what one broker said, not how many said it
+		err = shards.Errs[0].Err
 	}
 	text := oneLine(err)
 	var code *kerr.Error

@@ -3,32 +3,32 @@ package config
 // topicOwnDefs: what Kafka's topics do not have.
 var topicOwnDefs = []Def{
 	{Name: "validate.records", Type: Boolean, Default: val("false"), Own: true,
-		Owner: "replica", Reason: yetCore,
+		Owner: "replica", Status: Served, Test: "broker.TestTopicProperties",
 		Doc: "opens every produced batch and checks each record, as Kafka does; otherwise header, CRC and count are checked"},
 	{Name: "write.caching", Type: Boolean, Default: val("false"), Own: true,
-		Owner: "commitlog", Reason: yetCore,
+		Owner: "commitlog", Status: Served, Test: "broker.TestTopicProperties",
 		Doc: "acks=all is answered from the page cache, as in Kafka, not after a flush; internal topics refuse it"},
 }
 
-// brokerOwnDefs: what Kafka's brokers do not have.
+// brokerOwnDefs: what Kafka's brokers do not have.Status: Served, Test: "broker.TestTopicProperties"Status: Served, Test: "broker.TestTopicProperties"
 var brokerOwnDefs = []Def{
 	{Name: "admin.listener", Type: String, Default: val("127.0.0.1:9644"), Own: true,
-		Owner: "broker", Reason: yetCore,
+		Owner: "broker", Status: Served, Test: "broker.TestNodeProperties",
 		Doc: "address of the HTTP listener for /metrics, /livez and /readyz; empty is none"},
 	{Name: "cluster.id", Type: String, Own: true,
-		Owner: "broker", Reason: yetCore,
+		Owner: "broker", Status: Served, Test: "broker.TestNodeProperties",
 		Doc: "id a new cluster is formatted with; drawn at random if not set"},
 	{Name: "index.cache.bytes", Type: Long, Default: val("67108864"), Valid: atLeast(0), Own: true,
-		Owner: "segment", Reason: yetCore,
+		Owner: "segment", Status: Served, Test: "segment.TestCache",
 		Doc: "memory for indexes of closed segments"},
 	{Name: "log.dir.io.tokens", Type: Int, Default: val("64"), Valid: atLeast(1), Own: true,
 		Owner: "commitlog", Reason: yetCore,
 		Doc: "file calls of a log directory that may block at once; the rest wait without a thread"},
 	{Name: "log.flush.lazy.bytes", Type: Long, Default: val("67108864"), Valid: atLeast(1), Own: true,
-		Owner: "commitlog", Reason: yetCore,
+		Owner: "commitlog", Status: Served, Test: "commitlog.TestLazyFlush",
 		Doc: "what acks=0 and acks=1 wrote is flushed once a log has so many such bytes"},
 	{Name: "log.flush.lazy.ms", Type: Long, Default: val("5000"), Valid: atLeast(1), Own: true,
-		Owner: "commitlog", Reason: yetCore,
+		Owner: "commitlog", Status: Served, Test: "commitlog.TestLazyFlush",
 		Doc: "what acks=0 and acks=1 wrote is flushed after so long at the latest"},
 	{Name: "log.format", Type: String, Default: val("auto"), Valid: oneOf("auto", "text", "json"), Own: true,
 		Owner: "cli", Status: Served, Test: "cli.TestLogFormat",
