@@ -148,8 +148,15 @@ func firstProduce(ctx context.Context, addr string, frame []byte) error {
 	defer c.Close()
 	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Now()) })
 	defer stop()
-	if err := c.create(topicSpec{name: "first", partitions: 1}); err != nil {
-		return err
+	for {
+		err := c.create(topicSpec{name: "first", partitions: 1})
+		if err == nil {
+			break
+		}
+		var r *refusal
+		if !errors.As(err, &r) || ctx.Err() != nil { // it refuses until it leads its own quorum
+			return err
+		}
 	}
 	for {
 		body, err := c.exchange(frame)

@@ -84,6 +84,15 @@ type topicSpec struct {
 	configs    []string // key, value, key, value ...
 }
 
+// refusal is an error that the broker answered with.
+type refusal struct {
+	what string
+	code int16
+	text string
+}
+
+func (r *refusal) Error() string { return fmt.Sprintf("%s: error code %d %s", r.what, r.code, r.text) }
+
 // createTopic makes a topic and waits until every partition has a leader that
 // knows it.
 func createTopic(ctx context.Context, addr string, spec topicSpec) error {
@@ -133,7 +142,7 @@ func (c *conn) create(spec topicSpec) error {
 		if got[0].ErrorMessage != nil {
 			text = *got[0].ErrorMessage
 		}
-		return fmt.Errorf("create topic %s: error code %d %s", spec.name, got[0].ErrorCode, text)
+		return &refusal{"create topic " + spec.name, got[0].ErrorCode, text}
 	}
 	return nil
 }
