@@ -2,6 +2,7 @@ package group
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -25,11 +26,20 @@ func TestRandomRequests(t *testing.T) {
 		var thrown any // by rapid, which must not leave the bubble with a panic
 		c := newCrowd(rt)
 		synctest.Test(t, func(t *testing.T) { thrown = c.run(t) })
+		if why, ok := thrown.(failure); ok {
+			rt.Fatal(string(why))
+		}
 		if thrown != nil {
 			panic(thrown)
 		}
 	})
 }
+
+// failure is thrown out of the bubble, which must end in order before rapid is
+// told.
+type failure string
+
+func (c *crowd) Fatalf(format string, args ...any) { panic(failure(fmt.Sprintf(format, args...))) }
 
 // crowd are the members of a few groups, of which the test knows what they were
 // told.
@@ -41,6 +51,8 @@ type crowd struct {
 	ctx     context.Context
 	waiting []<-chan msg.Response
 	ids     []string
+	members map[string]member
+	eager   []string         // who may sync next
 	gens    map[string]int32 // highest generation told, by group, and by group and member
 	delay   time.Duration
 	forgets bool // groups may be deleted, or lost before they are stored
@@ -48,7 +60,7 @@ type crowd struct {
 
 func newCrowd(rt *rapid.T) *crowd {
 	return &crowd{
-		T: rt, ids: []string{"", "nobody"}, gens: map[string]int32{},
+		T: rt, ids: []string{"", "nobody"}, gens: map[string]int32{}, members: map[string]member{},
 		forgets: rapid.Bool().Draw(rt, "forgets"),
 		delay:   rapid.SampledFrom([]time.Duration{0, 3 * time.Second}).Draw(rt, "initial delay"),
 	}
@@ -69,11 +81,11 @@ func (c *crowd) run(t *testing.T) (thrown any) {
 	c.s, c.ctx = s, ctx
 	s.Elect(0, 1)
 	synctest.Wait()
-	for range rapid.IntRange(1, 60).Draw(c.T, "steps") {
+	for range rapid.SampledFrom([]int{5, 20, 80}).Draw(c.T, "steps") {
 		c.step()
 		c.collect()
 	}
-	c.log.hold = false
+	c.log.hold, c.log.refuse = false, nil
 	c.log.commit()
 	c.collect()
 	c.reload()            // in the midst of it
@@ -99,7 +111,9 @@ func (c *crowd) reload() {
 	synctest.Wait()
 	for _, g := range groups {
 		after := c.picture(g)
-		if !strings.Contains(before[g], "Rebalance") && after != before[g] {
+		// An end of a group that the log refuses to hear of is a group that comes
+		// back, until its sessions end.
+		if !c.forgets && !strings.Contains(before[g], "Rebalance") && after != before[g] {
 			c.Fatalf("loaded again, %s is\n%s\nbefore it was\n%s", g, after, before[g])
 		}
 	}
@@ -111,13 +125,18 @@ func (c *crowd) picture(group string) string {
 	d.Groups = []string{group}
 	f := msg.OffsetFetchRequestGroup{GroupID: group}
 	offsets := c.s.Fetch(Client{Version: 9}, &f)
-	return show(c.s.Describe(c.ctx, Client{Version: 6}, &d)) + "\n" + show(&offsets)
+	text := show(c.s.Describe(c.ctx, Client{Version: 6}, &d)) + "\n" + show(&offsets)
+	return strings.ReplaceAll(text, "MemberAssignment=null", `MemberAssignment=""`) // the same on the wire
 }
 
 var groups = []string{"g1", "g2"}
 
 func (c *crowd) step() {
-	switch rapid.IntRange(0, 12).Draw(c.T, "what") {
+	what := rapid.IntRange(0, 12).Draw(c.T, "what")
+	if len(c.eager) > 0 && rapid.IntRange(0, 2).Draw(c.T, "eager") > 0 {
+		what = 7
+	}
+	switch what {
 	case 0:
 		time.Sleep(time.Duration(rapid.SampledFrom([]int{1, 50, 1000, 4000, 7000, 20000}).Draw(c.T, "ms")) * time.Millisecond)
 	case 1:
@@ -126,6 +145,8 @@ func (c *crowd) step() {
 	case 2:
 		if c.forgets && rapid.IntRange(0, 3).Draw(c.T, "lose") == 0 {
 			c.log.lose(1)
+		} else if c.forgets && rapid.Bool().Draw(c.T, "refuse") {
+			c.log.refuse = rapid.SampledFrom([]error{kafka.NotEnoughReplicas, kafka.KafkaStorageError}).Draw(c.T, "refusal")
 		}
 	case 3, 4, 5, 6:
 		c.join()
@@ -133,16 +154,17 @@ func (c *crowd) step() {
 		c.sync()
 	case 9:
 		r := msg.NewHeartbeatRequest()
-		r.GroupID, r.MemberID, r.GenerationID, r.GroupInstanceID = c.group(), c.id(), c.gen(), c.instance()
+		r.GroupID, r.MemberID, r.GroupInstanceID, r.GenerationID = c.who()
 		c.send(&r, 4)
 	case 10:
 		r := msg.NewLeaveGroupRequest()
-		r.GroupID = c.group()
-		r.Members = []msg.LeaveGroupRequestMember{{MemberID: c.id(), GroupInstanceID: c.instance()}, {MemberID: c.id()}}
+		m := msg.LeaveGroupRequestMember{}
+		r.GroupID, m.MemberID, m.GroupInstanceID, _ = c.who()
+		r.Members = []msg.LeaveGroupRequestMember{m, {MemberID: m.MemberID}, {GroupInstanceID: c.instance()}}
 		c.send(&r, 5)
 	case 11:
 		r := msg.NewOffsetCommitRequest()
-		r.GroupID, r.MemberID, r.GenerationIDOrMemberEpoch = c.group(), c.id(), c.gen()
+		r.GroupID, r.MemberID, r.GroupInstanceID, r.GenerationIDOrMemberEpoch = c.who()
 		r.Topics = []msg.OffsetCommitRequestTopic{{Name: "t", Partitions: []msg.OffsetCommitRequestTopicPartition{{
 			PartitionIndex: rapid.Int32Range(0, 2).Draw(c.T, "partition"), CommittedOffset: rapid.Int64Range(0, 9).Draw(c.T, "offset"),
 		}}}}
@@ -150,26 +172,25 @@ func (c *crowd) step() {
 	case 12:
 		if c.forgets && rapid.Bool().Draw(c.T, "delete group") {
 			r := msg.NewDeleteGroupsRequest()
-			r.GroupsNames = []string{c.group()}
+			r.GroupsNames = []string{rapid.SampledFrom(groups).Draw(c.T, "group")}
 			c.send(&r, 2)
 			return
 		}
 		r := msg.NewOffsetDeleteRequest()
-		r.GroupID = c.group()
+		r.GroupID, _, _, _ = c.who()
 		r.Topics = []msg.OffsetDeleteRequestTopic{{Name: "t", Partitions: []msg.OffsetDeleteRequestTopicPartition{{}}}}
 		c.send(&r, 0)
 	}
 }
 
-func (c *crowd) group() string { return rapid.SampledFrom(groups).Draw(c.T, "group") }
-func (c *crowd) id() string    { return rapid.SampledFrom(c.ids).Draw(c.T, "id") }
-
-// gen is some generation, most often the last of some group.
-func (c *crowd) gen() int32 {
-	if rapid.Bool().Draw(c.T, "last generation") {
-		return c.gens[groups[0]]
+// who is by what a request speaks: most often a member as it should.
+func (c *crowd) who() (group, id string, instance *string, gen int32) {
+	group = rapid.SampledFrom(groups).Draw(c.T, "group")
+	id = rapid.SampledFrom(c.ids).Draw(c.T, "id")
+	if m, ok := c.members[id]; ok && rapid.IntRange(0, 9).Draw(c.T, "honest") > 0 {
+		return m.group, id, m.instance, c.gens[m.group]
 	}
-	return rapid.Int32Range(-1, 6).Draw(c.T, "generation")
+	return group, id, c.instance(), rapid.Int32Range(-1, 6).Draw(c.T, "generation")
 }
 
 func (c *crowd) instance() *string {
@@ -178,7 +199,10 @@ func (c *crowd) instance() *string {
 
 func (c *crowd) join() {
 	r := msg.NewJoinGroupRequest()
-	r.GroupID, r.MemberID, r.GroupInstanceID = c.group(), c.id(), c.instance()
+	r.GroupID, r.MemberID, r.GroupInstanceID, _ = c.who()
+	if rapid.IntRange(0, 3).Draw(c.T, "restarted") == 0 {
+		r.MemberID = ""
+	}
 	r.SessionTimeoutMs, r.RebalanceTimeoutMs = 6000, rapid.SampledFrom([]int32{1000, 10000}).Draw(c.T, "rebalance")
 	r.ProtocolType = "consumer"
 	for _, name := range rapid.SampledFrom([][]string{{"a"}, {"a", "b"}, {"b", "a"}, {"b"}}).Draw(c.T, "protocols") {
@@ -189,7 +213,13 @@ func (c *crowd) join() {
 
 func (c *crowd) sync() {
 	r := msg.NewSyncGroupRequest()
-	r.GroupID, r.MemberID, r.GenerationID, r.GroupInstanceID = c.group(), c.id(), c.gen(), c.instance()
+	r.GroupID, r.MemberID, r.GroupInstanceID, r.GenerationID = c.who()
+	if len(c.eager) > 0 { // one that has just heard of the generation
+		r.MemberID = c.eager[0]
+		m := c.members[r.MemberID]
+		r.GroupID, r.GroupInstanceID, r.GenerationID = m.group, m.instance, c.gens[m.group+" "+r.MemberID]
+		c.eager = c.eager[1:]
+	}
 	for _, id := range c.ids {
 		r.Assignments = append(r.Assignments, msg.SyncGroupRequestAssignment{MemberID: id, Assignment: []byte(id)})
 	}
@@ -197,23 +227,30 @@ func (c *crowd) sync() {
 }
 
 func (c *crowd) send(req msg.Request, version int16) {
+	c.Logf("%T v%d %s", req, version, show(req))
 	p := &local{t: c.t, s: c.s, ctx: c.ctx}
 	ch := p.send(req, version)
 	if j, ok := req.(*msg.JoinGroupRequest); ok {
-		ch = c.watch(j.GroupID, ch)
+		ch = c.watch(j, ch)
 	}
 	c.waiting = append(c.waiting, ch)
 }
 
-// joined carries the answer to a join with its group.
+// joined carries the answer to a join with who asked.
 type joined struct {
 	msg.Response
-	group string
+	member
 }
 
-func (c *crowd) watch(group string, ch <-chan msg.Response) <-chan msg.Response {
+type member struct {
+	group    string
+	instance *string
+}
+
+func (c *crowd) watch(req *msg.JoinGroupRequest, ch <-chan msg.Response) <-chan msg.Response {
 	out := make(chan msg.Response, 1)
-	go func() { out <- joined{<-ch, group} }()
+	m := member{req.GroupID, req.GroupInstanceID}
+	go func() { out <- joined{<-ch, m} }()
 	return out
 }
 
@@ -224,7 +261,7 @@ func (c *crowd) collect() {
 		select {
 		case resp := <-ch:
 			if j, ok := resp.(joined); ok {
-				c.check(j.group, j.Response.(*msg.JoinGroupResponse))
+				c.check(j.member, j.Response.(*msg.JoinGroupResponse))
 			}
 			return true
 		default:
@@ -233,9 +270,14 @@ func (c *crowd) collect() {
 	})
 }
 
-func (c *crowd) check(group string, j *msg.JoinGroupResponse) {
-	if j.MemberID != "" && !slices.Contains(c.ids, j.MemberID) {
+func (c *crowd) check(m member, j *msg.JoinGroupResponse) {
+	group := m.group
+	if _, known := c.members[j.MemberID]; j.MemberID != "" && !known {
 		c.ids = append(c.ids, j.MemberID)
+		if len(c.ids) > 6 { // those that are long gone are of little use
+			c.ids = c.ids[1:]
+		}
+		c.members[j.MemberID] = m
 	}
 	if j.ErrorCode != 0 {
 		return
@@ -247,6 +289,7 @@ func (c *crowd) check(group string, j *msg.JoinGroupResponse) {
 		}
 		c.gens[whose] = max(c.gens[whose], j.GenerationID)
 	}
+	c.eager = append(c.eager, j.MemberID)
 	if len(j.Members) == 0 {
 		return
 	}
