@@ -145,6 +145,24 @@ func TestChangelog(t *testing.T) {
 	}
 }
 
+// TestFormatPages: a page that the list does not name is a page nobody finds.
+func TestFormatPages(t *testing.T) {
+	list, err := os.ReadFile("docs/format/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, err := filepath.Glob("docs/format/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range pages {
+		name := filepath.Base(page)
+		if name != "README.md" && !strings.Contains(string(list), "]("+name+")") {
+			t.Errorf("docs/format/README.md: no line for %s: add one to its table", name)
+		}
+	}
+}
+
 // TestLinks follows every relative link of every page.
 func TestLinks(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#: ]+)(#[^)]*)?\)`)
