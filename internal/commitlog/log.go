@@ -3,7 +3,6 @@ package commitlog
 import (
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io/fs"
 	"log/slog"
 	"math"
@@ -33,9 +32,8 @@ type Log struct {
 	epochs    epochCache
 
 	// turn is the lock of whoever changes what the log holds, flushing of who
-	// makes it durable: 1-slot channels, since both are held over I/O. Whoever
-	// needs both takes turn first.
-	turn, flushing chan struct{}
+	// makes it durable. Whoever needs both takes turn first.
+	turn, flushing slot
 
 	// segments are never empty; the last is active. The slice is replaced, not
 	// changed.
@@ -44,12 +42,9 @@ type Log struct {
 	flushed  atomic.Int64
 	point    atomic.Int64 // recovery point: durable, and the epochs below are in their file
 
-	// The turn holder's.
-	firstStamp int64     // largest timestamp of the active segment's first batch; -1 when empty
-	createdAt  time.Time // of the active segment
-	closedAt   int64     // where the last owner closed the log in order; -1 unless that still holds
-	bufs       [][]byte
-	marks      []segment.Mark
+	w        appender // the turn holder's
+	closedAt int64    // the turn holder's: where the last owner closed the log in order; -1 unless that still holds
+	snaps    snapshotFiles
 
 	dirtyBytes, dirtyRecords atomic.Int64
 	due                      schedule // the Flusher's
@@ -97,8 +92,12 @@ type retired struct {
 
 var errClosed = fmt.Errorf("log is %w: %w", fs.ErrClosed, kafka.KafkaStorageError)
 
-func (l *Log) lock()   { l.turn <- struct{}{} }
-func (l *Log) unlock() { <-l.turn }
+// slot is a lock that may be held over I/O, and in a bubble of testing/synctest:
+// a channel with room for one.
+type slot chan struct{}
+
+func (s slot) lock()   { s <- struct{}{} }
+func (s slot) unlock() { <-s }
 
 // Start is the first offset that may be read.
 func (l *Log) Start() int64 { return l.start.Load() }
@@ -165,19 +164,19 @@ func (l *Log) fail(err error) error {
 // A batch larger than a segment is RECORD_LIST_TOO_LARGE and changes nothing. An
 // I/O error wraps KAFKA_STORAGE_ERROR and is final.
 func (l *Log) Append(batches []Batch) error {
-	l.lock()
-	defer l.unlock()
+	l.turn.lock()
+	defer l.turn.unlock()
 	if err := l.Failed(); err != nil {
 		return err
 	}
 	t := l.tunables.Load()
-	if err := l.admit(batches, t); err != nil {
+	if err := l.w.admit(batches, t); err != nil {
 		return err
 	}
 	for len(batches) > 0 {
-		n, err := l.room(batches, t)
+		n, err := l.w.room(batches, t)
 		if err == nil {
-			err = l.write(batches[:n])
+			err = l.w.write(batches[:n])
 		}
 		if err != nil {
 			return l.fail(err)
@@ -187,155 +186,12 @@ func (l *Log) Append(batches []Batch) error {
 	return nil
 }
 
-// admit looks at all batches before any is written.
-func (l *Log) admit(batches []Batch, t *Tunables) error {
-	next := l.End()
-	for i := range batches {
-		h := &batches[i].Header
-		if len(batches[i].Bytes) != h.Size() {
-			return fmt.Errorf("log %s: batch of %d bytes in %d: %w", l.tp, h.Size(), len(batches[i].Bytes), kafka.CorruptMessage)
-		}
-		if h.BaseOffset < next {
-			return fmt.Errorf("log %s: batch at offset %d, the log ends at %d: %w", l.tp, h.BaseOffset, next, kafka.InvalidRecord)
-		}
-		if int64(h.Size()) > t.SegmentBytes {
-			return fmt.Errorf("log %s: batch of %d bytes, a segment has %d: %w", l.tp, h.Size(), t.SegmentBytes, kafka.RecordListTooLarge)
-		}
-		next = h.NextOffset()
-	}
-	return nil
-}
-
-// room tells how many of the batches, at least one, go into the active segment;
-// it rolls first if none does.
-func (l *Log) room(batches []Batch, t *Tunables) (int, error) {
-	size, full := l.active().Size(), l.active().IndexFull()
-	if l.mustRoll(&batches[0].Header, size, full, t) {
-		if err := l.roll(l.nextBase(&batches[0].Header)); err != nil {
-			return 0, err
-		}
-		size, full = 0, false
-	}
-	if l.firstStamp < 0 && size == 0 {
-		l.firstStamp = batches[0].Header.MaxTimestamp
-	}
-	size += int64(batches[0].Header.Size())
-	n := 1
-	for n < len(batches) && !l.mustRoll(&batches[n].Header, size, full, t) {
-		size += int64(batches[n].Header.Size())
-		n++
-	}
-	return n, nil
-}
-
-// mustRoll tells whether a batch must begin a new segment when the active one
-// has size bytes: it would grow too large, it is too old by the batches' own
-// clock (by ours if they have none), an index is full, or an offset does not fit
-// 32 bits beside the base.
-func (l *Log) mustRoll(h *record.Header, size int64, full bool, t *Tunables) bool {
-	base := l.active().Base()
-	if h.LastOffset()-base > math.MaxInt32 {
-		return true
-	}
-	if size == 0 {
-		return false
-	}
-	var age time.Duration
-	if l.firstStamp >= 0 && h.MaxTimestamp >= 0 {
-		age = time.Duration(h.MaxTimestamp-l.firstStamp) * time.Millisecond
-	} else {
-		age = l.now().Sub(l.createdAt)
-	}
-	return size+int64(h.Size()) > t.SegmentBytes || age > t.SegmentAge-l.jitter(base, t) || full
-}
-
-// nextBase names the next segment by the log's end, so that recovery can tell
-// from the names that a segment before lost its tail; by the batch itself only
-// where the offsets leap too far for that.
-func (l *Log) nextBase(h *record.Header) int64 {
-	end := l.End()
-	if h.LastOffset()-end > math.MaxInt32 {
-		return h.BaseOffset
-	}
-	return end
-}
-
-// jitter spreads the rolls of many logs that began together. It is the same
-// for a segment whenever it is asked.
-func (l *Log) jitter(base int64, t *Tunables) time.Duration {
-	if t.SegmentJitter <= 0 {
-		return 0
-	}
-	hash := fnv.New64a()
-	fmt.Fprintf(hash, "%s %d", l.tp, base)
-	return time.Duration(hash.Sum64() % uint64(t.SegmentJitter))
-}
-
-// roll begins a new segment. The old one's data and the new one's name become
-// durable with the next Flush, before anything in the new one counts as flushed.
-func (l *Log) roll(base int64) error {
-	old := l.active()
-	segs := *l.segments.Load()
-	kept := segs[:len(segs):len(segs)]
-	if old.Size() == 0 {
-		if err := old.Remove(); err != nil { // it may have the new one's name
-			return err
-		}
-		kept = kept[: len(kept)-1 : len(kept)-1]
-	} else if err := old.Retire(); err != nil {
-		return err
-	}
-	fresh, err := segment.Create(l.segmentConfig(base))
-	if err != nil {
-		return err
-	}
-	l.mu.Lock()
-	l.mu.unsynced.names = true
-	if old.Size() > 0 {
-		l.mu.unsynced.retired = append(l.mu.unsynced.retired, retired{old, l.producers.encode(base), base})
-	}
-	l.mu.size = 0
-	kept = append(kept, fresh)
-	l.segments.Store(&kept)
-	l.mu.Unlock()
-	l.firstStamp, l.createdAt = -1, l.now()
-	return nil
-}
-
 func (l *Log) segmentConfig(base int64) segment.Config {
 	t := l.tunables.Load()
 	return segment.Config{
 		FS: l.fs, Pool: l.home.pool, Cache: l.home.cache, Walk: walk, Dir: l.dir, Base: base,
 		IndexInterval: t.IndexInterval, IndexBytes: t.IndexBytes,
 	}
-}
-
-// write puts batches into the active segment and publishes them.
-func (l *Log) write(batches []Batch) error {
-	l.bufs, l.marks = l.bufs[:0], l.marks[:0]
-	var bytes, records int64
-	for i := range batches {
-		l.bufs = append(l.bufs, batches[i].Bytes)
-		l.marks = append(l.marks, markOf(&batches[i].Header))
-		bytes += int64(len(batches[i].Bytes))
-		records += int64(batches[i].Header.Count)
-	}
-	seg := l.active()
-	pos := seg.Size()
-	l.dirtyBytes.Add(bytes)
-	l.dirtyRecords.Add(records)
-	err := seg.Write(l.bufs, l.marks)
-	clear(l.bufs) // the caller's bytes are the caller's again
-	if err != nil {
-		return err
-	}
-	for i := range batches {
-		if err := l.account(&batches[i].Header, batches[i].Bytes, seg); err != nil {
-			return err
-		}
-	}
-	l.publish(seg, pos, batches)
-	return nil
 }
 
 // account takes a written batch into what the log knows besides its bytes.
@@ -359,20 +215,6 @@ func (l *Log) account(h *record.Header, bytes []byte, seg *segment.Segment) erro
 	return nil
 }
 
-func (l *Log) publish(seg *segment.Segment, pos int64, batches []Batch) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for i := range batches {
-		h := &batches[i].Header
-		p := place{seg: seg, base: h.BaseOffset, last: h.LastOffset(), pos: pos, size: int64(h.Size())}
-		l.mu.recent[l.mu.written%recentBatches] = p
-		l.mu.written++
-		pos += p.size
-	}
-	l.mu.size = pos
-	l.mu.end = batches[len(batches)-1].Header.NextOffset()
-}
-
 // Flush makes durable all that was written before the call, and then moves
 // Flushed. In this order: the topic id, the folder's name, the names in it, the
 // data of every segment that has some.
@@ -380,8 +222,8 @@ func (l *Log) publish(seg *segment.Segment, pos int64, batches []Batch) {
 // An error is final: the log refuses to write from then on, and the kernel must
 // not be asked again, since it would say yes.
 func (l *Log) Flush() error {
-	l.flushing <- struct{}{}
-	defer func() { <-l.flushing }()
+	l.flushing.lock()
+	defer l.flushing.unlock()
 	return l.flushLocked()
 }
 
@@ -395,7 +237,7 @@ func (l *Log) flushLocked() error {
 	end, todo, active := l.mu.end, l.mu.unsynced, l.active()
 	l.mu.unsynced = unsynced{}
 	l.mu.Unlock()
-	if err := l.sync(todo, active); err != nil {
+	if err := todo.sync(l, active); err != nil {
 		l.home.distrust(l.tp)
 		return l.fail(err)
 	}
@@ -405,9 +247,10 @@ func (l *Log) flushLocked() error {
 	return nil
 }
 
-func (l *Log) sync(todo unsynced, active *segment.Segment) error {
+// sync makes all of it durable, and then the active segment's data.
+func (todo *unsynced) sync(l *Log, active *segment.Segment) error {
 	if todo.topicID {
-		if err := l.syncFile(metadataFile); err != nil {
+		if err := syncFile(l.fs, l.path(metadataFile)); err != nil {
 			return err
 		}
 	}
@@ -438,11 +281,11 @@ func (r *retired) sync(l *Log) error {
 	if err := r.seg.SyncIndexes(); err != nil {
 		return err
 	}
-	return vfs.WriteAtomic(l.fs, l.snapshotName(r.at), r.snapshot)
+	return vfs.WriteAtomic(l.fs, l.snaps.name(r.at), r.snapshot)
 }
 
-func (l *Log) syncFile(name string) error {
-	f, err := l.fs.Open(l.path(name), vfs.ReadWrite)
+func syncFile(fs vfs.FS, name string) error {
+	f, err := fs.Open(name, vfs.ReadWrite)
 	if err != nil {
 		return err
 	}
@@ -458,15 +301,15 @@ func (l *Log) checkpoint() error {
 		return nil //nolint:nilerr // it was reported when it happened; the point stays
 	}
 	if l.active().Unpersisted() { // so that tools see the indexes of a log that is open
-		l.lock()
+		l.turn.lock()
 		err := l.active().Persist()
-		l.unlock()
+		l.turn.unlock()
 		if err != nil {
 			return l.fail(err)
 		}
 	}
-	l.flushing <- struct{}{} // a truncation waits, or is seen
-	defer func() { <-l.flushing }()
+	l.flushing.lock() // a truncation waits, or is seen
+	defer l.flushing.unlock()
 	flushed := l.flushed.Load()
 	if err := l.saveEpochs(); err != nil {
 		return l.fail(err)
@@ -490,10 +333,10 @@ func (l *Log) saveEpochs() error {
 // Close flushes, writes down what spares the next Open an examination, and lets
 // go of all files. A log that has failed only lets go.
 func (l *Log) Close() error {
-	l.lock()
-	defer l.unlock()
-	l.flushing <- struct{}{}
-	defer func() { <-l.flushing }()
+	l.turn.lock()
+	defer l.turn.unlock()
+	l.flushing.lock()
+	defer l.flushing.unlock()
 	if errors.Is(l.Failed(), fs.ErrClosed) {
 		return nil
 	}
@@ -525,7 +368,7 @@ func (l *Log) closeInOrder() error {
 		if err := l.active().SyncIndexes(); err != nil {
 			return l.fail(err)
 		}
-		if err := vfs.WriteAtomic(l.fs, l.snapshotName(end), l.producers.encode(end)); err != nil {
+		if err := vfs.WriteAtomic(l.fs, l.snaps.name(end), l.producers.encode(end)); err != nil {
 			return l.fail(err)
 		}
 	}

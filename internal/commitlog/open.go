@@ -68,7 +68,7 @@ func newLog(cfg Config) *Log {
 	l := &Log{
 		home: cfg.Home, fs: cfg.Home.fs, tp: kafka.TopicPartition{Topic: cfg.Topic, Partition: cfg.Partition},
 		logger: cfg.Logger, now: cfg.Now, onFlushed: cfg.OnFlushed, producers: newProducerState(),
-		turn: make(chan struct{}, 1), flushing: make(chan struct{}, 1), firstStamp: -1, closedAt: -1,
+		turn: make(slot, 1), flushing: make(slot, 1), closedAt: -1,
 	}
 	l.dir = path.Join(cfg.Home.path, l.tp.String())
 	if l.logger == nil {
@@ -80,6 +80,8 @@ func newLog(cfg Config) *Log {
 	if l.now == nil {
 		l.now = func() time.Time { return time.Time{} }
 	}
+	l.w = appender{Log: l, firstStamp: -1}
+	l.snaps = snapshotFiles{fs: l.fs, dir: l.dir, logger: l.logger}
 	l.SetConfig(cfg.Tunables)
 	return l
 }
@@ -276,12 +278,12 @@ func (o *opener) resume() (int64, error) {
 		if active.Size() > 0 {
 			first := newScanner(f, 0, active.Size())
 			if first.Next() {
-				o.firstStamp = first.head.MaxTimestamp
+				o.w.firstStamp = first.head.MaxTimestamp
 			}
 		}
 		return nil
 	})
-	o.createdAt = o.now()
+	o.w.createdAt = o.now()
 	return end, err
 }
 
@@ -302,7 +304,7 @@ func (o *opener) settle(end int64) error {
 		// The start is only ever moved over flushed records: the folder was
 		// emptied by hand.
 		o.logger.Warn("log ends below its start offset: begun anew there", "log", o.tp.String(), "end", end, "start", o.start)
-		if err := o.reset(o.start); err != nil {
+		if err := (trimmer{o.Log}).reset(o.start); err != nil {
 			return o.fail(err)
 		}
 		return nil

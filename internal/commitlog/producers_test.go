@@ -41,14 +41,14 @@ func TestProducerCheck(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := newProducerState()
-			p.Update(head(1, 3, math.MaxInt32-1, 2, 98, false))
+			p.Update(head(batchID{1, 3}, math.MaxInt32-1, 2, 98, false))
 			for i := range int64(5) {
-				p.Update(head(1, 3, int32(i*2), 2, 100+i*2, false))
+				p.Update(head(batchID{1, 3}, int32(i*2), 2, 100+i*2, false))
 			}
-			p.Update(head(1, 3, 8, 2, 108, false)) // twice is once
-			p.Update(head(2, 0, 0, 2, 110, true))
-			p.end(head(3, 5, -1, 1, 112, true), record.Commit, 7)
-			h := head(c.id, c.epoch, c.seq, c.n, 200, c.txn)
+			p.Update(head(batchID{1, 3}, 8, 2, 108, false)) // twice is once
+			p.Update(head(batchID{2, 0}, 0, 2, 110, true))
+			p.end(head(batchID{3, 5}, -1, 1, 112, true), record.Commit, 7)
+			h := head(batchID{c.id, c.epoch}, c.seq, c.n, 200, c.txn)
 			v, err := p.Check(h)
 			got := "ok"
 			if v.Duplicate {
@@ -64,8 +64,13 @@ func TestProducerCheck(t *testing.T) {
 	}
 }
 
-func head(id int64, epoch int16, seq, n int32, at int64, txn bool) *record.Header {
-	h := &record.Header{ProducerID: id, ProducerEpoch: epoch, BaseSequence: seq, Count: n, LastOffsetDelta: n - 1,
+type batchID struct {
+	producer int64
+	epoch    int16
+}
+
+func head(id batchID, seq, n int32, at int64, txn bool) *record.Header {
+	h := &record.Header{ProducerID: id.producer, ProducerEpoch: id.epoch, BaseSequence: seq, Count: n, LastOffsetDelta: n - 1,
 		BaseOffset: at, MaxTimestamp: at * 10}
 	if txn {
 		h.Attributes |= record.Transactional
@@ -75,7 +80,7 @@ func head(id int64, epoch int16, seq, n int32, at int64, txn bool) *record.Heade
 
 func TestCheckMarker(t *testing.T) {
 	p := newProducerState()
-	p.end(head(1, 5, -1, 1, 10, true), record.Abort, 7)
+	p.end(head(batchID{1, 5}, -1, 1, 10, true), record.Abort, 7)
 	for _, c := range []struct {
 		id    int64
 		epoch int16
@@ -100,9 +105,9 @@ func TestCheckMarker(t *testing.T) {
 // again.
 func TestSnapshotLeavesOutWhatIsNotAppended(t *testing.T) {
 	p := newProducerState()
-	p.Update(head(1, 0, 0, 2, 10, false))
-	p.Update(head(1, 0, 2, 2, 12, true))
-	p.Update(head(2, 0, 0, 2, 12, true))
+	p.Update(head(batchID{1, 0}, 0, 2, 10, false))
+	p.Update(head(batchID{1, 0}, 2, 2, 12, true))
+	p.Update(head(batchID{2, 0}, 0, 2, 12, true))
 	q := newProducerState()
 	if err := q.decode(p.encode(12)); err != nil {
 		t.Fatal(err)
@@ -111,14 +116,14 @@ func TestSnapshotLeavesOutWhatIsNotAppended(t *testing.T) {
 	if got := q.Describe(); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Fatalf("%+v", got)
 	}
-	if v, err := q.Check(head(1, 0, 2, 2, 12, true)); v.Duplicate || err != nil {
+	if v, err := q.Check(head(batchID{1, 0}, 2, 2, 12, true)); v.Duplicate || err != nil {
 		t.Fatal(v, err)
 	}
 }
 
 func TestSnapshotRefusesRot(t *testing.T) {
 	p := newProducerState()
-	p.Update(head(1, 0, 0, 2, 10, false))
+	p.Update(head(batchID{1, 0}, 0, 2, 10, false))
 	good := p.encode(100)
 	for i := range good {
 		bad := append([]byte(nil), good...)
@@ -134,6 +139,16 @@ func TestSnapshotRefusesRot(t *testing.T) {
 	}
 }
 
+// mark ends the transaction of a producer of epoch 0.
+func (r *rig) mark(id int64, how record.ControlType) {
+	r.t.Helper()
+	b := record.EndTxnMarker(record.Producer{ID: id}, how, 1, r.now.UnixMilli())
+	record.Stamp(b, r.log.End(), 0)
+	h, err := record.Check(b)
+	r.must(err)
+	r.must(r.log.Append([]Batch{{Bytes: b, Header: h}}))
+}
+
 // TestTransactions writes three transactions that overlap, two of them rolled
 // back, over several segments, and looks at what read_committed readers need;
 // the same again after a clean start, after recovery, and after truncation.
@@ -142,13 +157,7 @@ func TestTransactions(t *testing.T) {
 	data := func(id int64, seq int32, n int) {
 		r.must(r.produce(batchSpec{n: n, size: 20, flags: record.Transactional, producer: &record.Producer{ID: id, Sequence: seq}}))
 	}
-	mark := func(id int64, how record.ControlType) {
-		b := record.EndTxnMarker(record.Producer{ID: id}, how, 1, r.now.UnixMilli())
-		record.Stamp(b, r.log.End(), 0)
-		h, err := record.Check(b)
-		r.must(err)
-		r.must(r.log.Append([]Batch{{Bytes: b, Header: h}}))
-	}
+	mark := r.mark
 	unstable := func(hw, want int64) {
 		t.Helper()
 		got, ok := r.log.Producers().FirstUnstable(hw)
@@ -220,9 +229,9 @@ func TestTransactions(t *testing.T) {
 
 func TestProducersExpire(t *testing.T) {
 	p := newProducerState()
-	p.Update(head(1, 0, 0, 1, 10, false))
-	p.Update(head(2, 0, 0, 1, 20, false))
-	p.Update(head(3, 0, 0, 1, 10, true))
+	p.Update(head(batchID{1, 0}, 0, 1, 10, false))
+	p.Update(head(batchID{2, 0}, 0, 1, 20, false))
+	p.Update(head(batchID{3, 0}, 0, 1, 10, true))
 	p.expire(150)
 	if got := p.Describe(); len(got) != 2 || got[0].ID != 2 || got[1].ID != 3 {
 		t.Fatal(got)

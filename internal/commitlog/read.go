@@ -17,13 +17,13 @@ import (
 type reading struct {
 	view
 	segs []*segment.Segment
-	home *Home
+	log  *Log
 }
 
 func (l *Log) picture() reading {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return reading{view: l.mu.view, segs: *l.segments.Load(), home: l.home}
+	return reading{view: l.mu.view, segs: *l.segments.Load(), log: l}
 }
 
 // Read gives whole batches from the one that holds offset on, or from the next
@@ -42,7 +42,7 @@ func (l *Log) Read(offset int64, maxBytes int, limit int64, minOne bool) (Range,
 	if offset >= limit {
 		return Range{}, nil
 	}
-	out, err := l.find(&r, offset, maxBytes, limit, minOne)
+	out, err := r.find(offset, maxBytes, limit, minOne)
 	if err != nil && offset < l.Start() || errors.Is(err, fs.ErrClosed) && l.Failed() == nil {
 		// The segment went away meanwhile.
 		return Range{}, l.outOfRange(offset, r.end)
@@ -57,8 +57,8 @@ func (l *Log) outOfRange(offset, end int64) error {
 	return fmt.Errorf("log %s: offset %d is not within %d to %d: %w", l.tp, offset, l.Start(), end, kafka.OffsetOutOfRange)
 }
 
-//nolint:revive // five things decide
-func (l *Log) find(r *reading, offset int64, maxBytes int, limit int64, minOne bool) (Range, error) {
+// find is Read within bounds that are checked.
+func (r *reading) find(offset int64, maxBytes int, limit int64, minOne bool) (Range, error) {
 	for i := r.segmentOf(offset); i < len(r.segs); i++ {
 		at, ok, err := r.locate(i, offset)
 		if err != nil {
@@ -134,8 +134,8 @@ func (r *reading) seek(i int, offset int64) (found place, err error) {
 		return place{}, err
 	}
 	err = seg.With(func(f vfs.File) error {
-		s := r.home.scanner(f, pos, r.sizeOf(i))
-		defer r.home.scanners.Put(s)
+		s := r.log.home.scanner(f, pos, r.sizeOf(i))
+		defer r.log.home.scanners.Put(s)
 		for s.Next() {
 			if last >= 0 && s.pos == pos && s.head.LastOffset() != last {
 				return fmt.Errorf("the index says offset %d is at %d, there is %d: %w", last, pos, s.head.LastOffset(), kafka.CorruptMessage)
@@ -178,8 +178,8 @@ func (r *reading) boundary(at *place, most int64) (int64, error) {
 	}
 	end = max(end, floor)
 	err = at.seg.With(func(f vfs.File) error {
-		s := r.home.scanner(f, end, at.seg.Size())
-		defer r.home.scanners.Put(s)
+		s := r.log.home.scanner(f, end, at.seg.Size())
+		defer r.log.home.scanners.Put(s)
 		for s.Next() && s.next <= most {
 			end = s.next
 		}
@@ -206,7 +206,7 @@ func (l *Log) OffsetForTime(ts int64) (Found, bool, error) {
 		if newest < ts {
 			continue
 		}
-		found, ok, err := l.searchTime(&r, i, ts)
+		found, ok, err := r.searchTime(i, ts)
 		if err != nil || ok {
 			return found, ok, l.lookupError(err)
 		}
@@ -219,7 +219,7 @@ func (l *Log) lookupError(err error) error {
 }
 
 // searchTime looks for ts in segment i, from where the time index says.
-func (l *Log) searchTime(r *reading, i int, ts int64) (found Found, ok bool, err error) {
+func (r *reading) searchTime(i int, ts int64) (found Found, ok bool, err error) {
 	seg := r.segs[i]
 	before, err := seg.Before(ts)
 	if err != nil {
@@ -229,7 +229,7 @@ func (l *Log) searchTime(r *reading, i int, ts int64) (found Found, ok bool, err
 	if err != nil {
 		return Found{}, false, err
 	}
-	start := l.Start()
+	start := r.log.Start()
 	err = seg.With(func(f vfs.File) error {
 		s := newScanner(f, pos, r.sizeOf(i))
 		for !ok && s.Next() {

@@ -239,7 +239,7 @@ func (o *opener) state(end int64, examined int) error {
 		// Newer snapshots may be right, but the batches are going to be read
 		// anyway.
 	}
-	from, err := o.loadSnapshot(o.segs[0].Base(), maxOffset)
+	from, err := o.snaps.load(o.producers, o.segs[0].Base(), maxOffset)
 	if err != nil {
 		return err
 	}
@@ -251,7 +251,7 @@ func (o *opener) state(end int64, examined int) error {
 		return err
 	}
 	o.producers.expire(o.now().Add(-o.tunables.Load().ProducerRetention).UnixMilli())
-	return o.dropSnapshots(func(off int64) bool {
+	return o.snaps.drop(func(off int64) bool {
 		return off > end || off != end && !slices.ContainsFunc(o.segs, func(s *segment.Segment) bool { return s.Base() == off })
 	})
 }
@@ -264,7 +264,7 @@ func (o *opener) replay(from int64, examined int) error {
 			continue
 		}
 		if i > examined && seg.Base() > from {
-			if err := vfs.WriteAtomic(o.fs, o.snapshotName(seg.Base()), o.producers.encode(seg.Base())); err != nil {
+			if err := vfs.WriteAtomic(o.fs, o.snaps.name(seg.Base()), o.producers.encode(seg.Base())); err != nil {
 				return err
 			}
 		}

@@ -95,7 +95,7 @@ func (r *rig) prepare() {
 	r.t.Helper()
 	for off := int64(0); off < 90; off += 2 {
 		if off%20 == 0 && off > 0 {
-			r.must(r.log.roll(off))
+			r.must(r.log.w.roll(off))
 		}
 		r.must(r.produce(batchSpec{n: 2, ts: stamp0 + off, epoch: int32(off / 30), producer: &record.Producer{ID: 5, Sequence: int32(off)}}))
 		switch off + 2 {

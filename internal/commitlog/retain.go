@@ -8,17 +8,20 @@ import (
 	"github.com/myelin-stream/myelin/internal/segment"
 )
 
+// trimmer takes records away at either end of a log, for who holds its turn.
+type trimmer struct{ *Log }
+
 // DeleteTo makes offset the log's start and removes the segments below it. The
 // start is durable before anything is removed and before DeleteTo returns, so
 // what was deleted does not come back. It flushes first. offset must not be above
 // the high watermark, which the caller knows; below Start nothing happens.
 func (l *Log) DeleteTo(offset int64) error {
-	l.lock()
-	defer l.unlock()
-	return l.deleteLocked(offset)
+	l.turn.lock()
+	defer l.turn.unlock()
+	return trimmer{l}.deleteLocked(offset)
 }
 
-func (l *Log) deleteLocked(offset int64) error {
+func (l trimmer) deleteLocked(offset int64) error {
 	if err := l.Failed(); err != nil {
 		return err
 	}
@@ -45,7 +48,7 @@ func (l *Log) deleteLocked(offset int64) error {
 
 // removeBelow removes the closed segments that end at or below offset, which is
 // the durable start.
-func (l *Log) removeBelow(offset int64) (int, error) {
+func (l trimmer) removeBelow(offset int64) (int, error) {
 	segs := *l.segments.Load()
 	n := 0
 	for n+1 < len(segs) && segs[n+1].Base() <= offset {
@@ -54,8 +57,8 @@ func (l *Log) removeBelow(offset int64) (int, error) {
 	if n == 0 {
 		return 0, nil
 	}
-	l.flushing <- struct{}{} // no removed segment may be under way in a flush
-	defer func() { <-l.flushing }()
+	l.flushing.lock() // no removed segment may be under way in a flush
+	defer l.flushing.unlock()
 	kept := slices.Clone(segs[n:])
 	l.mu.Lock()
 	l.segments.Store(&kept)
@@ -66,7 +69,7 @@ func (l *Log) removeBelow(offset int64) (int, error) {
 			return 0, l.fail(err)
 		}
 	}
-	if err := l.dropSnapshots(func(at int64) bool { return at < kept[0].Base() }); err != nil {
+	if err := l.snaps.drop(func(at int64) bool { return at < kept[0].Base() }); err != nil {
 		return 0, l.fail(err)
 	}
 	return n, nil
@@ -85,12 +88,13 @@ func (l *Log) Retain(limit int64) (deleted int, err error) {
 		return 0, nil
 	}
 	r := l.picture()
-	n, err := l.expired(&r, limit, t)
+	tr := trimmer{l}
+	n, err := tr.expired(&r, limit, t)
 	if err != nil || n == 0 {
 		return 0, err
 	}
-	l.lock()
-	defer l.unlock()
+	l.turn.lock()
+	defer l.turn.unlock()
 	if err := l.Failed(); err != nil {
 		return 0, err
 	}
@@ -99,21 +103,21 @@ func (l *Log) Retain(limit int64) (deleted int, err error) {
 		start = r.segs[n].Base()
 	} else if l.End() != r.end {
 		return 0, nil // it was written meanwhile: next time
-	} else if err := l.roll(r.end); err != nil {
+	} else if err := l.w.roll(r.end); err != nil {
 		return 0, l.fail(err)
 	}
 	before := len(*l.segments.Load())
-	if err := l.deleteLocked(start); err != nil {
+	if err := tr.deleteLocked(start); err != nil {
 		return 0, err
 	}
-	if _, err := l.removeBelow(l.Start()); err != nil {
+	if _, err := tr.removeBelow(l.Start()); err != nil {
 		return 0, err
 	}
 	return before - len(*l.segments.Load()), nil
 }
 
 // expired counts the segments, from the oldest, that may go.
-func (l *Log) expired(r *reading, limit int64, t *Tunables) (int, error) {
+func (l trimmer) expired(r *reading, limit int64, t *Tunables) (int, error) {
 	var total int64
 	for i := range r.segs {
 		total += r.sizeOf(i)
@@ -143,7 +147,7 @@ func (l *Log) expired(r *reading, limit int64, t *Tunables) (int, error) {
 	return n, nil
 }
 
-func (l *Log) tooOld(seg *segment.Segment, now int64, t *Tunables) (bool, error) {
+func (l trimmer) tooOld(seg *segment.Segment, now int64, t *Tunables) (bool, error) {
 	if t.RetentionAge < 0 {
 		return false, nil
 	}
@@ -170,10 +174,10 @@ func (l *Log) tooOld(seg *segment.Segment, now int64, t *Tunables) (bool, error)
 // lies inside a batch, the whole batch goes. It is for a follower whose leader
 // has another history. The cut is durable when it returns.
 func (l *Log) TruncateTo(offset int64) error {
-	l.lock()
-	defer l.unlock()
-	l.flushing <- struct{}{}
-	defer func() { <-l.flushing }()
+	l.turn.lock()
+	defer l.turn.unlock()
+	l.flushing.lock()
+	defer l.flushing.unlock()
 	if err := l.Failed(); err != nil {
 		return err
 	}
@@ -183,7 +187,7 @@ func (l *Log) TruncateTo(offset int64) error {
 	if offset < l.Start() {
 		return fmt.Errorf("log %s: truncate to %d, the log starts at %d: %w", l.tp, offset, l.Start(), kafka.OffsetOutOfRange)
 	}
-	if err := l.truncate(offset); err != nil {
+	if err := (trimmer{l}).truncate(offset); err != nil {
 		return l.fail(err)
 	}
 	return nil
@@ -191,7 +195,7 @@ func (l *Log) TruncateTo(offset int64) error {
 
 // truncate first takes the recovery point back, durably: below it a start trusts
 // what it finds.
-func (l *Log) truncate(offset int64) error {
+func (l trimmer) truncate(offset int64) error {
 	r := l.picture()
 	i := r.segmentOf(offset)
 	at, ok, err := r.locate(i, offset)
@@ -223,7 +227,7 @@ func (l *Log) truncate(offset int64) error {
 }
 
 // retreat moves flushed and recovery point back to end, the latter durably.
-func (l *Log) retreat(end int64) error {
+func (l trimmer) retreat(end int64) error {
 	l.closedAt = -1
 	l.flushed.Store(min(l.flushed.Load(), end))
 	if l.point.Load() <= end {
@@ -235,10 +239,10 @@ func (l *Log) retreat(end int64) error {
 
 // restore makes the state anew after segments from i on were changed, and syncs
 // the names.
-func (l *Log) restore(segs []*segment.Segment, i int, end int64) error {
+func (l trimmer) restore(segs []*segment.Segment, i int, end int64) error {
 	l.epochs.dropFrom(end)
-	l.firstStamp = -1
-	o := &opener{Log: l, segs: segs, start: l.Start(), epoch: true}
+	l.w.firstStamp = -1
+	o := &opener{Log: l.Log, segs: segs, start: l.Start(), epoch: true}
 	if err := o.state(end, i); err != nil {
 		return err
 	}
@@ -251,21 +255,21 @@ func (l *Log) restore(segs []*segment.Segment, i int, end int64) error {
 // ResetTo empties the log and lets it begin anew at offset, for a follower that
 // has fallen behind its leader's start.
 func (l *Log) ResetTo(offset int64) error {
-	l.lock()
-	defer l.unlock()
-	l.flushing <- struct{}{}
-	defer func() { <-l.flushing }()
+	l.turn.lock()
+	defer l.turn.unlock()
+	l.flushing.lock()
+	defer l.flushing.unlock()
 	if err := l.Failed(); err != nil {
 		return err
 	}
-	if err := l.reset(offset); err != nil {
+	if err := (trimmer{l}).reset(offset); err != nil {
 		return l.fail(err)
 	}
 	return nil
 }
 
 // reset is ResetTo for who has both locks, or the log alone.
-func (l *Log) reset(offset int64) error {
+func (l trimmer) reset(offset int64) error {
 	old := *l.segments.Load()
 	if err := l.retreat(min(offset, old[0].Base())); err != nil {
 		return err
@@ -275,7 +279,7 @@ func (l *Log) reset(offset int64) error {
 			return err
 		}
 	}
-	if err := l.dropSnapshots(func(int64) bool { return true }); err != nil {
+	if err := l.snaps.drop(func(int64) bool { return true }); err != nil {
 		return err
 	}
 	fresh, err := segment.Create(l.segmentConfig(offset))
@@ -290,7 +294,7 @@ func (l *Log) reset(offset int64) error {
 	l.mu.unsynced.retired = nil
 	l.mu.Unlock()
 	l.start.Store(offset)
-	l.firstStamp, l.createdAt = -1, l.now()
+	l.w.firstStamp, l.w.createdAt = -1, l.now()
 	if err := l.fs.SyncDir(l.dir); err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@ func TestRetain(t *testing.T) {
 			r := newRig(t, Tunables{})
 			for i := range 5 {
 				if i > 0 {
-					r.must(r.log.roll(r.log.End()))
+					r.must(r.log.w.roll(r.log.End()))
 				}
 				r.must(r.produce(batchSpec{n: 10, size: 20}))
 				r.now = r.now.Add(time.Minute)
@@ -66,9 +66,9 @@ func TestRetain(t *testing.T) {
 func TestRetainWaitsForTheFuture(t *testing.T) {
 	r := newRig(t, Tunables{RetentionAge: time.Minute})
 	r.must(r.produce(batchSpec{ts: r.now.Add(time.Hour).UnixMilli()}))
-	r.must(r.log.roll(1))
+	r.must(r.log.w.roll(1))
 	r.must(r.produce(batchSpec{ts: 1000}))
-	r.must(r.log.roll(2))
+	r.must(r.log.w.roll(2))
 	if n, err := r.log.Retain(2); n != 0 || err != nil {
 		t.Fatal(n, err)
 	}

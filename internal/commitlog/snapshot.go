@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"log/slog"
 	"path"
 	"slices"
 
@@ -116,22 +117,29 @@ func (p *ProducerState) decode(b []byte) error {
 	return nil
 }
 
-// loadSnapshot finds the newest good snapshot at or below max and gives its
-// offset; without one the state is empty and the offset is floor. Snapshots
-// above max tell of a past that is gone, those below floor lack batches that are
-// gone: they are removed, and bad ones too.
-func (l *Log) loadSnapshot(floor, maxOffset int64) (int64, error) {
-	offsets, err := l.snapshots()
+// snapshotFiles are the producer snapshots of one log.
+type snapshotFiles struct {
+	fs     vfs.FS
+	dir    string
+	logger *slog.Logger
+}
+
+// load finds the newest good snapshot at or below max, reads it into state and
+// gives its offset; without one the state is empty and the offset is floor.
+// Snapshots above max tell of a past that is gone, those below floor lack batches
+// that are gone: they are removed, and bad ones too.
+func (s *snapshotFiles) load(state *ProducerState, floor, maxOffset int64) (int64, error) {
+	offsets, err := s.list()
 	if err != nil {
 		return 0, err
 	}
 	slices.Reverse(offsets)
 	for _, off := range offsets {
-		name := l.snapshotName(off)
+		name := s.name(off)
 		if floor <= off && off <= maxOffset {
-			data, err := vfs.ReadFile(l.fs, name, maxSnapshot)
+			data, err := vfs.ReadFile(s.fs, name, maxSnapshot)
 			if err == nil {
-				err = l.producers.decode(data)
+				err = state.decode(data)
 			}
 			if err == nil {
 				return off, nil
@@ -139,28 +147,28 @@ func (l *Log) loadSnapshot(floor, maxOffset int64) (int64, error) {
 			if !errors.Is(err, errMalformed) {
 				return 0, err
 			}
-			l.logger.Warn("producer snapshot is unreadable", "file", name, "error", err)
+			s.logger.Warn("producer snapshot is unreadable", "file", name, "error", err)
 		}
-		if err := l.fs.Remove(name); err != nil {
+		if err := s.fs.Remove(name); err != nil {
 			return 0, err
 		}
 	}
-	l.producers.reset()
+	state.reset()
 	return floor, nil
 }
 
-func (l *Log) snapshotName(offset int64) string {
-	return path.Join(l.dir, segment.Name(offset, snapshotSuffix))
+func (s *snapshotFiles) name(offset int64) string {
+	return path.Join(s.dir, segment.Name(offset, snapshotSuffix))
 }
 
-// snapshots lists the offsets of the snapshots on disk, rising.
-func (l *Log) snapshots() ([]int64, error) {
-	list, err := l.fs.ReadDir(l.dir)
+// list gives the offsets of the snapshots on disk, rising.
+func (s *snapshotFiles) list() ([]int64, error) {
+	files, err := s.fs.ReadDir(s.dir)
 	if err != nil {
 		return nil, err
 	}
 	var out []int64
-	for _, i := range list {
+	for _, i := range files {
 		if off, suffix, ok := segment.ParseName(i.Name); ok && suffix == snapshotSuffix {
 			out = append(out, off)
 		}
@@ -168,15 +176,15 @@ func (l *Log) snapshots() ([]int64, error) {
 	return out, nil
 }
 
-// dropSnapshots removes the snapshots for which gone is true.
-func (l *Log) dropSnapshots(gone func(offset int64) bool) error {
-	offsets, err := l.snapshots()
+// drop removes the snapshots for which gone is true.
+func (s *snapshotFiles) drop(gone func(offset int64) bool) error {
+	offsets, err := s.list()
 	if err != nil {
 		return err
 	}
 	for _, off := range offsets {
 		if gone(off) {
-			if err := l.fs.Remove(l.snapshotName(off)); err != nil {
+			if err := s.fs.Remove(s.name(off)); err != nil {
 				return err
 			}
 		}
