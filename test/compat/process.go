@@ -78,8 +78,12 @@ func resolve(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	file := filepath.Join(os.TempDir(), "myelin-compat-"+name+".classpath")
-	defer os.Remove(file)
+	dir, err := os.MkdirTemp("", "myelin-compat-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "classpath")
 	cmd := exec.Command("mvn", "-q", "-B", "-f", pom,
 		"org.apache.maven.plugins:maven-dependency-plugin:3.8.1:build-classpath", "-Dmdep.outputFile="+file)
 	if out, err := cmd.CombinedOutput(); err != nil {
