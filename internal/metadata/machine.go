@@ -96,8 +96,19 @@ func (m *machine) replay(delta *cluster.Delta, records []state.Record) error {
 }
 
 // tell publishes an image and then tells the subscribers, in their order.
+//
+// They hear nothing before the image shows this process's registration. It was
+// decided after the process began, so all that was ever decided before is in the
+// image then; and the first thing that they hear is the whole of it. A part of
+// the truth would be dangerous: what it does not name looks deleted.
 func (m *machine) tell(delta *cluster.Delta, next *cluster.Image) {
 	(*Metadata)(m).publish(next)
+	if !m.told {
+		if m.told = m.self.in(next, m.cfg.NodeID); !m.told {
+			return
+		}
+		delta = cluster.Between(cluster.Empty(m.cfg.ClusterID), next)
+	}
 	if !delta.Empty() {
 		for _, s := range m.subs {
 			s(delta, next)

@@ -65,8 +65,9 @@ type Config struct {
 
 // Subscriber is told of every change, in the order of the log. It runs on the
 // goroutine that applies the log, so it must be quick and must not call back
-// into Metadata's writes. The first call brings the whole state as a change of
-// the empty image.
+// into Metadata's writes. The first call comes when all that was decided before
+// this process began is known, this broker's registration included, and brings
+// it as a change of the empty image.
 type Subscriber func(*cluster.Delta, *cluster.Image)
 
 // Metadata is the running metadata of one node.
@@ -85,6 +86,8 @@ type Metadata struct {
 
 	ids   idBlock
 	ready chan struct{} // closed once this broker is registered and in service
+
+	told bool // the subscribers know the whole; the applying goroutine's own
 
 	// open holds the records of a decision that is framed and not whole yet; it
 	// belongs to the goroutine that applies.

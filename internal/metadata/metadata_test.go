@@ -210,6 +210,38 @@ func TestSubscribers(t *testing.T) {
 	})
 }
 
+// The first thing that subscribers hear is the whole truth, however much of it
+// lies in a snapshot and however many steps the rest of the log takes: whoever
+// compares it with folders on disk deletes what it does not name.
+func TestFirstWordIsWhole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := vfs.NewMem(vfs.MemConfig{})
+		n := start(t, options{fs: fs, static: config.Settings{
+			"metadata.log.max.record.bytes.between.snapshots": {Value: "3000", Origin: "test"}}})
+		for i := range 40 {
+			n.create(fmt.Sprintf("t%02d", i), 1)
+		}
+		synctest.Wait()
+		n.end()
+		n = start(t, options{fs: fs}) // no more snapshots
+		for i := range 8 {            // over 4 MiB, which is more than is applied at once
+			n.create(fmt.Sprintf("u%02d", i), 1, "leader.replication.throttled.replicas", long(700_000))
+		}
+		n.end()
+		first := true
+		n = start(t, options{fs: fs, subs: []Subscriber{func(d *cluster.Delta, m *cluster.Image) {
+			if first && (m.TopicCount() != 48 || len(d.Topics()) != 48 || m.Broker(1) == nil) {
+				t.Errorf("the first word has %d topics of %d in the image", len(d.Topics()), m.TopicCount())
+			}
+			first = false
+		}}})
+		if first {
+			t.Error("ready before the subscriber was told")
+		}
+		n.end()
+	})
+}
+
 // A decision of more than a mebibyte takes several entries and acts whole.
 func TestLargeDecision(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -31,14 +31,17 @@ func (r *registration) request(cfg *Config) *msg.BrokerRegistrationRequest {
 	return &req
 }
 
+// in says whether the image shows this process as a broker.
+func (r *registration) in(img *cluster.Image, node int32) bool {
+	b := img.Broker(node)
+	return b != nil && b.Incarnation == r.incarnation
+}
+
 // seen looks for this process in a new image; the first that shows it in
 // service opens ready.
 func (r *registration) seen(img *cluster.Image, node int32, ready chan struct{}) {
-	if r.epoch.Load() != 0 {
-		return
-	}
-	if b := img.Broker(node); b != nil && b.Incarnation == r.incarnation && !b.Fenced {
-		r.epoch.Store(b.Epoch)
+	if r.epoch.Load() == 0 && r.in(img, node) && img.Alive(node) {
+		r.epoch.Store(img.Broker(node).Epoch)
 		close(ready)
 	}
 }
