@@ -20,15 +20,24 @@ import (
 	"github.com/myelin-stream/myelin/internal/wire/state"
 )
 
-// TestKafka asks the service what was asked of an Apache Kafka 4.4, and wants
+func TestKafka(t *testing.T) { ask(t, "testdata/kafka/*.txt", nil) }
+
+// TestKafkaLimits is TestKafka with settings that are not so usual.
+func TestKafkaLimits(t *testing.T) {
+	ask(t, "testdata/kafka-limits/*.txt", func(c *Config) {
+		c.Limits.InitialDelay, c.Limits.MaxSize = 3*time.Second, 2
+	})
+}
+
+// ask asks the service what was asked of an Apache Kafka 4.4, and wants
 // its answers. They are recorded by
 //
 //	MYELIN_PEER=127.0.0.1:9092 go test ./internal/group -run TestKafka -update
 //
 // against a broker with group.initial.rebalance.delay.ms=0 and a topic t of
 // four partitions. Member ids show as M1, M2, ... in the order of their coming.
-func TestKafka(t *testing.T) {
-	files, err := filepath.Glob("testdata/kafka/*.txt")
+func ask(t *testing.T, scripts string, adjust func(*Config)) {
+	files, err := filepath.Glob(scripts)
 	if err != nil || len(files) == 0 {
 		t.Fatal("no scripts", err)
 	}
@@ -44,7 +53,7 @@ func TestKafka(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				log := &sliceLog{epoch: 1}
-				s, wait := open(ctx, t, log, nil)
+				s, wait := open(ctx, t, log, adjust)
 				s.Elect(0, 1)
 				synctest.Wait()
 				d := newDialogue(&local{t: t, s: s, log: log, ctx: ctx})
@@ -140,6 +149,7 @@ func (d *dialogue) sort(resp msg.Response) {
 	case *msg.DeleteGroupsResponse:
 		slices.SortFunc(r.Results, func(a, b msg.DeleteGroupsResponseResult) int { return strings.Compare(a.GroupID, b.GroupID) })
 	case *msg.JoinGroupResponse:
+		d.plain(r.Leader + " " + r.MemberID) // names them
 		slices.SortFunc(r.Members, func(a, b msg.JoinGroupResponseMember) int { return d.byName(a.MemberID, b.MemberID) })
 	case *msg.DescribeGroupsResponse:
 		for _, g := range r.Groups {
