@@ -37,7 +37,7 @@ type local struct {
 }
 
 func (p *local) group(name string) string { return name }
-func (p *local) pass(d time.Duration)     { time.Sleep(d) }
+func (p *local) pass(d time.Duration)     { time.Sleep(d); synctest.Wait() }
 
 func (p *local) await(ch <-chan msg.Response) (msg.Response, bool) {
 	select {
