@@ -2,6 +2,7 @@ package sim
 
 import (
 	"hash/fnv"
+	"strings"
 	"time"
 
 	"github.com/myelin-stream/myelin/internal/vfs"
@@ -34,3 +35,13 @@ func slowly(inner vfs.Hook) vfs.Hook {
 		return v
 	}
 }
+
+// isPartition says whether a path is a partition's folder or lies in one: those
+// of topics, not the metadata log's.
+func isPartition(name string) bool {
+	rest, ok := strings.CutPrefix(name, "/data/")
+	return ok && !strings.HasPrefix(rest, "__cluster_metadata") && strings.Contains(rest, "-")
+}
+
+// isLog says whether a path is a partition's data file.
+func isLog(name string) bool { return isPartition(name) && strings.HasSuffix(name, ".log") }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"net"
 	"testing/synctest"
@@ -24,6 +25,7 @@ const (
 type node struct {
 	net    *memnet.Network
 	fs     *vfs.Mem
+	spoil  func(vfs.FS) vfs.FS // planted bugs between broker and disk; nil: none
 	rand   *rand.Rand
 	logger *slog.Logger
 
@@ -44,7 +46,11 @@ func (n *node) start() error {
 	if err != nil {
 		return err
 	}
-	b, err := broker.Open(broker.Config{Properties: config.NewBroker(set), FS: n.fs, Listen: n.net.Host(host).Listen,
+	var disk vfs.FS = n.fs
+	if n.spoil != nil {
+		disk = n.spoil(disk)
+	}
+	b, err := broker.Open(broker.Config{Properties: config.NewBroker(set), FS: disk, Listen: n.net.Host(host).Listen,
 		Now: time.Now, Rand: rand.New(rand.NewPCG(n.rand.Uint64(), 1)), Logger: n.logger, Format: true})
 	if err != nil {
 		return fmt.Errorf("opening the node: %w", err)
@@ -83,6 +89,16 @@ func (n *node) cut(p vfs.Policy) {
 	n.net.Crash(host)
 	_ = n.stop() // its errors are those of a machine without power
 	n.fs = n.fs.Crash(p, n.rand)
+}
+
+// kill ends the process and leaves the machine as it is, as `kill -9` does: what
+// was written is there, and what was not synced still is not.
+func (n *node) kill() {
+	synctest.Wait()
+	n.fs.StopBefore(0)
+	n.net.Crash(host)
+	_ = n.stop()
+	n.fs.StopBefore(math.MaxInt64)
 }
 
 func (n *node) dial(ctx context.Context) (net.Conn, error) { return n.net.Dial(ctx, addr) }

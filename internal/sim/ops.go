@@ -29,6 +29,7 @@ var ops = []op{
 	{"wait", 8, (*play).wait},
 	{"plan a power cut", 4, (*play).planCut},
 	{"drain and start", 1, (*play).restart},
+	{"kill and start", 1, (*play).killed},
 }
 
 func (p *play) choose() *op {
@@ -205,7 +206,7 @@ func (p *play) takeAnswer(b *sentBatch, behind int32) error {
 // tolerate lets errors pass that a node may answer while its power fails; any
 // other time they are a violation.
 func (p *play) tolerate(c kafka.Code) error {
-	if p.node.fs.Stopped() || c.Retriable() && c != kafka.KafkaStorageError {
+	if p.node.fs.Stopped() || c.Retriable() && (p.diskFails || c != kafka.KafkaStorageError) {
 		return nil
 	}
 	return fmt.Errorf("answered %w", c)

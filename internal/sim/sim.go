@@ -33,6 +33,7 @@ type Result struct {
 	Promises int // records acknowledged with acks=all
 	Cuts     int // power cuts
 	Stops    int // orderly restarts
+	Kills    int // of the process alone
 	Virtual  time.Duration
 	// Violation is the first promise that was broken, nil if all were kept.
 	Violation error
@@ -54,7 +55,7 @@ func Run(opt Options) Result {
 	p.client = &client{dial: p.node.dial}
 	err := p.run()
 	return Result{Hash: hex.EncodeToString(p.hash.Sum(nil)[:8]), Steps: p.step, Promises: p.promises, Cuts: p.cuts,
-		Stops: p.stops, Virtual: time.Since(p.began), Violation: err}
+		Stops: p.stops, Kills: p.kills, Virtual: time.Since(p.began), Violation: err}
 }
 
 // play is one run.
@@ -67,12 +68,14 @@ type play struct {
 	client *client
 	model  *model
 
-	step, promises, cuts, stops int
-	serial                      int            // of values
-	producer                    int64          // id of the idempotent producer, -1 while there is none
-	given                       map[int64]bool // producer ids
-	sequences                   map[*part]int32
-	last                        *sentBatch // the last idempotent batch, to send again
+	diskFails bool // KAFKA_STORAGE_ERROR is an answer to be expected
+
+	step, promises, cuts, stops, kills int
+	serial                             int            // of values
+	producer                           int64          // id of the idempotent producer, -1 while there is none
+	given                              map[int64]bool // producer ids
+	sequences                          map[*part]int32
+	last                               *sentBatch // the last idempotent batch, to send again
 }
 
 // trace writes a line of the trace.
@@ -125,6 +128,24 @@ func (p *play) powerCut() error {
 	}
 	if err := p.audit(); err != nil {
 		return fmt.Errorf("after a power cut (%s): %w", policy, err)
+	}
+	return nil
+}
+
+// killed ends the process and starts it again on the same machine.
+func (p *play) killed() error {
+	if p.node.fs.Stopped() {
+		return errGone
+	}
+	p.kills++
+	p.client.close()
+	p.node.kill()
+	p.trace("killed")
+	if err := p.node.start(); err != nil {
+		return fmt.Errorf("after a kill: %w", err)
+	}
+	if err := p.audit(); err != nil {
+		return fmt.Errorf("after a kill: %w", err)
 	}
 	return nil
 }

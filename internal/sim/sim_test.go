@@ -75,7 +75,7 @@ func spawn(t *testing.T, seed uint64) string {
 
 func child(t *testing.T, seed uint64) {
 	r := playSeed(t, Options{Seed: seed, Steps: int(env("SIM_STEPS", 0))})
-	fmt.Printf("sim: seed=%d hash=%s promises=%d cuts=%d stops=%d virtual=%v\n", seed, r.Hash, r.Promises, r.Cuts, r.Stops, r.Virtual)
+	fmt.Printf("sim: seed=%d hash=%s promises=%d cuts=%d stops=%d kills=%d virtual=%v\n", seed, r.Hash, r.Promises, r.Cuts, r.Stops, r.Kills, r.Virtual)
 	if r.Violation != nil {
 		t.Fatalf("seed %d: %v", seed, r.Violation)
 	}
