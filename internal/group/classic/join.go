@@ -57,13 +57,6 @@ type JoinAnswer struct {
 // failed is the answer that only says why not.
 func failed(code kafka.Code) Joined { return Joined{Code: code, Generation: kafka.NoGeneration} }
 
-// refuse answers a join at once.
-func (g *Group) refuse(in *Join, memberID string, code kafka.Code) {
-	j := failed(code)
-	j.MemberID = memberID
-	g.step.Joins = append(g.step.Joins, JoinAnswer{in.Ticket, j})
-}
-
 // Join lets a member in, or lets it renew what it said. The answer comes with
 // this step or a later one.
 //
@@ -167,11 +160,14 @@ func (g *Group) joinAgain(in *Join) {
 func (g *Group) admit(in *Join, id string) {
 	m := &member{
 		id: id, instance: in.InstanceID, clientID: in.ClientID, clientHost: in.ClientHost,
-		session: in.Session, rebalance: in.Rebalance, protocolType: in.ProtocolType, protocols: in.Protocols,
+		session: in.Session, rebalance: in.Rebalance, protocols: in.Protocols,
 		join: in.Ticket, isNew: true, until: in.Now.Add(newMemberWait),
 	}
 	if g.state == PreparingRebalance && g.before == Empty {
 		g.newcomers = true
+	}
+	if len(g.members) == 0 {
+		g.protocolType = in.ProtocolType
 	}
 	g.add(m)
 	g.arm(m.until)
@@ -187,14 +183,6 @@ func (g *Group) renew(m *member, in *Join) {
 	g.joining++
 }
 
-func (g *Group) setProtocols(m *member, protocols []Protocol) {
-	g.unsupport(m)
-	m.protocols = protocols
-	for _, p := range m.protocols {
-		g.supports[p.Name]++
-	}
-}
-
 // joined is what a member is told of the generation; the leader learns the
 // members.
 func (g *Group) joined(m *member) Joined {
@@ -203,27 +191,7 @@ func (g *Group) joined(m *member) Joined {
 		Leader: g.leader, MemberID: m.id,
 	}
 	if m.id == g.leader {
-		j.Members = g.roll()
+		j.Members = g.roll(*g.protocol)
 	}
 	return j
-}
-
-// roll lists the members with what they say in the chosen protocol.
-func (g *Group) roll() []JoinedMember {
-	list := make([]JoinedMember, len(g.members))
-	for i, m := range g.members {
-		list[i] = JoinedMember{ID: m.id, Instance: m.instance, Metadata: m.metadata(*g.protocol)}
-	}
-	return list
-}
-
-// answerJoin ends a member's wait in JoinGroup, if it waits.
-func (g *Group) answerJoin(m *member, j Joined) bool {
-	if m.join == 0 {
-		return false
-	}
-	g.step.Joins = append(g.step.Joins, JoinAnswer{m.join, j})
-	m.join = 0
-	g.joining--
-	return true
 }

@@ -15,15 +15,14 @@ type Protocol struct {
 
 // member is one member of a group.
 type member struct {
-	id           string
-	instance     *string // nil: dynamic
-	clientID     string
-	clientHost   string
-	session      time.Duration
-	rebalance    time.Duration
-	protocolType string
-	protocols    []Protocol // the preferred first
-	assignment   []byte
+	id         string
+	instance   *string // nil: dynamic
+	clientID   string
+	clientHost string
+	session    time.Duration
+	rebalance  time.Duration
+	protocols  []Protocol // the preferred first
+	assignment []byte
 
 	join     Ticket    // parked in JoinGroup
 	sync     Ticket    // parked in SyncGroup

@@ -23,13 +23,14 @@ func (g *Group) prepare(now time.Time) {
 		g.resetAssignments(kafka.RebalanceInProgress)
 	}
 	g.clearSyncs()
+	g.syncAt = time.Time{}
 	first := g.state == Empty
 	g.enter(now, PreparingRebalance)
 	if first {
 		delay := g.limits.InitialDelay
 		g.newcomers = false
 		g.initial, g.remaining = true, max(g.rebalanceTime()-delay, 0)
-		g.gatherUntil(now.Add(delay))
+		g.set(&g.joinAt, now.Add(delay))
 		if delay <= 0 {
 			g.gathered(now)
 		}
@@ -40,16 +41,8 @@ func (g *Group) prepare(now time.Time) {
 		g.complete(now)
 		return
 	}
-	g.gatherUntil(now.Add(g.rebalanceTime()))
+	g.set(&g.joinAt, now.Add(g.rebalanceTime()))
 }
-
-func (g *Group) gatherUntil(t time.Time) {
-	g.joinAt = t
-	g.arm(t)
-}
-
-// allJoined says that every member is parked and nobody is expected.
-func (g *Group) allJoined() bool { return g.joining == len(g.members) && len(g.pendings) == 0 }
 
 // completeIfAllJoined ends the gathering early. The initial delay is always
 // waited out.
@@ -70,7 +63,7 @@ func (g *Group) gathered(now time.Time) {
 		delay := min(g.limits.InitialDelay, g.remaining)
 		g.newcomers = false
 		g.remaining = max(g.remaining-g.limits.InitialDelay, 0)
-		g.gatherUntil(now.Add(delay))
+		g.set(&g.joinAt, now.Add(delay))
 		return
 	}
 	g.complete(now)
@@ -87,21 +80,21 @@ func (g *Group) complete(now time.Time) {
 		}
 	}
 	if len(g.members) > 0 && !g.electJoined() {
-		g.gatherUntil(now.Add(g.rebalanceTime()))
+		g.set(&g.joinAt, now.Add(g.rebalanceTime()))
 		return
 	}
 	g.initial = false
 	g.generation++
 	if len(g.members) == 0 {
 		g.protocol, g.leader = nil, ""
-		g.topics = g.subscriptions()
+		g.subscribe()
 		g.enter(now, Empty)
 		g.step.Store = &Store{Snapshot: g.Snapshot()}
 		return
 	}
 	chosen := g.choose()
 	g.protocol = &chosen
-	g.topics = g.subscriptions()
+	g.subscribe()
 	g.enter(now, CompletingRebalance)
 	for _, m := range g.members {
 		g.answerJoin(m, g.joined(m))
@@ -109,39 +102,7 @@ func (g *Group) complete(now time.Time) {
 		m.isNew = false
 		m.owesSync = true
 	}
-	g.syncAt = now.Add(g.rebalanceTime())
-	g.arm(g.syncAt)
-}
-
-// electJoined makes sure that the leader is one who joined.
-func (g *Group) electJoined() bool {
-	if m, ok := g.byID[g.leader]; ok && m.join != 0 {
-		return true
-	}
-	for _, m := range g.members {
-		if m.join != 0 {
-			g.leader = m.id
-			return true
-		}
-	}
-	return false
-}
-
-// choose picks the protocol: each member votes for the first in its order that
-// all support. Of two with as many votes, the one voted for first wins.
-func (g *Group) choose() string {
-	all := func(name string) bool { return g.supports[name] == len(g.members) }
-	votes := map[string]int{}
-	best := ""
-	for _, m := range g.members {
-		votes[m.vote(all)]++
-	}
-	for _, m := range g.members {
-		if v := m.vote(all); best == "" || votes[v] > votes[best] {
-			best = v
-		}
-	}
-	return best
+	g.set(&g.syncAt, now.Add(g.rebalanceTime()))
 }
 
 // expelLate removes those who never synced, and begins a new round without them.
@@ -161,14 +122,6 @@ func (g *Group) expelLate(now time.Time) {
 	}
 	if late > 0 {
 		g.prepare(now)
-	}
-}
-
-// clearSyncs forgets who owes a sync.
-func (g *Group) clearSyncs() {
-	g.syncAt = time.Time{}
-	for _, m := range g.members {
-		m.owesSync = false
 	}
 }
 
@@ -195,7 +148,7 @@ func (g *Group) Tick(now time.Time) Step {
 	if !g.syncAt.IsZero() && !g.syncAt.After(now) {
 		g.expelLate(now)
 	}
-	g.rearm()
+	g.rearm(g.joinAt, g.syncAt)
 	return g.done()
 }
 

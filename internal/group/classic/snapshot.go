@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/myelin-stream/myelin/internal/kafka"
-	"github.com/myelin-stream/myelin/internal/wire"
 )
 
 // Snapshot is what of a group outlives a change of coordinator: a generation
@@ -64,7 +63,7 @@ func Restore(id string, limits *Limits, now time.Time, s *Snapshot) (*Group, Ste
 		ms := &s.Members[i]
 		m := &member{
 			id: ms.ID, instance: ms.Instance, clientID: ms.ClientID, clientHost: ms.ClientHost,
-			session: ms.Session, rebalance: ms.Rebalance, protocolType: s.ProtocolType, assignment: ms.Assignment,
+			session: ms.Session, rebalance: ms.Rebalance, assignment: ms.Assignment,
 		}
 		if m.rebalance < 0 { // stored before there was one
 			m.rebalance = m.session
@@ -78,7 +77,7 @@ func Restore(id string, limits *Limits, now time.Time, s *Snapshot) (*Group, Ste
 	if s.Leader != nil {
 		g.leader = *s.Leader
 	}
-	g.topics = g.subscriptions()
+	g.subscribe()
 	if len(g.members) > 0 {
 		g.state = Stable
 		g.before = CompletingRebalance
@@ -87,37 +86,6 @@ func Restore(id string, limits *Limits, now time.Time, s *Snapshot) (*Group, Ste
 		}
 	}
 	return g, g.done()
-}
-
-// subscriptions reads the topics of all members of a consumer group; nil if the
-// group is of another kind or a member's metadata cannot be read.
-func (g *Group) subscriptions() map[string]bool {
-	if g.protocolType != ConsumerType {
-		return nil
-	}
-	topics := map[string]bool{}
-	if len(g.members) == 0 {
-		return topics
-	}
-	if g.protocol == nil {
-		return nil
-	}
-	for _, m := range g.members {
-		// The first fields of every version of a subscription:
-		// int16 version, then an array of topic names.
-		r := wire.NewReader(m.metadata(*g.protocol))
-		if version := r.Int16(); version < 0 {
-			return nil
-		}
-		n := r.Int32()
-		for ; n > 0 && !r.Failed(); n-- {
-			topics[r.String("", false)] = true
-		}
-		if r.Failed() || n < 0 {
-			return nil
-		}
-	}
-	return topics
 }
 
 // Description is the group as DescribeGroups shows it.

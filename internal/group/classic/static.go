@@ -59,17 +59,6 @@ func failedAs(id string, code kafka.Code) Joined {
 	return j
 }
 
-// rename gives a static member another member id.
-func (g *Group) rename(m *member, id string) {
-	delete(g.byID, m.id)
-	if g.leader == m.id {
-		g.leader = id
-	}
-	m.id = id
-	g.byID[id] = m
-	g.statics[*m.instance] = id
-}
-
 // replacementStored answers the new incarnation, or takes the replacement back.
 func (g *Group) replacementStored(now time.Time, r *replaced, code kafka.Code) {
 	m := r.member

@@ -127,25 +127,6 @@ func (g *Group) Persisted(now time.Time, s *Store, code kafka.Code) Step {
 	return g.done()
 }
 
-// resetAssignments takes back what the leader decided, and tells who waits for
-// it why.
-func (g *Group) resetAssignments(code kafka.Code) {
-	for _, m := range g.members {
-		m.assignment = nil
-		g.answerSync(m, Synced{Code: code})
-	}
-}
-
 func (g *Group) synced(m *member) Synced {
 	return Synced{ProtocolType: new(g.protocolType), Protocol: g.protocol, Assignment: m.assignment}
-}
-
-// answerSync ends a member's wait in SyncGroup, if it waits.
-func (g *Group) answerSync(m *member, s Synced) bool {
-	if m.sync == 0 {
-		return false
-	}
-	g.step.Syncs = append(g.step.Syncs, SyncAnswer{m.sync, s})
-	m.sync = 0
-	return true
 }
