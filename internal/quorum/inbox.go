@@ -18,10 +18,11 @@ type inbox struct {
 	wake chan struct{} // one slot: something is there
 }
 
-// item is one thing to do; exactly one field is set.
+// item is one thing to do; exactly one of its pointers is set.
 type item struct {
 	proposal *proposal
 	message  *pb.Message
+	from     Member // of message
 	change   *pb.ConfChangeV2
 	snapshot *finished
 	report   *report

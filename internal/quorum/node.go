@@ -71,6 +71,7 @@ type Node struct {
 	inbox *inbox
 
 	// The rest is Run's own.
+	peers     members // who has sent something
 	ticker    *time.Timer
 	queue     []*proposal // proposed, without an index yet
 	waiting   []*proposal // in the log, by index
@@ -147,15 +148,7 @@ func (n *Node) start() error {
 func (n *Node) Self() Member { return n.store.state.self }
 
 // Close closes the files. Run must have returned, or never been called.
-func (n *Node) Close() error {
-	s := n.store.state
-	err := error(nil)
-	if c := n.raft.BasicStatus().HardState.GetCommit(); c > s.commit && n.store.log.Failed() == nil {
-		s.commit = min(c, n.store.last())
-		err = n.store.saveState()
-	}
-	return errors.Join(err, n.store.log.Close(), n.store.states.close())
-}
+func (n *Node) Close() error { return n.store.close() }
 
 // Status is the newest view of the quorum.
 func (n *Node) Status() Status { return *n.status.Load() }
@@ -169,8 +162,9 @@ func (n *Node) Propose(data []byte, done func(error)) {
 	}
 }
 
-// Step takes in a message from another member.
-func (n *Node) Step(data []byte) error {
+// Step takes in a message from another member. A node that has just joined
+// knows the others only from what they send.
+func (n *Node) Step(from Member, data []byte) error {
 	m := new(pb.Message)
 	if err := proto.Unmarshal(data, m); err != nil {
 		return fmt.Errorf("raft message: %w", err)
@@ -178,7 +172,10 @@ func (n *Node) Step(data []byte) error {
 	if raft.IsLocalMsg(m.GetType()) {
 		return fmt.Errorf("raft message of type %s from the network", m.GetType())
 	}
-	n.inbox.put(item{message: m})
+	if m.GetFrom() != from.ID() {
+		return fmt.Errorf("raft message of member %d, from node %d, whose id is %d", m.GetFrom(), from.Node, from.ID())
+	}
+	n.inbox.put(item{message: m, from: from})
 	return nil
 }
 
@@ -286,6 +283,7 @@ func (n *Node) accept(it item) error {
 		}
 		n.queue = append(n.queue, it.proposal)
 	case it.message != nil:
+		n.peers = n.peers.with(it.from)
 		// A message that does not fit is raft's to drop.
 		if err := n.raft.Step(it.message); err != nil && !errors.Is(err, raft.ErrProposalDropped) {
 			n.cfg.Logger.Debug("raft message dropped", "type", it.message.GetType(), "err", err)
@@ -317,7 +315,7 @@ func (n *Node) restore() error {
 		return err
 	}
 	n.applied, n.grown = at.index, 0
-	return nil
+	return sweep(n.cfg.FS, n.dir, at)
 }
 
 // snapshotDone compacts the log behind a snapshot that was written.

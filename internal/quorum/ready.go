@@ -26,6 +26,7 @@ func (n *Node) settle() error {
 			}
 		}
 		if !n.raft.HasReady() {
+			n.snapshot()
 			n.publish()
 			return nil
 		}
@@ -34,7 +35,6 @@ func (n *Node) settle() error {
 			return err
 		}
 		n.raft.Advance(rd)
-		n.snapshot()
 	}
 }
 
@@ -142,6 +142,9 @@ func (n *Node) send(messages []*pb.Message) error {
 	out := make([]Message, 0, len(messages))
 	for _, m := range messages {
 		to, ok := n.store.state.members.find(m.GetTo())
+		if !ok {
+			to, ok = n.peers.find(m.GetTo())
+		}
 		if !ok {
 			continue
 		}
@@ -251,9 +254,10 @@ func (n *Node) install(snap *pb.Snapshot) error {
 	return n.restore()
 }
 
-// snapshot starts writing one when enough has gathered.
+// snapshot starts writing one when enough has gathered, or a new member needs it.
 func (n *Node) snapshot() {
-	if n.snapping || n.grown < n.cfg.SnapshotBytes || n.applied <= n.store.state.snapshot.index {
+	due := n.grown >= n.cfg.SnapshotBytes || n.store.wanted
+	if n.snapping || !due || n.applied <= n.store.state.snapshot.index {
 		return
 	}
 	term, err := n.store.Term(n.applied)
@@ -265,7 +269,7 @@ func (n *Node) snapshot() {
 		return
 	}
 	f := &finished{at: mark{n.applied, term}, conf: n.store.state.conf}
-	n.snapping, n.grown = true, 0
+	n.snapping, n.grown, n.store.wanted = true, 0, false
 	n.snapshots.Go(func() {
 		f.err = writeSnapshot(n.cfg.FS, n.dir, f.at, records, n.stopping.Load)
 		n.inbox.put(item{snapshot: f})

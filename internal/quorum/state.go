@@ -58,9 +58,16 @@ type state struct {
 	cut          mark          // the entries up to here may be gone
 }
 
-// genesis is the state of a fresh directory.
+// genesis is the state of a fresh directory. A voter begins at index 1 of term
+// 1, on which all voters agree; who joins later begins before that and so cannot
+// go on without a snapshot, which tells it who the members are.
 func genesis(self Member, voters []Member) *state {
-	s := &state{self: self, term: 1, commit: 1, snapshot: mark{1, 1}, cut: mark{1, 1}, conf: pb.EnsureConfState(nil)}
+	s := &state{self: self, conf: pb.EnsureConfState(nil)}
+	if slices.Contains(voters, self) {
+		s.term, s.commit, s.snapshot, s.cut = 1, 1, mark{1, 1}, mark{1, 1}
+	} else {
+		voters = nil
+	}
 	for _, v := range voters {
 		s.members = s.members.with(v)
 	}

@@ -19,6 +19,8 @@ type store struct {
 	states *stateLog
 	state  *state
 	epochs []commitlog.EpochStart // the log's epoch cache, ascending
+	saved  uint64                 // the commit index that quorum-state has
+	wanted bool                   // a snapshot of the newest members is asked for
 	build  record.Builder
 	read   record.Reader
 }
@@ -28,7 +30,7 @@ var _ raft.Storage = (*store)(nil)
 // openStore makes log and state agree. The log may end behind the state (it was
 // reset for a snapshot and then power failed), never before what is committed.
 func openStore(log *commitlog.Log, states *stateLog, s *state) (*store, error) {
-	st := &store{log: log, states: states, state: s}
+	st := &store{log: log, states: states, state: s, saved: s.commit}
 	first := int64(s.cut.index) + 1
 	if log.End() < first || log.Start() > first {
 		if log.End() > log.Start() && log.Start() > first {
@@ -99,8 +101,13 @@ func (s *store) Term(index uint64) (uint64, error) {
 }
 
 // Snapshot names the newest snapshot and the members; its bytes travel apart,
-// see Transport.
+// see Transport. A member cannot begin with a snapshot that does not know it:
+// then a newer one is wanted first, and raft asks again.
 func (s *store) Snapshot() (*pb.Snapshot, error) {
+	if len(s.state.members.within(s.state.snapshotConf)) < len(s.state.members.within(s.state.conf)) {
+		s.wanted = true
+		return nil, raft.ErrSnapshotTemporarilyUnavailable
+	}
 	return &pb.Snapshot{Data: s.state.members.encode(), Metadata: &pb.SnapshotMetadata{
 		Index: new(s.state.snapshot.index), Term: new(s.state.snapshot.term), ConfState: s.state.snapshotConf,
 	}}, nil
@@ -251,7 +258,18 @@ func (s *store) saveState() error {
 	if err := s.states.save(s.state); err != nil {
 		return fmt.Errorf("quorum-state: %w", err)
 	}
+	s.saved = s.state.commit
 	return nil
+}
+
+// close leaves what an orderly end can say: how far the log is committed, so
+// that a log that loses its tail is noticed.
+func (s *store) close() error {
+	var err error
+	if s.state.commit > s.saved && s.log.Failed() == nil {
+		err = s.saveState()
+	}
+	return errors.Join(err, s.log.Close(), s.states.close())
 }
 
 // compact records a finished snapshot and lets go of the entries it holds,

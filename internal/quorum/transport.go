@@ -9,7 +9,7 @@ import (
 // Message is one raft message to another member.
 type Message struct {
 	To   Member
-	Data []byte // for [Node.Step] on the other side
+	Data []byte // for [Node.Step] on the other side, with who sent it
 
 	// Snapshot is the name of the file, in the folder of the log, that To has
 	// to have under the same name before it is given Data. Empty for all other
