@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"slices"
 	"strings"
@@ -60,41 +59,29 @@ func outOfRange(ts, now int64, r *Rules) bool {
 // Inspect opens a batch that [CheckClient] accepted and holds each record to
 // the rules. It returns the batch to append: b, with its largest timestamp and
 // timestamp type put right if they were wrong, or a new one in the topic's
-// codec. It writes into b, which the caller must own, and may wait for a slot
-// of the pool.
+// codec, or with the records' offsets put right. It writes into b, which the
+// caller must own, and may wait for a slot of the pool.
 //
 // Errors are a [*Refusal]: INVALID_RECORD and INVALID_TIMESTAMP with the
 // records at fault, MESSAGE_TOO_LARGE for a batch that expands too far,
 // INVALID_RECORD for records that do not parse, UNKNOWN_SERVER_ERROR for
 // compressed data that does not expand, as Kafka answers.
 func (p *Pool) Inspect(b []byte, h Header, rules *Rules, now int64) ([]byte, Header, error) {
-	r := p.Open(b)
-	defer p.Close(r)
-	in := inspection{rules: rules, h: &h, now: now, top: kafka.NoTimestamp}
-	recode := rules.Recode && rules.Codec != h.Attributes.Codec()
-	if recode {
-		in.out = p.builders.Get().(*Builder)
-		defer p.builders.Put(in.out)
-		in.begin()
-	} else {
-		r.shapes = true
+	in := inspection{rules: rules, h: &h, now: now, codec: h.Attributes.Codec()}
+	if rules.Recode && rules.Codec != in.codec {
+		in.codec, in.level, in.recode = rules.Codec, rules.Level, true
 	}
-	for i := int32(0); r.Next(); i++ {
-		if err := in.record(r, i); err != nil {
-			return b, h, err
-		}
+	out, err := p.pass(b, &in)
+	if err == nil && out == nil && in.gaps { // the records' own offsets are wrong
+		in.recode = true
+		out, err = p.pass(b, &in)
 	}
-	if err := r.Err(); err != nil {
-		return b, h, refusalOf(err, h.Attributes.Codec())
-	}
-	if err := in.verdict(); err != nil {
+	switch {
+	case err != nil:
 		return b, h, err
-	}
-	if recode {
-		b = slices.Clone(in.out.Bytes())
-		return b, parse(b), nil
-	}
-	if rules.AppendTime || (in.top == h.MaxTimestamp && !h.Attributes.Has(AppendTime)) {
+	case out != nil:
+		return out, parse(out), nil
+	case rules.AppendTime || in.top == h.MaxTimestamp && !h.Attributes.Has(AppendTime):
 		return b, h, nil
 	}
 	binary.BigEndian.PutUint16(b[posAttributes:], uint16(h.Attributes&^AppendTime))
@@ -103,66 +90,100 @@ func (p *Pool) Inspect(b []byte, h Header, rules *Rules, now int64) ([]byte, Hea
 	return b, parse(b), nil
 }
 
+// pass reads the batch once; with in.recode it gives a new one.
+func (p *Pool) pass(b []byte, in *inspection) ([]byte, error) {
+	r := p.Open(b)
+	defer p.Close(r)
+	in.top = kafka.NoTimestamp
+	r.shapes = !in.recode
+	if in.recode {
+		in.out = p.builders.Get().(*Builder)
+		defer func() {
+			in.out.Reset()
+			p.builders.Put(in.out)
+		}()
+		in.begin()
+	}
+	for i := int32(0); r.Next(); i++ {
+		in.record(r, i)
+	}
+	if err := r.Err(); err != nil {
+		return nil, refusalOf(err)
+	}
+	if err := in.verdict(); err != nil {
+		return nil, err
+	}
+	if in.recode {
+		return slices.Clone(in.out.Bytes()), nil
+	}
+	return nil, nil
+}
+
 // maxRecordErrors bounds what one batch can make an answer hold.
 const maxRecordErrors = 1000
 
 // inspection is one batch under Inspect.
 type inspection struct {
-	rules *Rules
-	h     *Header
-	now   int64
-	out   *Builder // nil if the batch stays as it is
-	top   int64    // largest timestamp so far
-	code  kafka.Code
-	wrong []RecordError
+	rules  *Rules
+	h      *Header
+	now    int64
+	codec  Codec // in which the batch is stored
+	level  int
+	recode bool     // the batch is made anew
+	out    *Builder // then
+	top    int64    // largest timestamp so far
+	gaps   bool     // the records' offsets do not follow each other
+	code   kafka.Code
+	wrong  []RecordError
 }
 
 // begin prepares the new batch: all that the header says of the producer stays.
 func (in *inspection) begin() {
 	in.out.Reset()
-	in.out.Codec, in.out.Level = in.rules.Codec, in.rules.Level
+	in.out.Codec, in.out.Level = in.codec, in.level
 	in.out.Flags = in.h.Attributes & Transactional
 	if in.h.Idempotent() {
 		in.out.Producer = &Producer{in.h.ProducerID, in.h.ProducerEpoch, in.h.BaseSequence}
 	}
 }
 
-func (in *inspection) record(r *Reader, i int32) error {
+func (in *inspection) record(r *Reader, i int32) {
 	rec := r.Record()
-	if rec.Offset-in.h.BaseOffset != int64(i) {
-		code := kafka.InvalidRecord
-		if in.h.Attributes.Codec() != None {
-			code = kafka.UnknownServerError
-		}
-		f := refuse(code, "record %d has offset delta %d", i, rec.Offset-in.h.BaseOffset)
-		f.Logged = true
-		return f
-	}
+	in.gaps = in.gaps || rec.Offset-in.h.BaseOffset != int64(i)
 	in.top = max(in.top, rec.Timestamp)
-	if in.out != nil {
+	if in.recode {
 		r.key, r.value = nullSize(rec.Key), nullSize(rec.Value)
 		in.out.Append(*rec)
 	}
 	switch {
 	case in.rules.Compacted && r.key < 0:
 		in.fault(kafka.InvalidRecord, i, "Compacted topic cannot accept message without key in topic partition "+
-			in.rules.Partition.String()+".")
+			in.rules.Partition.String())
 	case !in.rules.AppendTime && rec.Timestamp != kafka.NoTimestamp:
 		if outOfRange(rec.Timestamp, in.now, in.rules) {
 			in.fault(kafka.InvalidTimestamp, i, fmt.Sprintf("Timestamp %d of message with offset %d is out of range. "+
 				"The timestamp should be within [%d, %d]", rec.Timestamp, rec.Offset, in.now-in.rules.Before, in.now+in.rules.After))
 		}
 	case in.h.Attributes.Has(AppendTime):
-		in.fault(kafka.InvalidTimestamp, i, fmt.Sprintf("Invalid timestamp type in message DefaultRecord(offset=%d, "+
-			"timestamp=%d, key=%d bytes, value=%d bytes). Producer should not set timestamp type to LogAppendTime.",
-			rec.Offset, rec.Timestamp, max(r.key, 0), max(r.value, 0)))
+		in.fault(kafka.InvalidTimestamp, i, fmt.Sprintf("Invalid timestamp type in message %s. "+
+			"Producer should not set timestamp type to LogAppendTime.", in.describe(r)))
 	}
-	return nil
+}
+
+// describe names a record as Kafka prints it: it knows whether a key is null
+// only where it skips the contents of a compressed batch.
+func (in *inspection) describe(r *Reader) string {
+	kind, key, value := "PartialDefaultRecord", r.key, r.value
+	if in.recode || in.h.Attributes.Codec() == None {
+		kind, key, value = "DefaultRecord", max(key, 0), max(value, 0)
+	}
+	return fmt.Sprintf("%s(offset=%d, timestamp=%d, key=%d bytes, value=%d bytes)",
+		kind, r.rec.Offset, r.rec.Timestamp, key, value)
 }
 
 // fault notes a record's error in the words that Kafka's clients show.
 func (in *inspection) fault(code kafka.Code, i int32, message string) {
-	if in.wrong == nil {
+	if in.wrong == nil || code == kafka.InvalidTimestamp {
 		in.code = code
 	}
 	if len(in.wrong) < maxRecordErrors {
@@ -170,7 +191,8 @@ func (in *inspection) fault(code kafka.Code, i int32, message string) {
 	}
 }
 
-// verdict sums up the records' faults; the first one's code is the batch's.
+// verdict sums up the records' faults. The batch's code is INVALID_TIMESTAMP if
+// any record's is.
 func (in *inspection) verdict() error {
 	if in.wrong == nil {
 		return nil
@@ -196,16 +218,16 @@ func nullSize(b []byte) int64 {
 	return int64(len(b))
 }
 
-// refusalOf is Kafka's code for what stopped a reader: it takes the end of the
-// data and malformed records for the client's fault, and other trouble in
-// decompressing for the server's.
-func refusalOf(err error, codec Codec) error {
-	code := kafka.UnknownServerError
+// refusalOf is Kafka's code for what stopped a reader: it takes records that do
+// not parse for the client's fault, and data that does not expand for the
+// server's.
+func refusalOf(err error) error {
+	code := kafka.InvalidRecord
 	switch {
 	case errors.Is(err, errLimit):
 		code = kafka.MessageTooLarge
-	case errors.Is(err, errMalformed), errors.Is(err, io.ErrUnexpectedEOF), codec == None:
-		code = kafka.InvalidRecord
+	case errors.Is(err, errExpand):
+		code = kafka.UnknownServerError
 	}
 	r := refuse(code, "%v", err)
 	r.Logged = true

@@ -73,6 +73,9 @@ func (r *Reader) Reset(batch []byte, limit int64) {
 	}
 	src, err := r.dec.open(r.head.Attributes.Codec(), body, limit)
 	if err != nil {
+		if !errors.Is(err, errLimit) {
+			err = fmt.Errorf("%w: %w", errExpand, err)
+		}
 		r.err = r.wrap(err)
 		return
 	}
@@ -88,8 +91,8 @@ func (r *Reader) Next() bool {
 		return false
 	}
 	if r.seen == r.head.Count {
-		if !r.win.atEnd() {
-			r.err = r.wrap(fmt.Errorf("bytes after the last of %d records: %w", r.head.Count, errMalformed))
+		if err := r.win.end(); err != nil {
+			r.err = r.wrap(fmt.Errorf("after the last of %d records: %w", r.head.Count, err))
 		}
 		return false
 	}
@@ -125,7 +128,7 @@ func (r *Reader) Release() {
 }
 
 func (r *Reader) wrap(err error) error {
-	if errors.Is(err, io.EOF) {
+	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
 	return fmt.Errorf("batch at offset %d, record %d: %w: %w", r.head.BaseOffset, r.seen, err, kafka.CorruptMessage)

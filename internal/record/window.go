@@ -14,8 +14,11 @@ const (
 	keepSize = 1 << 20
 )
 
-// errLimit is the class of batches that expand too far.
-var errLimit = errors.New("batch expands beyond the limit")
+// The classes of compressed data that cannot be expanded: too far, or at all.
+var (
+	errLimit  = errors.New("batch expands beyond the limit")
+	errExpand = errors.New("compressed data is broken")
+)
 
 // window is the part of a batch's records that is in memory: all of them where
 // they are not compressed (src is nil), else what the parser asked for.
@@ -113,24 +116,34 @@ func (w *window) fill() error {
 		if n > 0 {
 			return nil
 		}
-		if err != nil {
+		switch {
+		case err == io.EOF: // the end of what there is, itself in order
 			return err
+		case errors.Is(err, errLimit):
+			return err
+		case err != nil:
+			return fmt.Errorf("%w: %w", errExpand, err)
 		}
 	}
 	return io.ErrNoProgress
 }
 
-// atEnd says whether nothing is left. A stream that breaks just there counts
-// as more: its checksum may be what failed.
-func (w *window) atEnd() bool {
-	if w.r < w.w {
-		return false
+// end is an error unless nothing is left. A stream may break just there: its
+// checksum comes last.
+func (w *window) end() error {
+	if w.r == w.w {
+		if w.src == nil {
+			return nil
+		}
+		w.r, w.w = 0, 0
+		if err := w.fill(); err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
 	}
-	if w.src == nil {
-		return true
-	}
-	w.r, w.w = 0, 0
-	return errors.Is(w.fill(), io.EOF)
+	return fmt.Errorf("more bytes: %w", errMalformed)
 }
 
 // varint reads a zigzag varint.
