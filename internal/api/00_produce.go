@@ -257,6 +257,9 @@ func (p *producing) simple() bool {
 	}
 	for i := range p.req.TopicData {
 		parts := p.req.TopicData[i].PartitionData
+		if len(parts) == 0 {
+			return false
+		}
 		for j := 1; j < len(parts); j++ {
 			if parts[j].Index <= parts[j-1].Index {
 				return false
@@ -266,8 +269,9 @@ func (p *producing) simple() bool {
 	return true
 }
 
-// merge makes one entry of a topic that is listed twice, and of a partition that
-// is listed twice takes the last, as Kafka does.
+// merge makes one entry of a topic that is listed twice, none of one without
+// partitions, and of a partition that is listed twice takes the last, as Kafka
+// does.
 func (p *producing) merge() {
 	type key struct {
 		name string
@@ -276,6 +280,9 @@ func (p *producing) merge() {
 	at := make(map[key]int, len(p.req.TopicData))
 	kept := p.req.TopicData[:0]
 	for _, t := range p.req.TopicData {
+		if len(t.PartitionData) == 0 {
+			continue
+		}
 		k := key{t.Name, t.TopicID}
 		if i, ok := at[k]; ok {
 			kept[i].PartitionData = append(kept[i].PartitionData, t.PartitionData...)

@@ -34,6 +34,7 @@ type fetching struct {
 	follower bool
 	whole    bool // every partition goes into the answer
 	early    bool // the part of the answer at work: see encode
+	hints    bool // the version tells whom to ask instead
 
 	wake  *replica.Wake
 	ring  func()
@@ -243,6 +244,7 @@ func (h *DataHandlers) read(c *Call, f *fetching, p *fetchPartition, maxBytes in
 		return
 	case f.follower:
 		p.code = kafka.NotLeaderOrFollower
+		p.leader.id, p.leader.epoch = r.Leader()
 		return
 	case maxBytes < 0:
 		p.code = kafka.UnknownServerError
@@ -334,9 +336,14 @@ func (f *fetching) fail(c *Call, out *Reply, code kafka.Code) {
 	out.Buf = f.resp.Append(out.Buf, c.Version)
 }
 
-// failAll answers an error of the request, for every partition.
+// failAll answers an error of the request, before version 13 for every partition
+// too.
 func (f *fetching) failAll(c *Call, out *Reply, code kafka.Code) {
-	f.list(c.Version >= 13)
+	if c.Version >= 13 {
+		f.fail(c, out, code)
+		return
+	}
+	f.list(false)
 	for p := f.set.head; p != nil; p = p.next {
 		p.forget()
 		p.code, p.early = code, true

@@ -32,9 +32,7 @@ const (
 // (KIP-1075), 11 earliest pending upload (KIP-1023).
 func (h *DataHandlers) listOffsets(c *Call, req *msg.ListOffsetsRequest) *msg.ListOffsetsResponse {
 	resp := msg.NewListOffsetsResponse()
-	resp.Topics = make([]msg.ListOffsetsResponseTopic, 0, len(req.Topics))
-	for i := range req.Topics {
-		t := &req.Topics[i]
+	for _, t := range mergeOffsetTopics(req.Topics) {
 		out := msg.ListOffsetsResponseTopic{Name: t.Name}
 		ref := topicRef{name: t.Name}
 		twice := listedTwice(t.Partitions)
@@ -52,6 +50,25 @@ func (h *DataHandlers) listOffsets(c *Call, req *msg.ListOffsetsRequest) *msg.Li
 		resp.Topics = append(resp.Topics, out)
 	}
 	return &resp
+}
+
+// mergeOffsetTopics makes one entry of a topic that is listed twice, and none of
+// one without partitions, as Kafka does.
+func mergeOffsetTopics(topics []msg.ListOffsetsRequestTopic) []msg.ListOffsetsRequestTopic {
+	at := make(map[string]int, len(topics))
+	merged := make([]msg.ListOffsetsRequestTopic, 0, len(topics))
+	for _, t := range topics {
+		if len(t.Partitions) == 0 {
+			continue
+		}
+		if i, ok := at[t.Name]; ok {
+			merged[i].Partitions = append(merged[i].Partitions, t.Partitions...)
+			continue
+		}
+		at[t.Name] = len(merged)
+		merged = append(merged, t)
+	}
+	return merged
 }
 
 // listedTwice counts partitions, nil if each stands once.

@@ -10,6 +10,7 @@ import (
 // before the log was asked comes last, as in Kafka.
 func (f *fetching) encode(c *Call, out *Reply, code kafka.Code) {
 	topics := f.choose()
+	f.hints = c.Version >= 16
 	f.resp = msg.FetchResponse{ErrorCode: int16(code)}
 	if f.session != nil {
 		f.resp.SessionID = f.session.id
@@ -119,7 +120,9 @@ func (f *fetching) fill(p *fetchPartition) {
 	f.part.HighWatermark = kafka.NoOffset
 	if p.code != kafka.None {
 		f.part.ErrorCode = int16(p.code)
-		f.part.CurrentLeader.LeaderID, f.part.CurrentLeader.LeaderEpoch = p.leader.id, p.leader.epoch
+		if f.hints {
+			f.part.CurrentLeader.LeaderID, f.part.CurrentLeader.LeaderEpoch = p.leader.id, p.leader.epoch
+		}
 		if p.early {
 			f.part.AbortedTransactions = aborted
 		}

@@ -46,7 +46,7 @@ type leaderHint struct{ id, epoch int32 }
 // want takes over what the request says of the partition.
 func (p *fetchPartition) want(q *msg.FetchRequestTopicPartition) {
 	p.offset, p.maxBytes = q.FetchOffset, q.PartitionMaxBytes
-	p.currentEpoch, p.lastEpoch = q.CurrentLeaderEpoch, q.LastFetchedEpoch
+	p.currentEpoch, p.lastEpoch = max(q.CurrentLeaderEpoch, kafka.NoEpoch), max(q.LastFetchedEpoch, kafka.NoEpoch)
 }
 
 // forget drops what was found.
