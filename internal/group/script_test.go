@@ -1,0 +1,68 @@
+package group
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/script"
+)
+
+// TestScripts drives the service on a log whose commits can be held back and
+// lost. Requests are as in TestKafka.
+func TestScripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no scripts", err)
+	}
+	for _, f := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(f), ".txt"), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				log := &sliceLog{epoch: 1}
+				s, wait := open(ctx, t, log, func(c *Config) {
+					c.Retention, c.CheckEvery = time.Hour, time.Minute
+					c.MaxBatch = 10000
+				})
+				s.Elect(0, 1)
+				synctest.Wait()
+				d := newDialogue(&local{t: t, s: s, log: log, ctx: ctx})
+				script.Run(t, f, func(c *script.Cmd) string { return onLog(c, d, s, log) })
+				cancel()
+				wait()
+				synctest.Wait()
+			})
+		})
+	}
+}
+
+// onLog runs the commands that are about the log, and leaves the rest to d.
+func onLog(c *script.Cmd, d *dialogue, s *Service, log *sliceLog) string {
+	switch c.Name {
+	case "hold":
+		log.hold = true
+	case "commit-log":
+		log.hold = false
+		log.commit()
+	case "lose":
+		log.lose(log.epoch)
+	case "refuse":
+		log.refuse = kafka.NotEnoughReplicas
+	case "resign":
+		s.Resign(0, kafka.NoEpoch)
+	case "elect":
+		log.epoch++
+		s.Elect(0, log.epoch)
+	case "delete-topic":
+		err := s.TopicsDeleted(context.Background(), []string{c.Arg(0)})
+		return kafka.CodeOf(err).Name()
+	default:
+		return d.do(c)
+	}
+	synctest.Wait()
+	return ""
+}
