@@ -11,7 +11,7 @@ import (
 )
 
 // TestHostile sends bodies that a stranger might: noise, and good requests with
-// bytes changed, cut off or doubled, to every row and version. Whatever comes
+// bytes changed, cut off or doubled, to every row of the data path. Whatever comes
 // back must be a whole answer or a close, and the broker must go on.
 func TestHostile(t *testing.T) {
 	rounds := 40
