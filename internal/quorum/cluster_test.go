@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,8 +15,36 @@ import (
 // network carries messages between members in one process; it loses those to
 // and from members that are cut off.
 type network struct {
+	mu      sync.Mutex
 	members map[int32]*member
 	cut     map[int32]bool
+}
+
+// way is the member to if messages pass, nil if not.
+func (n *network) way(from, to int32) *member {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.cut[from] || n.cut[to] {
+		return nil
+	}
+	return n.members[to]
+}
+
+func (n *network) put(id int32, m *member) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.members[id] = m; m == nil {
+		delete(n.members, id)
+	}
+}
+
+func (n *network) cutOff(ids ...int32) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	clear(n.cut)
+	for _, id := range ids {
+		n.cut[id] = true
+	}
 }
 
 type port struct {
@@ -25,8 +54,8 @@ type port struct {
 
 func (p port) Send(messages []Message) {
 	for _, m := range messages {
-		to := p.net.members[m.To.Node]
-		if to == nil || p.net.cut[p.from] || p.net.cut[m.To.Node] {
+		to := p.net.way(p.from, m.To.Node)
+		if to == nil {
 			continue
 		}
 		if m.Snapshot != "" {
@@ -39,7 +68,10 @@ func (p port) Send(messages []Message) {
 
 // ship copies the snapshot's file first, as a transport has to.
 func (p port) ship(to *member, m Message) {
-	from := p.net.members[p.from]
+	from := p.net.way(p.from, p.from)
+	if from == nil {
+		return
+	}
 	name := Folder("/q") + "/" + m.Snapshot
 	b, err := vfs.ReadFile(from.fs, name, 1<<20)
 	if err == nil {
@@ -58,7 +90,7 @@ func (n *network) start(t *testing.T, id int32, fs *vfs.Mem, change func(*Config
 			change(c)
 		}
 	})
-	n.members[id] = m
+	n.put(id, m)
 	return m.run()
 }
 
@@ -69,7 +101,7 @@ func (n *network) leader(t *testing.T) *member {
 		time.Sleep(50 * time.Millisecond)
 		synctest.Wait()
 		for id, m := range n.members {
-			if s := m.Status(); s.Leader == id && !n.cut[id] && m.propose("probe") == nil {
+			if s := m.Status(); s.Leader == id && n.way(id, id) != nil && m.propose("probe") == nil {
 				return m
 			}
 		}
@@ -106,7 +138,7 @@ func TestThreeVoters(t *testing.T) {
 		for i := range 20 {
 			say(first, fmt.Sprint("a", i))
 		}
-		n.cut[first.Self().Node] = true
+		n.cutOff(first.Self().Node)
 		lost := make(chan error, 1)
 		first.Propose([]byte("nobody hears this"), func(err error) { lost <- err })
 		second := n.leader(t)
@@ -119,7 +151,7 @@ func TestThreeVoters(t *testing.T) {
 		if err := <-lost; !errors.Is(err, ErrNotLeader) {
 			t.Errorf("the lost proposal: %v", err)
 		}
-		n.cut = map[int32]bool{}
+		n.cutOff()
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
 		for id, m := range n.members {
@@ -177,7 +209,7 @@ func TestLearnerJoins(t *testing.T) {
 			t.Error(err)
 		}
 		two.end()
-		delete(n.members, 2)
+		n.put(2, nil)
 		two = n.start(t, 2, fresh, small)
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
@@ -185,7 +217,7 @@ func TestLearnerJoins(t *testing.T) {
 			t.Errorf("after a restart the second has %d entries", len(got))
 		}
 		two.end()
-		delete(n.members, 2)
+		n.put(2, nil)
 		one.end()
 	})
 }
