@@ -123,15 +123,19 @@ func (r *Replica) inspect(b *Batch) error {
 	return r.fits(b, s)
 }
 
-// fits holds a batch to max.message.bytes and segment.bytes.
+// fits holds a batch to max.message.bytes and segment.bytes, and cuts off what
+// follows it.
 func (r *Replica) fits(b *Batch, s *settings) error {
-	n := len(b.Bytes)
+	n := b.Header.Size()
 	switch {
+	case n > len(b.Bytes):
+		return r.wrap(fmt.Errorf("batch of %d bytes in %d: %w", n, len(b.Bytes), kafka.CorruptMessage))
 	case n > s.MaxMessageBytes && b.Origin != Marker:
 		return r.wrap(fmt.Errorf("batch of %d bytes, max.message.bytes is %d: %w", n, s.MaxMessageBytes, kafka.MessageTooLarge))
 	case int64(n) > s.segmentBytes:
 		return r.wrap(fmt.Errorf("batch of %d bytes, segment.bytes is %d: %w", n, s.segmentBytes, kafka.RecordListTooLarge))
 	}
+	b.Bytes = b.Bytes[:n]
 	return nil
 }
 
@@ -202,6 +206,9 @@ func (r *Replica) produce(h *holder) (flush bool) {
 			continue
 		}
 		b := &e.batch
+		if e.err = r.fits(b, s); e.err != nil { // by the rules of this turn
+			continue
+		}
 		dup, err := r.known(b)
 		if err != nil {
 			e.err = r.wrap(err)

@@ -437,3 +437,32 @@ func TestFlushDuringAWrite(t *testing.T) {
 		}
 	})
 }
+
+// TestConfigChangesUnderAppends makes segments too small for a batch and large
+// again while many append: some are refused, and the replica lives on.
+func TestConfigChangesUnderAppends(t *testing.T) {
+	r := start(t, vfs.NewMem(vfs.MemConfig{Now: time.Now}), "/data")
+	p := r.hold()
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for range 300 {
+				_, err := p.Append(client(t, batchOf(1, 500), true))
+				if c := kafka.CodeOf(err); c != kafka.None && c != kafka.RecordListTooLarge {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for i := range 200 {
+		c := p.Config()
+		c.Log.SegmentBytes = int64(100 + 2000*(i%2))
+		p.SetConfig(c)
+	}
+	all.Wait()
+	must(t, p, client(t, append(batchOf(1, 100), 1, 2, 3), true))
+	if err := p.Offline(); err != nil {
+		t.Error(err)
+	}
+}

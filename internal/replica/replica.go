@@ -106,11 +106,14 @@ func (r *Replica) Leads() bool {
 // Config is the topic's configuration as it applies now.
 func (r *Replica) Config() TopicConfig { return r.set.Load().TopicConfig }
 
-// SetConfig applies a changed topic configuration.
+// SetConfig applies a changed topic configuration, in a turn of its own: what a
+// turn admits by the one must not be written by the other.
 func (r *Replica) SetConfig(c TopicConfig) {
+	r.turn.lock()
 	r.set.Store(newSettings(r.tp, c))
 	r.log.SetConfig(c.Log)
 	r.caching.Store(c.WriteCaching)
+	r.turn.leave()
 	r.mu.Lock()
 	a := r.settle(r.mu.part.SetConfig(r.env.rules(&c)))
 	r.mu.Unlock()
