@@ -35,18 +35,26 @@ func (b *lockedBuffer) String() string {
 // its bootstrap address and what it prints.
 func startDev(t *testing.T, args ...string) (address string, out *lockedBuffer) {
 	t.Helper()
+	lines, out := startNode(t, append([]string{"dev", "--port", "0"}, args...)...)
+	return lines[0], out
+}
+
+// startNode runs dev or serve in this process until the test ends, and returns
+// the lines of its ready file and what it prints.
+func startNode(t *testing.T, args ...string) (ready []string, out *lockedBuffer) {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "ready")
 	ctx, cancel := context.WithCancel(context.Background())
 	out = &lockedBuffer{}
 	errs := &lockedBuffer{}
 	ended := make(chan int, 1)
 	go func() {
-		ended <- Run(ctx, Process{Args: append([]string{"dev", "--port", "0", "--ready-file", file}, args...), In: strings.NewReader(""), Out: out, Err: errs})
+		ended <- Run(ctx, Process{Args: append(args, "--ready-file", file), In: strings.NewReader(""), Out: out, Err: errs})
 	}()
 	t.Cleanup(func() {
 		cancel()
 		if code := <-ended; code != exitOK {
-			t.Errorf("dev ended with %d: %s", code, errs.String())
+			t.Errorf("%s ended with %d: %s", args[0], code, errs.String())
 		}
 		if _, err := os.Stat(file); err == nil {
 			t.Error("the ready file outlives the broker")
@@ -59,14 +67,13 @@ func startDev(t *testing.T, args ...string) (address string, out *lockedBuffer) 
 		select {
 		case <-tick.C:
 			if text, err := os.ReadFile(file); err == nil {
-				first, _, _ := strings.Cut(string(text), "\n")
-				return first, out
+				return strings.Split(string(text), "\n"), out
 			}
 		case code := <-ended:
 			ended <- code
-			t.Fatalf("dev ended with %d before it was ready: %s", code, errs.String())
+			t.Fatalf("%s ended with %d before it was ready: %s", args[0], code, errs.String())
 		case <-deadline:
-			t.Fatalf("dev is not ready: %s", errs.String())
+			t.Fatalf("%s is not ready: %s", args[0], errs.String())
 		}
 	}
 }
@@ -157,5 +164,60 @@ func TestDevKeeps(t *testing.T) {
 	address, _ := startDev(t, "--data-dir", data)
 	if out, errs, code := run(t, "", nil, "consume", "t", "-e", "-b", address); code != 0 || out != "one\ntwo\n" {
 		t.Errorf("%d %q %s", code, out, errs)
+	}
+}
+
+// TestServe runs a node from a file: formatted, served, probed, described.
+func TestServe(t *testing.T) {
+	dir := t.TempDir()
+	data, file := filepath.Join(dir, "data"), filepath.Join(dir, "server.properties")
+	text := "node.id=3\nlisteners=PLAINTEXT://127.0.0.1:0\nadmin.listener=127.0.0.1:0\nnum.partitions=2\nlog.dirs=" + data + "\n"
+	if err := os.WriteFile(file, []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	out, errs, code := run(t, "", nil, "storage", "format", "--config", file, "--cluster-id", "MkU3OEVBNTcwNTJENDM2Qk")
+	if code != 0 || out != "MkU3OEVBNTcwNTJENDM2Qk\n" {
+		t.Fatalf("format: %d %s%s", code, out, errs)
+	}
+	if _, errs, code := run(t, "", nil, "storage", "format", "--config", file); code != exitFailed || !strings.Contains(errs, "already formatted") {
+		t.Errorf("format twice: %d %s", code, errs)
+	}
+	if _, _, code := run(t, "", nil, "storage", "format", "--config", file, "--if-needed"); code != 0 {
+		t.Errorf("format if needed: %d", code)
+	}
+	if out, _, code := run(t, "", nil, "storage", "info", "--config", file, "-o", "jsonl"); code != 0 || !strings.Contains(out, `"node_id":3,"cluster_id":"MkU3OEVBNTcwNTJENDM2Qk"`) {
+		t.Errorf("info: %d %s", code, out)
+	}
+	ready, _ := startNode(t, "serve", "--config", file)
+	env := []string{"MYELIN_BROKERS=" + ready[0]}
+	for _, step := range []struct{ args, out string }{
+		{"ping", "cluster MkU3OEVBNTcwNTJENDM2Qk, 1 brokers"},
+		{"topic create t -o csv", "t,2,1,"},
+		{"health --admin " + ready[1], "ok"},
+		{"health --live --admin " + ready[1], "ok"},
+		{"__complete topic describe ", "t\n"},
+	} {
+		args := strings.Split(step.args, " ")
+		if out, errs, code := run(t, "", env, args...); code != 0 || !strings.Contains(out, step.out) {
+			t.Errorf("myelin %s: %d %s%s", step.args, code, out, errs)
+		}
+	}
+	if _, errs, code := run(t, "key", env, "produce", "t", "-p", "1"); code != 0 {
+		t.Fatal(errs)
+	}
+	segment := filepath.Join(data, "t-1", "00000000000000000000.log")
+	if out, _, code := run(t, "", nil, "storage", "dump-log", "--records", segment); code != 0 || !strings.Contains(out, `value "key"`) {
+		t.Errorf("dump-log: %d %s", code, out)
+	}
+}
+
+// TestPingNamesTheAddress finds what is most often wrong with a new broker: the
+// address it tells its clients.
+func TestPingNamesTheAddress(t *testing.T) {
+	dead := deadAddress(t)
+	address, _ := startDev(t, "--ephemeral", "--set", "advertised.listeners=PLAINTEXT://"+dead)
+	_, errs, code := run(t, "", nil, "ping", "-b", address)
+	if code != exitUnreachable || !strings.Contains(errs, "tells clients to use "+dead+", and that cannot be reached from here: connection refused; set advertised.listeners") {
+		t.Errorf("%d %s", code, errs)
 	}
 }
