@@ -384,3 +384,40 @@ func produceRaw(s *stand, topic string, batch []byte) int16 {
 type pinned struct{ *kmsg.ProduceRequest }
 
 func (p pinned) MaxVersion() int16 { return p.Version }
+
+// TestPropertiesChangeAtRunTime sets a property on a topic, on the node and for
+// all nodes while the node runs, and takes it back again.
+func TestPropertiesChangeAtRunTime(t *testing.T) {
+	onNode(t, "", func(s *stand) {
+		s.create("t", "")
+		large := strings.Repeat("x", 500)
+		alter := map[string]func(op kadm.IncrementalOp, key string){
+			"max.message.bytes": func(op kadm.IncrementalOp, key string) {
+				got, err := s.adm.AlterTopicConfigs(s.Context(), []kadm.AlterConfig{{Op: op, Name: key, Value: kadm.StringPtr("300")}}, "t")
+				if err != nil || got[0].Err != nil {
+					s.Fatalf("%v %v", err, got)
+				}
+			},
+			"message.max.bytes on the node": func(op kadm.IncrementalOp, _ string) { s.alterNode(op, "message.max.bytes", "300", 1) },
+			"message.max.bytes for all":     func(op kadm.IncrementalOp, _ string) { s.alterNode(op, "message.max.bytes", "300") },
+		}
+		for _, name := range []string{"max.message.bytes", "message.max.bytes on the node", "message.max.bytes for all"} {
+			s.wantErr(name+" before", s.write("t", large), nil)
+			alter[name](kadm.SetConfig, name)
+			time.Sleep(time.Second)
+			s.wantErr(name+" set", s.write("t", large), kerr.MessageTooLarge)
+			alter[name](kadm.DeleteConfig, name)
+			time.Sleep(time.Second)
+			s.wantErr(name+" taken back", s.write("t", large), nil)
+		}
+	})
+}
+
+// alterNode changes a property of some brokers, or the default of all.
+func (s *stand) alterNode(op kadm.IncrementalOp, key, value string, brokers ...int32) {
+	s.Helper()
+	got, err := s.adm.AlterBrokerConfigs(s.Context(), []kadm.AlterConfig{{Op: op, Name: key, Value: &value}}, brokers...)
+	if err != nil || got[0].Err != nil {
+		s.Fatalf("%v %v", err, got)
+	}
+}
