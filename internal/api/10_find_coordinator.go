@@ -100,9 +100,9 @@ func (h *GroupHandlers) leads(c *Call, r *msg.FindCoordinatorResponseCoordinator
 	if b == nil || b.Fenced {
 		return
 	}
-	e, ok := b.Endpoint(c.Conn.Listener)
+	host, port, ok := endpoint(c, b, h.Auto && b.ID == h.NodeID)
 	if !ok {
 		return
 	}
-	r.ErrorCode, r.NodeID, r.Host, r.Port = int16(kafka.None), b.ID, e.Host, int32(e.Port)
+	r.ErrorCode, r.NodeID, r.Host, r.Port = int16(kafka.None), b.ID, host, port
 }

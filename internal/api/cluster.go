@@ -42,11 +42,17 @@ func (h *ClusterHandlers) rows() []Row {
 // endpoint is where a client that came in by a listener reaches a broker; false
 // if the broker does not have that listener.
 func (h *ClusterHandlers) endpoint(c *Call, b *cluster.Broker) (host string, port int32, ok bool) {
+	return endpoint(c, b, h.Auto && b.ID == h.NodeID)
+}
+
+// endpoint finds the address of a broker's listener. With auto, clients are told
+// the address that they came to.
+func endpoint(c *Call, b *cluster.Broker, auto bool) (host string, port int32, ok bool) {
 	e, ok := b.Endpoint(c.Conn.Listener)
 	if !ok {
 		return "", 0, false
 	}
-	if h.Auto && b.ID == h.NodeID {
+	if auto {
 		if host, port, err := net.SplitHostPort(c.Conn.Local); err == nil {
 			if n, err := strconv.ParseUint(port, 10, 16); err == nil {
 				return host, int32(n), true

@@ -16,6 +16,8 @@ type GroupHandlers struct {
 	Groups *group.Service
 	Image  func() *cluster.Image
 	Topics InternalTopics
+	NodeID int32
+	Auto   bool // tell clients the address of this broker that they came to
 }
 
 // InternalTopics makes topics on first use, as [metadata.Metadata] does.

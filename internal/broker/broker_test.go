@@ -93,7 +93,9 @@ func TestOpenRefusals(t *testing.T) {
 			return c
 		}, "choose another port"},
 		"unformatted": {func() Config { c := memory(t); c.Format = false; return c }, "myelin storage format"},
-		"tls":         {func() Config { return memory(t, "listeners=SSL://node1:9092", "listener.security.protocol.map=SSL:SSL") }, "not served yet"},
+		"tls": {func() Config {
+			return memory(t, "listeners=SSL://node1:9092", "listener.security.protocol.map=SSL:SSL")
+		}, "not served yet"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, err := Open(c.cfg())

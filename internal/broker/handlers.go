@@ -1,8 +1,6 @@
 package broker
 
 import (
-	"net/http"
-
 	"github.com/myelin-stream/myelin/internal/api"
 	"github.com/myelin-stream/myelin/internal/auth"
 	"github.com/myelin-stream/myelin/internal/config"
@@ -18,7 +16,8 @@ func (b *Broker) newTable(props *config.Broker) (*api.Table, error) {
 			Sessions:      api.NewFetchSessions(props.Int("max.incremental.fetch.session.cache.slots"), b.dice(), b.cfg.Now),
 			FetchMaxBytes: int32(props.Int("fetch.max.bytes")),
 		},
-		Groups:     &api.GroupHandlers{Groups: b.groups, Image: b.metadata.Image, Topics: b.metadata},
+		Groups: &api.GroupHandlers{Groups: b.groups, Image: b.metadata.Image, Topics: b.metadata,
+			NodeID: b.self, Auto: b.cfg.Properties.AdvertisedAuto()},
 		Admin:      &api.AdminHandlers{Metadata: b.metadata, Replicas: b.replicas, NodeID: b.self, LogDirs: b.logDirs, Level: b.cfg.Level},
 		Cluster:    &api.ClusterHandlers{Metadata: b.metadata, NodeID: b.self, Auto: b.cfg.Properties.AdvertisedAuto()},
 		Self:       api.Self{NodeID: b.self, Image: b.metadata.Image, Supported: controller.Supported()},
@@ -42,5 +41,3 @@ func (b *Broker) logDirs() []api.LogDir {
 	}
 	return out
 }
-
-func (b *Broker) newMetrics() http.Handler { return http.NotFoundHandler() }
