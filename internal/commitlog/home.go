@@ -1,6 +1,7 @@
 package commitlog
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -46,9 +47,10 @@ type Home struct {
 	sameBoot bool // and the machine has not restarted since
 	ours     bool // and was of this program
 
-	scanners sync.Pool // of *scanner, for readers
-	saving   *group    // writes of the checkpoint files
-	syncing  *group    // syncs of the folder itself
+	scanners                 sync.Pool // of *scanner, for readers
+	saving                   *group    // writes of the checkpoint files
+	savedStarts, savedPoints []byte    // as written last; whoever saves has them
+	syncing                  *group    // syncs of the folder itself
 
 	mu struct {
 		sync.Mutex // memory only: never held across I/O
@@ -86,7 +88,7 @@ func OpenHome(cfg HomeConfig) (*Home, error) {
 	h.scanners.New = func() any { return new(scanner) }
 	h.mu.open = map[kafka.TopicPartition]*Log{}
 	h.mu.trust = map[kafka.TopicPartition]trust{}
-	if err := h.fs.MkdirAll(h.path); err != nil {
+	if err := h.make(h.path); err != nil {
 		return nil, h.fail(err)
 	}
 	lock, err := h.fs.Lock(h.join(lockFile))
@@ -137,21 +139,42 @@ func (h *Home) begin() error {
 	if err := h.sweep(); err != nil {
 		return err
 	}
-	if !h.sameBoot {
-		if err := vfs.WriteAtomic(h.fs, h.join(bootFile), encodeBoot(id)); err != nil {
-			return err
-		}
-	}
 	if h.clean {
 		if err := h.fs.Remove(h.join(cleanFile)); err != nil {
 			return err
 		}
 	}
-	// The folder's own name, and that the mark is gone, before any log is written.
-	if err := h.fs.SyncDir(path.Dir(h.path)); err != nil {
+	// Either way that the mark is gone is durable before any log is written.
+	if h.sameBoot {
+		return h.fs.SyncDir(h.path)
+	}
+	return vfs.WriteAtomic(h.fs, h.join(bootFile), encodeBoot(id))
+}
+
+// make makes the directory, every level with a name that lasts.
+func (h *Home) make(dir string) error {
+	there, err := vfs.Exists(h.fs, dir)
+	if err != nil {
 		return err
 	}
-	return h.fs.SyncDir(h.path)
+	parent := path.Dir(dir)
+	if parent == dir {
+		return nil
+	}
+	if !there {
+		if err := h.make(parent); err != nil {
+			return err
+		}
+		if err := h.fs.MkdirAll(dir); err != nil {
+			return err
+		}
+	}
+	// Even one that is there: whoever made it may have been killed before this.
+	err = h.fs.SyncDir(parent)
+	if there && errors.Is(err, fs.ErrPermission) {
+		return nil // made by someone else, with other rights
+	}
+	return err
 }
 
 // sweep removes the logs that were being removed.
@@ -278,10 +301,23 @@ func (h *Home) writeCheckpoints() error {
 	}
 	points, starts := h.mu.points.encode(), h.mu.starts.encode()
 	h.mu.Unlock()
-	if err := vfs.WriteAtomic(h.fs, h.join(startFile), starts); err != nil {
-		return h.fail(storageError("start offsets", err))
+	// The turn of saving guards what was written last. Start offsets first: a
+	// start that is lost cannot be found again.
+	for _, file := range []struct {
+		name string
+		now  []byte
+		last *[]byte
+	}{{startFile, starts, &h.savedStarts}, {pointFile, points, &h.savedPoints}} {
+		if bytes.Equal(file.now, *file.last) {
+			continue
+		}
+		if err := vfs.WriteAtomic(h.fs, h.join(file.name), file.now); err != nil {
+			*file.last = nil
+			return h.fail(storageError(file.name, err))
+		}
+		*file.last = file.now
 	}
-	return storageError("recovery points", vfs.WriteAtomic(h.fs, h.join(pointFile), points))
+	return nil
 }
 
 // distrust remembers that memory may show what the disk lacks: neither this

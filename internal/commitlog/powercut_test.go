@@ -237,7 +237,7 @@ func cutEverywhere(t testing.TB, seed uint64, stride int64, wrap func(*vfs.Mem) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	for n := int64(0); n < full.disk.Ops(); n += stride {
+	for n := int64(seed) % stride; n < full.disk.Ops(); n += stride {
 		tr, err := newTrace(t, seed, n, wrap)
 		if err == nil {
 			err = tr.run(traceSteps)
@@ -261,8 +261,7 @@ const traceSteps = 400
 // whatever of the unsynced it leaves, nothing flushed is lost, deleted records
 // stay deleted, truncated ones do not come back, and the producer goes on.
 func TestPowerCut(t *testing.T) {
-	stride := int64(1)
-	seeds := uint64(3)
+	stride, seeds := int64(3), uint64(3) // each operation in one of the seeds
 	if testing.Short() {
 		stride, seeds = 13, 1
 	}
