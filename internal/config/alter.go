@@ -110,7 +110,11 @@ func (b *Broker) NewTopic(topic string, pairs []Change) (map[string]string, erro
 	if null != nil {
 		return nil, badConfig("Null value not supported for topic configs: " + strings.Join(null, ","))
 	}
-	return set, judge(b, Resource{Topic, topic}, set, nil)
+	names := make([]string, len(pairs))
+	for i, c := range pairs {
+		names[i] = c.Name
+	}
+	return set, judge(b, Resource{Topic, topic}, set, names)
 }
 
 func wellFormed(changes []Change) error {
@@ -185,18 +189,23 @@ func delta(current, next map[string]string, names []string) []Delta {
 func judge(b *Broker, r Resource, next map[string]string, names []string) error {
 	switch r.Scope {
 	case Topic:
-		return judgeTopic(b, r.Name, next)
+		return judgeTopic(b, r.Name, next, names)
 	case BrokerScope:
 		return judgeBroker(b, r.Name, next, names)
 	case Group:
-		return judgeGroup(b, next)
+		return judgeGroup(b, next, names)
 	}
 	return judgeClientMetrics(next)
 }
 
-func parseAll(scope Scope, next map[string]string, unknown func(name string) error) error {
+// parseAll looks for names that nobody knows, first in the order of the request,
+// and then for values that are not permitted.
+func parseAll(scope Scope, next map[string]string, names []string, unknown func(name string) error) error {
 	sorted := slices.Sorted(maps.Keys(next))
-	for _, name := range sorted {
+	for _, name := range append(slices.Clone(names), sorted...) {
+		if _, kept := next[name]; !kept {
+			continue
+		}
 		if _, ok := Lookup(scope, name); !ok {
 			return unknown(name)
 		}
@@ -210,8 +219,8 @@ func parseAll(scope Scope, next map[string]string, unknown func(name string) err
 	return nil
 }
 
-func judgeTopic(b *Broker, topic string, next map[string]string) error {
-	err := parseAll(Topic, next, func(name string) error { return badConfig("Unknown topic config name: " + name) })
+func judgeTopic(b *Broker, topic string, next map[string]string, names []string) error {
+	err := parseAll(Topic, next, names, func(name string) error { return badConfig("Unknown topic config name: " + name) })
 	if err != nil {
 		return err
 	}
@@ -246,8 +255,8 @@ var groupBounds = []struct{ name, min, max string }{
 	{"streams.task.offset.interval.ms", "group.streams.min.task.offset.interval.ms", ""},
 }
 
-func judgeGroup(b *Broker, next map[string]string) error {
-	err := parseAll(Group, next, func(name string) error { return badConfig("Unknown group config name: " + name) })
+func judgeGroup(b *Broker, next map[string]string, names []string) error {
+	err := parseAll(Group, next, names, func(name string) error { return badConfig("Unknown group config name: " + name) })
 	if err != nil {
 		return err
 	}

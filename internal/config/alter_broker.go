@@ -75,6 +75,9 @@ func judgeBroker(b *Broker, id string, next map[string]string, names []string) e
 		if err := limits(d, v); err != nil {
 			return badRequest("requirement failed: " + err.Error())
 		}
+		if name == "max.connections" && v.Int64() == 0 {
+			return badDynamic("Invalid max.connections 0")
+		}
 		if e, ok := b.entry(name); ok && slices.Contains(names, name) && slices.Contains(threadCounts, name) {
 			if err := resize(name, v.Int64(), e.value.Int64()); err != nil {
 				return err
@@ -97,6 +100,13 @@ func limits(d *Def, v Value) error {
 		if n == 0 || n < -1 && d.Name == "log.retention.ms" {
 			return fmt.Errorf("%s must be unlimited (-1) or, greater than or equal to 1", d.Name)
 		}
+	case "max.connections.per.ip.overrides":
+		for _, pair := range splitList(v.Text) {
+			host, count, ok := strings.Cut(pair, ":")
+			if !ok || host == "" || !digits(count) {
+				return fmt.Errorf("%s: %s is no host:count pair", d.Name, pair)
+			}
+		}
 	case "log.roll.ms":
 		if n < 1 {
 			return fmt.Errorf("%s must be greater than or equal to 1", d.Name)
@@ -111,20 +121,27 @@ func limits(d *Def, v Value) error {
 
 // threadCounts may at most double or halve in one change. Nothing here has such
 // threads, but administrators and tools see the same answer.
-var threadCounts = []string{"background.threads", "num.io.threads", "num.network.threads",
+var threadCounts = []string{"background.threads", "log.cleaner.threads", "num.io.threads", "num.network.threads",
 	"num.recovery.threads.per.data.dir", "num.replica.fetchers"}
 
 func resize(name string, to, from int64) error {
 	text := ""
 	switch {
+	case to > from*2 && name == "log.cleaner.threads":
+		return badDynamic(fmt.Sprintf("Log cleaner threads cannot be increased to more than double the current value %d", from))
 	case to > from*2:
 		text = fmt.Sprintf("value should not be greater than double the current value %d", from)
-	case to < from/2:
+	case to < from/2 && name != "log.cleaner.threads":
 		text = fmt.Sprintf("value should be at least half the current value %d", from)
 	default:
 		return nil
 	}
-	return badRequest(fmt.Sprintf("Invalid value org.apache.kafka.common.config.ConfigException: Dynamic thread count update validation failed for %s=%d, %s for configuration Invalid dynamic configuration", name, to, text))
+	return badDynamic(fmt.Sprintf("Dynamic thread count update validation failed for %s=%d, %s", name, to, text))
+}
+
+// badDynamic is Kafka's text for a value that only the running broker refuses.
+func badDynamic(text string) error {
+	return badRequest("Invalid value org.apache.kafka.common.config.ConfigException: " + text + " for configuration Invalid dynamic configuration")
 }
 
 // judgeMinISR keeps the cluster-wide min.insync.replicas that eligible leader

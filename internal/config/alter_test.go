@@ -59,6 +59,7 @@ var alterCases = []struct {
 	{Topic, "t", "set remote.storage.enable=true", 40, "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote log storage."},
 	{Topic, "t", "set max.decompressed.message.bytes=2147483640", 40, "Invalid value 2147483640 for configuration max.decompressed.message.bytes: Value must be no more than 2147483639"},
 	{Topic, "t", "set foo=bar", 40, "Unknown topic config name: foo"},
+	{Topic, "t", "set foo=bar set baz=1", 40, "Unknown topic config name: foo"},
 	{Topic, "t", "del foo", 0, ""},
 	{Topic, "t", "app retention.ms=5", 40, "Can't APPEND to key retention.ms because its type is not LIST."},
 	{Topic, "t", "sub retention.ms=5", 40, "Can't SUBTRACT to key retention.ms because its type is not LIST."},
@@ -77,6 +78,10 @@ var alterCases = []struct {
 	{BrokerScope, "1", "set num.io.threads=x", 42, "Invalid value x for configuration num.io.threads: Not a number of type INT"},
 	{BrokerScope, "1", "set num.io.threads=1000", 42, "Invalid value org.apache.kafka.common.config.ConfigException: Dynamic thread count update validation failed for num.io.threads=1000, value should not be greater than double the current value 8 for configuration Invalid dynamic configuration"},
 	{BrokerScope, "1", "set num.io.threads=9", 0, ""},
+	{BrokerScope, "", "set log.cleaner.threads=100", 42, "Invalid value org.apache.kafka.common.config.ConfigException: Log cleaner threads cannot be increased to more than double the current value 1 for configuration Invalid dynamic configuration"},
+	{BrokerScope, "1", "set max.connections=0", 42, "Invalid value org.apache.kafka.common.config.ConfigException: Invalid max.connections 0 for configuration Invalid dynamic configuration"},
+	{BrokerScope, "1", "set max.connections.per.ip.overrides=127.0.0.1:5", 0, ""},
+	{BrokerScope, "1", "set max.connections.per.ip.overrides=foo", 42, "requirement failed: max.connections.per.ip.overrides: foo is no host:count pair"}, // ours
 	{BrokerScope, "", "set listeners=PLAINTEXT://:9", 42, "Cannot update these configs at default cluster level, broker id must be specified: [listeners]"},
 	{BrokerScope, "", "set message.max.bytes=-1", 42, "Invalid value -1 for configuration message.max.bytes: Value must be at least 0"},
 	{BrokerScope, "", "set log.retention.ms=0", 42, "requirement failed: log.retention.ms must be unlimited (-1) or, greater than or equal to 1"},
