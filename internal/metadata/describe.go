@@ -15,8 +15,8 @@ func (m *Metadata) Quorum() quorum.Status { return m.node.Status() }
 func (m *Metadata) DirectoryID() kafka.UUID { return m.node.Self().Directory }
 
 // DescribeQuorum answers DescribeQuorum. Only the leader knows how far the
-// others are, and only after it has heard that it still leads; a decision
-// without records waits for just that.
+// others are. One that is cut off from them notices within an election timeout
+// and then refuses.
 func (m *Metadata) DescribeQuorum(ctx context.Context, req *msg.DescribeQuorumRequest) *msg.DescribeQuorumResponse {
 	resp := msg.NewDescribeQuorumResponse()
 	resp.ErrorMessage = new("")
