@@ -94,16 +94,24 @@ var errDevice = errors.New("the device does not read")
 
 // examineFile walks over a segment's batches and gives the position and offset
 // after the last good one, and why the next is bad.
+//
+// A batch's offset lies before its CRC. One that leaps ahead, so that the batch
+// behind it seems to step back, is itself the bad one.
 func (o *opener) examineFile(f vfs.File, seg *segment.Segment, ceiling int64) (good, next int64, bad error) {
 	next = seg.Base()
+	leapGood, leapNext := int64(-1), int64(-1) // before the last batch that left a gap
 	s := newScanner(f, 0, seg.Size())
 	for s.Next() {
 		h := &s.head
 		switch {
-		case h.BaseOffset < next || h.LastOffsetDelta < 0:
-			return good, next, fmt.Errorf("batch at %d has offset %d after %d: %w", s.pos, h.BaseOffset, next-1, kafka.CorruptMessage)
-		case ceiling >= 0 && h.LastOffset() >= ceiling:
-			return good, next, fmt.Errorf("batch at %d has offset %d, the next segment's: %w", s.pos, h.LastOffset(), kafka.CorruptMessage)
+		case h.BaseOffset < seg.Base() || h.LastOffset() < h.BaseOffset || ceiling >= 0 && h.LastOffset() >= ceiling:
+			return good, next, outOfOrder(s, next)
+		case h.BaseOffset < next && leapGood >= 0 && h.BaseOffset >= leapNext:
+			return leapGood, leapNext, outOfOrder(s, next)
+		case h.BaseOffset < next:
+			return good, next, outOfOrder(s, next)
+		case h.BaseOffset > next:
+			leapGood, leapNext = good, next
 		}
 		if h.LastOffset() >= o.rec.RecoveryPoint {
 			body, err := s.Body()
@@ -120,6 +128,11 @@ func (o *opener) examineFile(f vfs.File, seg *segment.Segment, ceiling int64) (g
 		return good, next, fmt.Errorf("the next segment begins at %d: %w", ceiling, errTorn)
 	}
 	return good, next, classify(s.err)
+}
+
+func outOfOrder(s *scanner, next int64) error {
+	return fmt.Errorf("batch at %d has offsets %d to %d, after %d: %w",
+		s.pos, s.head.BaseOffset, s.head.LastOffset(), next-1, kafka.CorruptMessage)
 }
 
 // tailLost tells whether a segment that ends with next lacks batches before the

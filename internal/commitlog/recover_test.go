@@ -2,6 +2,7 @@ package commitlog
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -37,6 +38,8 @@ func TestRecover(t *testing.T) {
 		{"hole before whole segments", false, func(d *damager) { d.shorten(60, 10) }, -1, false},
 		{"rot below the recovery point is not looked at", true, func(d *damager) { d.flip(0, 100) }, 90, false},
 		{"header rot below the recovery point", true, func(d *damager) { d.flip(20, 16) }, -1, false},
+		{"offset rot below the recovery point", true, func(d *damager) { d.point(86); d.flip(80, 5) }, -1, false},
+		{"offset rot above the recovery point", true, func(d *damager) { d.flip(80, 5) }, 80, true},
 		{"indexes gone", true, func(d *damager) { d.remove(segment.IdxSuffix, segment.TimeSuffix) }, 90, false},
 		{"indexes gone, killed", false, func(d *damager) { d.remove(segment.IdxSuffix, segment.TimeSuffix) }, 90, false},
 		{"indexes of zeros", true, func(d *damager) { d.zero(segment.IdxSuffix, segment.TimeSuffix) }, 90, false},
@@ -133,6 +136,62 @@ func (r *rig) checkState(end int64) {
 	}
 }
 
+// TestRandomRot damages files at random and wants an answer, not a panic: the log
+// opens with what is whole, or says why not.
+func TestRandomRot(t *testing.T) {
+	opened := 0
+	for seed := range uint64(400) {
+		r := newRig(t, Tunables{SegmentBytes: 1600, IndexInterval: 100})
+		r.prepare()
+		if seed%2 == 0 {
+			r.stop()
+		}
+		r.crash(vfs.KeepAll, 0)
+		dice := rand.New(rand.NewPCG(seed, 3))
+		list, err := r.disk.ReadDir("/data/t-3")
+		r.must(err)
+		d := &damager{r}
+		for range 1 + dice.IntN(4) {
+			i := list[dice.IntN(len(list))]
+			if i.Size == 0 {
+				continue
+			}
+			d.edit("/data/t-3/"+i.Name, func(f vfs.File, size int64) {
+				b := make([]byte, 1+dice.IntN(9))
+				for j := range b {
+					b[j] = byte(dice.IntN(256))
+				}
+				_, err := f.WriteAt(b, dice.Int64N(size))
+				d.must(err)
+			})
+		}
+		if err := r.tryStart(); err != nil {
+			if c := kafka.CodeOf(err); c != kafka.KafkaStorageError && c != kafka.InconsistentTopicID {
+				t.Fatal(seed, err)
+			}
+			continue
+		}
+		opened++
+		for off := r.log.Start(); off < r.log.End() && r.log.End() < 1000; off++ {
+			rng, err := r.log.Read(off, 100, r.log.End(), true)
+			if err == nil {
+				rng.Release()
+			} else if kafka.CodeOf(err) != kafka.KafkaStorageError {
+				t.Fatal(seed, err)
+			}
+			if _, _, err := r.log.OffsetForTime(stamp0 + off); err != nil && kafka.CodeOf(err) != kafka.KafkaStorageError {
+				t.Fatal(seed, err)
+			}
+		}
+		if err := r.log.Close(); err != nil {
+			t.Fatal(seed, err)
+		}
+	}
+	if opened < 100 {
+		t.Fatal("only", opened, "opened")
+	}
+}
+
 func (r *rig) dataBytes(m *vfs.Mem) (n int64) {
 	list, err := m.ReadDir("/data/t-3")
 	r.must(err)
@@ -178,6 +237,12 @@ func (d *damager) shorten(base, by int64) {
 func (d *damager) grow(base, by int64) {
 	d.edit(d.data(base), func(f vfs.File, size int64) { d.must(f.Truncate(size + by)) })
 }
+
+// point says that the recovery point is elsewhere.
+func (d *damager) point(at int64) {
+	d.must(vfs.WriteAtomic(d.disk, "/data/"+pointFile, offsetTable{{Topic: "t", Partition: 3}: at}.encode()))
+}
+
 func (d *damager) empty(base int64) {
 	d.edit(d.data(base), func(f vfs.File, _ int64) { d.must(f.Truncate(0)) })
 }
