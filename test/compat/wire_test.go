@@ -80,16 +80,16 @@ func TestWireComparison(t *testing.T) {
 	}
 	list := listed(t)
 	total := 0
-	ordinary := [2]map[int16]wirecmp.Build{wirecmp.Ordinary(ours), wirecmp.Ordinary(kafkas)}
+	both := comparison{peers, [2]map[int16]wirecmp.Build{wirecmp.Ordinary(ours), wirecmp.Ordinary(kafkas)}, list}
 	for _, api := range versions.APIKeys {
 		name := kafka.KeyName(api.APIKey)
 		t.Run(name, func(t *testing.T) {
-			if ordinary[0][api.APIKey] == nil {
+			if both.ordinary[0][api.APIKey] == nil {
 				t.Fatalf("no ordinary request of %s stands in wirecmp/ordinary.go", name)
 			}
 			count := 0
 			for v := api.MinVersion; v <= api.MaxVersion; v++ {
-				n := compareVersion(t, peers, ordinary, api.APIKey, v, list)
+				n := both.version(t, api.APIKey, v)
 				if n < 6 {
 					t.Errorf("%s v%d has %d cases, at least 6 are wanted", name, v, n)
 				}
@@ -110,27 +110,35 @@ func TestWireComparison(t *testing.T) {
 	}
 }
 
-func compareVersion(t *testing.T, peers [2]*wirecmp.Peer, ordinary [2]map[int16]wirecmp.Build, key, version int16, list []*difference) int {
+// comparison is two brokers, what is ordinary on each, and how they may differ.
+type comparison struct {
+	peers    [2]*wirecmp.Peer
+	ordinary [2]map[int16]wirecmp.Build
+	listed   []*difference
+}
+
+// version compares every case of one API and version, and counts them.
+func (c *comparison) version(t *testing.T, key, version int16) int {
 	t.Helper()
 	api := kafka.KeyName(key)
 	if only := os.Getenv("WIRE_API"); only != "" && only != api {
 		return 6
 	}
 	var cases [2][]wirecmp.Case
-	for i := range peers {
-		cases[i] = wirecmp.Cases(ordinary[i][key], key, version)
+	for i := range c.peers {
+		cases[i] = wirecmp.Cases(c.ordinary[i][key], key, version)
 	}
 	for i := range cases[0] {
 		var outcomes [2]string
 		var answers [2][]byte
-		for j, p := range peers {
+		for j, p := range c.peers {
 			var err error
 			if outcomes[j], answers[j], err = p.Exchange(key, version, cases[j][i].Body); err != nil {
 				t.Fatalf("%s v%d %s: %v", api, version, cases[0][i].Name, err)
 			}
 		}
 		for _, line := range wirecmp.Differences(key, version, outcomes, answers) {
-			if !allowed(list, api, cases[0][i].Name, line) {
+			if !allowed(c.listed, api, cases[0][i].Name, line) {
 				t.Errorf("%s v%d [%s] %s", api, version, cases[0][i].Name, fmt.Sprintf("%.300s", line))
 			}
 		}
