@@ -18,6 +18,7 @@ import (
 	"github.com/myelin-stream/myelin/internal/config"
 	"github.com/myelin-stream/myelin/internal/controller"
 	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/quorum"
 	"github.com/myelin-stream/myelin/internal/vfs"
 	"github.com/myelin-stream/myelin/internal/wire/msg"
 )
@@ -400,6 +401,62 @@ func TestFailedWrite(t *testing.T) {
 			t.Errorf("Run: %v", err)
 		}
 		n.stop()
+	})
+}
+
+// Formatting leaves alone what is formatted, adds a new log directory, finishes
+// what was interrupted, and never empties a log that was used.
+func TestFormat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := vfs.NewMem(vfs.MemConfig{})
+		rng := rand.New(rand.NewPCG(1, 1))
+		format := func(node int32, cluster string, dirs ...string) (Info, error) {
+			return Format(FormatConfig{FS: fs, LogDirs: dirs, Metadata: "/data", NodeID: node, ClusterID: cluster, Rand: rng})
+		}
+		first, err := format(1, "", "/data")
+		if err != nil || first.ClusterID == "" || first.DirectoryID.IsZero() {
+			t.Fatal(first, err)
+		}
+		if again, err := format(1, "", "/data"); !errors.Is(err, ErrFormatted) || again != first {
+			t.Error(again, err)
+		}
+		if _, err := format(2, "", "/data"); !errors.Is(err, ErrForeign) {
+			t.Error("another node:", err)
+		}
+		if _, err := format(1, "another", "/data"); !errors.Is(err, ErrForeign) {
+			t.Error("another cluster:", err)
+		}
+		if both, err := format(1, "", "/data", "/more"); err != nil || both != first {
+			t.Error(both, err)
+		}
+		if more, err := ReadInfo(fs, "/more"); err != nil || more.ClusterID != first.ClusterID || more.DirectoryID == first.DirectoryID {
+			t.Error(more, err)
+		}
+		// The call was interrupted before its last file.
+		if err := fs.Remove("/data/meta.properties"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := format(1, first.ClusterID, "/data"); err != nil {
+			t.Error("again after an interruption:", err)
+		}
+		n := start(t, options{fs: fs})
+		n.create("a", 1)
+		n.end()
+		if err := fs.Remove("/data/meta.properties"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := format(1, first.ClusterID, "/data"); !errors.Is(err, quorum.ErrInUse) {
+			t.Error("over a log that was used:", err)
+		}
+		for _, text := range []string{"version=2\nnode.id=1\ncluster.id=c\n", "version=1\nnode.id=x\ncluster.id=c\n", "version=1\n",
+			"version=1\nnode.id=1\ncluster.id=c\ndirectory.id=short\n"} {
+			if err := vfs.WriteAtomic(fs, "/more/meta.properties", []byte(text)); err != nil {
+				t.Fatal(err)
+			}
+			if info, err := ReadInfo(fs, "/more"); err == nil {
+				t.Errorf("%q is read as %+v", text, info)
+			}
+		}
 	})
 }
 

@@ -9,7 +9,7 @@ import (
 
 	pb "go.etcd.io/raft/v3/raftpb"
 
-	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/segment"
 	"github.com/myelin-stream/myelin/internal/vfs"
 )
 
@@ -190,10 +190,19 @@ type stateLog struct {
 	buf  []byte
 }
 
-// createState makes the file of a fresh directory.
+// createState makes the files of a fresh directory: the state, and before it an
+// empty segment, so that the log begins where the state says without being
+// emptied first. The sync of dir that ends the call covers both names.
 func createState(fs vfs.FS, dir string, s *state) error {
 	b, err := sealState(nil, 0, s)
 	if err != nil {
+		return err
+	}
+	empty, err := fs.Create(dir + "/" + segment.Name(int64(s.cut.index)+1, segment.LogSuffix))
+	if err != nil {
+		return err
+	}
+	if err := empty.Close(); err != nil {
 		return err
 	}
 	return vfs.WriteAtomic(fs, dir+"/"+stateFile, b)
@@ -275,20 +284,32 @@ func Format(fs vfs.FS, dir string, self Member, voters []Member) error {
 			return fmt.Errorf("directory id %s of node %d cannot name a member: draw another", m.Directory, m.Node)
 		}
 	}
+	if err := unused(fs, dir); err != nil {
+		return err
+	}
 	if err := fs.MkdirAll(dir); err != nil {
 		return err
 	}
 	return createState(fs, dir, genesis(self, voters))
 }
 
-// Formatted says which member dir belongs to; false when it is not formatted.
-func Formatted(fs vfs.FS, dir string) (Member, bool, error) {
+// ErrInUse says that a folder to be formatted holds the log of a member that has
+// taken part.
+var ErrInUse = errors.New("there is a metadata log already")
+
+// unused says whether dir may be formatted: it is new, or an earlier call left
+// it before anything came of it. Whoever lost the file that says whose directory
+// this is must not lose the log for it.
+func unused(fs vfs.FS, dir string) error {
 	if there, err := vfs.Exists(fs, dir+"/"+stateFile); err != nil || !there {
-		return Member{Node: kafka.NoBroker}, false, err
+		return err
 	}
 	l, s, err := openState(fs, dir)
 	if err != nil {
-		return Member{Node: kafka.NoBroker}, false, err
+		return fmt.Errorf("%s: %w: %w", dir, ErrInUse, err)
 	}
-	return s.self, true, l.close()
+	if s.term > 1 || s.commit > 1 {
+		err = fmt.Errorf("%s: %w, of node %d with directory.id %s", dir, ErrInUse, s.self.Node, s.self.Directory)
+	}
+	return errors.Join(err, l.close())
 }
