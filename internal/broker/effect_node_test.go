@@ -67,7 +67,7 @@ func TestNodeProperties(t *testing.T) {
 			for _, name := range strings.Split("abcdefghijklmnopqrstuvwxyz", "") {
 				s.create(name, "")
 			}
-			time.Sleep(time.Minute)
+			s.pass(time.Minute)
 			list, err := s.fs.ReadDir("/data/__cluster_metadata-0")
 			if err != nil {
 				s.Fatal(err)
@@ -220,7 +220,7 @@ func TestGroupProperties(t *testing.T) {
 		{"offsets.retention.minutes=1 offsets.retention.check.interval.ms=1000", func(s *stand) {
 			s.create("t", "")
 			s.wantErr("commit", s.commit(""), nil)
-			time.Sleep(3 * time.Minute)
+			s.pass(3 * time.Minute)
 			got, err := s.adm.FetchOffsets(s.Context(), "g")
 			s.wantErr("fetch", err, nil)
 			if o, ok := got.Lookup("t", 0); ok && o.At >= 0 {

@@ -421,3 +421,6 @@ func (s *stand) alterNode(op kadm.IncrementalOp, key, value string, brokers ...i
 		s.Fatalf("%v %v", err, got)
 	}
 }
+
+// pass lets the bubble's time go on.
+func (s *stand) pass(d time.Duration) { time.Sleep(d) }
