@@ -37,6 +37,7 @@ func CreateTopics(s *State, req *msg.CreateTopicsRequest) (Records, *msg.CreateT
 	}
 	var recs Records
 	placer := newPlacer(s.Image, s.Rand)
+	var plain []msg.CreateTopicsResponseTopicConfig // what topics without settings have
 	twice, last := apart(req.Topics)
 	for i := range req.Topics {
 		t := &req.Topics[i]
@@ -49,7 +50,17 @@ func CreateTopics(s *State, req *msg.CreateTopicsRequest) (Records, *msg.CreateT
 			continue
 		}
 		recs = append(recs, plan.records()...)
-		resp.Topics = append(resp.Topics, plan.row(s))
+		row := plan.row()
+		switch {
+		case len(plan.configs) > 0:
+			row.Configs = s.describe(plan.configs)
+		case plain == nil:
+			plain = s.describe(nil)
+			fallthrough
+		default:
+			row.Configs = plain
+		}
+		resp.Topics = append(resp.Topics, row)
 	}
 	for _, name := range last {
 		resp.Topics = append(resp.Topics, refusedTopic(name, notThisOne(name, twice[name])))
@@ -126,15 +137,17 @@ func (s *State) planTopic(t *msg.CreateTopicsRequestTopic, placer *placer) (*top
 	if err := s.checkName(t.Name); err != nil {
 		return nil, err
 	}
-	pairs := make([]config.Change, 0, len(t.Configs))
-	for _, c := range t.Configs {
-		pairs = append(pairs, config.Change{Name: c.Name, Value: c.Value})
+	p := &topicPlan{name: t.Name}
+	var err error
+	if len(t.Configs) > 0 {
+		pairs := make([]config.Change, 0, len(t.Configs))
+		for _, c := range t.Configs {
+			pairs = append(pairs, config.Change{Name: c.Name, Value: c.Value})
+		}
+		if p.configs, err = s.Config.NewTopic(t.Name, pairs); err != nil {
+			return nil, err
+		}
 	}
-	configs, err := s.Config.NewTopic(t.Name, pairs)
-	if err != nil {
-		return nil, err
-	}
-	p := &topicPlan{name: t.Name, configs: configs}
 	if len(t.Assignments) > 0 {
 		err = p.assigned(s, t)
 	} else {
@@ -333,15 +346,20 @@ func (p *topicPlan) records() Records {
 	return recs
 }
 
-// row is the answer for a topic that was created, with all its settings.
-func (p *topicPlan) row(s *State) msg.CreateTopicsResponseTopic {
+// row is the answer for a topic that was created, but for its settings.
+func (p *topicPlan) row() msg.CreateTopicsResponseTopic {
 	row := msg.NewCreateTopicsResponseTopic()
 	row.Name, row.TopicID = p.name, p.id
 	row.NumPartitions, row.ReplicationFactor = int32(len(p.partitions)), int16(len(p.partitions[0].Replicas))
-	row.Configs = []msg.CreateTopicsResponseTopicConfig{}
-	for _, c := range s.Config.DescribeTopic(p.configs, nil) {
-		row.Configs = append(row.Configs, msg.CreateTopicsResponseTopicConfig{
+	return row
+}
+
+// describe lists all settings of a topic as the answer has them.
+func (s *State) describe(configs map[string]string) []msg.CreateTopicsResponseTopicConfig {
+	rows := []msg.CreateTopicsResponseTopicConfig{}
+	for _, c := range s.Config.DescribeTopic(configs, nil) {
+		rows = append(rows, msg.CreateTopicsResponseTopicConfig{
 			Name: c.Name, Value: c.Value, ReadOnly: c.ReadOnly, ConfigSource: int8(c.Source), IsSensitive: c.Sensitive})
 	}
-	return row
+	return rows
 }
