@@ -277,34 +277,48 @@ func (s *session) pingPong(ctx context.Context, to target, topic string, acks in
 // warm loads each side before anything counts: a JVM compiles what is used
 // often, and a broker opens files and grows its buffers once.
 func (s *session) warm(ctx context.Context) error {
-	name := "bench-warm-" + s.tag
 	for _, to := range s.targets() {
 		d := 3 * time.Second
 		if to.name == "kafka" {
 			d = s.span(60 * time.Second)
 		}
-		if err := createTopic(ctx, to.addr, topicSpec{name, 8, topicConfigs([]string{"retention.bytes", "134217728"})}); err != nil {
-			return fmt.Errorf("%s: %w", to.name, err)
-		}
 		s.log("warming %s for %.0f s", to.name, d.Seconds())
-		begin := time.Now()
-		fetch := load{conns: 8, window: 1, partitions: 8, fetch: kib16, bytes: 200e6, batch: batchSpec{size: kib16, record: 1024}}
-		if err := fetch.prepare(ctx, to, name); err != nil {
+		if err := s.warmTarget(ctx, to, d); err != nil {
 			return fmt.Errorf("%s: %w", to.name, err)
-		}
-		for time.Since(begin) < d {
-			for _, l := range []load{produceLoad(oneRecord, 0, 20e6), produceLoad(kib16, 100, 50e6), packedLoad("lz4"), packedLoad("zstd"), fetch} {
-				l.bytes = min(l.bytes, 50e6)
-				if _, err := l.run(ctx, to, name); err != nil {
-					return fmt.Errorf("%s: %w", to.name, err)
-				}
-			}
-		}
-		if err := deleteTopic(ctx, to.addr, name); err != nil {
-			return err
 		}
 	}
 	return nil
+}
+
+// warmTarget writes to a topic that keeps little, and reads from one that keeps
+// all: what is fetched must not have been deleted meanwhile.
+func (s *session) warmTarget(ctx context.Context, to target, d time.Duration) error {
+	written, read := "bench-warm-"+s.tag, "bench-warm-read-"+s.tag
+	small := topicConfigs([]string{"retention.bytes", "134217728", "segment.bytes", "67108864"})
+	if err := createTopic(ctx, to.addr, topicSpec{written, 8, small}); err != nil {
+		return err
+	}
+	if err := createTopic(ctx, to.addr, topicSpec{read, 8, topicConfigs(nil)}); err != nil {
+		return err
+	}
+	begin := time.Now()
+	fetch := load{conns: 8, window: 1, partitions: 8, fetch: kib16, bytes: 50e6, batch: batchSpec{size: kib16, record: 1024}}
+	if err := fetch.prepare(ctx, to, read); err != nil {
+		return err
+	}
+	for time.Since(begin) < d {
+		for _, l := range []load{produceLoad(oneRecord, 0, 20e6), produceLoad(kib16, 100, 50e6), produceLoad(mib, 1024, 50e6),
+			packedLoad("lz4"), packedLoad("zstd")} {
+			l.bytes = min(l.bytes, 50e6)
+			if _, err := l.run(ctx, to, written); err != nil {
+				return err
+			}
+		}
+		if _, err := fetch.run(ctx, to, read); err != nil {
+			return err
+		}
+	}
+	return errors.Join(deleteTopic(ctx, to.addr, written), deleteTopic(ctx, to.addr, read))
 }
 
 // memoryRow is P12: a fresh broker, idle, and then under P1.
