@@ -55,6 +55,9 @@ func (p *play) commitAs(group, member string, generation int32, to *part) error 
 	}
 	code := kafka.Code(resp.Topics[0].Partitions[0].ErrorCode)
 	p.trace("committed %d as %s of %s-%d: %d", cp.CommittedOffset, group, to.topic, to.id, code)
+	if code == kafka.UnknownMemberID && member == "" {
+		return nil // a member that lost its connection is still there
+	}
 	if code != kafka.None {
 		return p.tolerate(code)
 	}
