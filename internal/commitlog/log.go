@@ -31,9 +31,10 @@ type Log struct {
 	producers *ProducerState
 	epochs    epochCache
 
-	// turn is the lock of whoever changes what the log holds, flushing of who
-	// makes it durable. Whoever needs both takes turn first.
-	turn, flushing slot
+	// turn is the lock of whoever changes what the log holds, tidying of who
+	// writes the caches of rolled segments, flushing of who makes data durable.
+	// Whoever needs several takes them in this order.
+	turn, tidying, flushing slot
 
 	// segments are never empty; the last is active. The slice is replaced, not
 	// changed.
@@ -43,6 +44,7 @@ type Log struct {
 	point    atomic.Int64 // recovery point: durable, and the epochs below are in their file
 
 	w        appender // the turn holder's
+	cuts     int      // the flushing holder's: how often the end was moved back
 	closedAt int64    // the turn holder's: where the last owner closed the log in order; -1 unless that still holds
 	snaps    snapshotFiles
 
@@ -53,6 +55,7 @@ type Log struct {
 		sync.Mutex // memory only: never held across I/O or a channel
 		view
 		unsynced unsynced
+		untidy   []retired // their data is durable, their caches not yet; oldest first
 	}
 }
 
@@ -83,7 +86,9 @@ type unsynced struct {
 	retired []retired // segments that were rolled, oldest first
 }
 
-// retired is a rolled segment, with the producer state at its end.
+// retired is a rolled segment, with the producer state at its end. It becomes
+// durable in two steps: the data by Flush, which somebody may be waiting for, the
+// caches by tidy, before the recovery point passes.
 type retired struct {
 	seg      *segment.Segment
 	snapshot []byte
@@ -241,6 +246,9 @@ func (l *Log) flushLocked() error {
 		l.home.distrust(l.tp)
 		return l.fail(err)
 	}
+	l.mu.Lock()
+	l.mu.untidy = append(l.mu.untidy, todo.retired...)
+	l.mu.Unlock()
 	l.dirtyBytes.Add(-bytes)
 	l.dirtyRecords.Add(-records)
 	l.flushed.Store(end)
@@ -265,23 +273,30 @@ func (todo *unsynced) sync(l *Log, active *segment.Segment) error {
 		}
 	}
 	for _, r := range todo.retired {
-		if err := r.sync(l); err != nil {
+		if err := r.seg.Sync(); err != nil {
 			return err
 		}
 	}
 	return active.Sync()
 }
 
-// sync makes a rolled segment durable, its indexes too, so that a start after a
-// crash need not look at it.
-func (r *retired) sync(l *Log) error {
-	if err := r.seg.Sync(); err != nil {
-		return err
+// tidy makes the caches of rolled segments durable, those whose data is: their
+// indexes, so that a start after a crash need not look at them, and the producer
+// state at their ends. It is for who holds tidying.
+func (l *Log) tidy() error {
+	l.mu.Lock()
+	todo := l.mu.untidy
+	l.mu.untidy = nil
+	l.mu.Unlock()
+	for _, r := range todo {
+		if err := r.seg.SyncIndexes(); err != nil {
+			return err
+		}
+		if err := vfs.WriteAtomic(l.fs, l.snaps.name(r.at), r.snapshot); err != nil {
+			return err
+		}
 	}
-	if err := r.seg.SyncIndexes(); err != nil {
-		return err
-	}
-	return vfs.WriteAtomic(l.fs, l.snaps.name(r.at), r.snapshot)
+	return nil
 }
 
 func syncFile(fs vfs.FS, name string) error {
@@ -308,13 +323,23 @@ func (l *Log) checkpoint() error {
 			return l.fail(err)
 		}
 	}
-	l.flushing.lock() // a truncation waits, or is seen
-	defer l.flushing.unlock()
-	flushed := l.flushed.Load()
-	if err := l.saveEpochs(); err != nil {
+	l.tidying.lock()
+	defer l.tidying.unlock()
+	l.flushing.lock()
+	flushed, cuts := l.flushed.Load(), l.cuts
+	l.flushing.unlock()
+	err := l.tidy()
+	if err == nil {
+		err = l.saveEpochs()
+	}
+	if err != nil {
 		return l.fail(err)
 	}
-	l.point.Store(flushed)
+	l.flushing.lock()
+	defer l.flushing.unlock()
+	if l.cuts == cuts { // otherwise another time: what was saved is of a past that is gone
+		l.point.Store(flushed)
+	}
 	return nil
 }
 
@@ -335,6 +360,8 @@ func (l *Log) saveEpochs() error {
 func (l *Log) Close() error {
 	l.turn.lock()
 	defer l.turn.unlock()
+	l.tidying.lock()
+	defer l.tidying.unlock()
 	l.flushing.lock()
 	defer l.flushing.unlock()
 	if errors.Is(l.Failed(), fs.ErrClosed) {
@@ -359,6 +386,9 @@ func (l *Log) closeInOrder() error {
 	}
 	if err := l.flushLocked(); err != nil {
 		return err
+	}
+	if err := l.tidy(); err != nil {
+		return l.fail(err)
 	}
 	end := l.End()
 	if err := l.saveEpochs(); err != nil {

@@ -68,7 +68,7 @@ func newLog(cfg Config) *Log {
 	l := &Log{
 		home: cfg.Home, fs: cfg.Home.fs, tp: kafka.TopicPartition{Topic: cfg.Topic, Partition: cfg.Partition},
 		logger: cfg.Logger, now: cfg.Now, onFlushed: cfg.OnFlushed, producers: newProducerState(),
-		turn: make(slot, 1), flushing: make(slot, 1), closedAt: -1,
+		turn: make(slot, 1), tidying: make(slot, 1), flushing: make(slot, 1), closedAt: -1,
 	}
 	l.dir = path.Join(cfg.Home.path, l.tp.String())
 	if l.logger == nil {

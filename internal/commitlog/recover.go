@@ -104,7 +104,7 @@ func (o *opener) examineFile(f vfs.File, seg *segment.Segment, ceiling int64) (g
 	for s.Next() {
 		h := &s.head
 		switch {
-		case h.BaseOffset < seg.Base() || h.LastOffset() < h.BaseOffset || ceiling >= 0 && h.LastOffset() >= ceiling:
+		case h.BaseOffset < seg.Base() || h.LastOffset() < h.BaseOffset || h.LastOffset() == math.MaxInt64 || ceiling >= 0 && h.LastOffset() >= ceiling:
 			return good, next, outOfOrder(s, next)
 		case h.BaseOffset < next && leapGood >= 0 && h.BaseOffset >= leapNext:
 			return leapGood, leapNext, outOfOrder(s, next)

@@ -31,10 +31,15 @@ func (l trimmer) deleteLocked(offset int64) error {
 	if offset > l.End() {
 		return fmt.Errorf("log %s: delete up to %d, the log ends at %d: %w", l.tp, offset, l.End(), kafka.OffsetOutOfRange)
 	}
-	// Also for the producer snapshot that rolling has left to the next flush:
+	// Also for the producer snapshot that rolling has left for later:
 	// without it, what the removed batches told of their producers is lost.
 	if err := l.Flush(); err != nil {
 		return err
+	}
+	l.tidying.lock()
+	defer l.tidying.unlock()
+	if err := l.tidy(); err != nil {
+		return l.fail(err)
 	}
 	l.start.Store(offset)
 	l.epochs.dropBelow(offset)
@@ -176,6 +181,8 @@ func (l trimmer) tooOld(seg *segment.Segment, now int64, t *Tunables) (bool, err
 func (l *Log) TruncateTo(offset int64) error {
 	l.turn.lock()
 	defer l.turn.unlock()
+	l.tidying.lock()
+	defer l.tidying.unlock()
 	l.flushing.lock()
 	defer l.flushing.unlock()
 	if err := l.Failed(); err != nil {
@@ -213,7 +220,9 @@ func (l trimmer) truncate(offset int64) error {
 	l.mu.Lock()
 	l.segments.Store(&kept)
 	l.mu.view = view{end: end, size: pos}
-	l.mu.unsynced.retired = slices.DeleteFunc(l.mu.unsynced.retired, func(r retired) bool { return r.seg.Base() >= kept[i].Base() })
+	gone := func(r retired) bool { return r.seg.Base() >= kept[i].Base() }
+	l.mu.unsynced.retired = slices.DeleteFunc(l.mu.unsynced.retired, gone)
+	l.mu.untidy = slices.DeleteFunc(l.mu.untidy, gone)
 	l.mu.Unlock()
 	for j := len(r.segs) - 1; j > i; j-- {
 		if err := r.segs[j].Remove(); err != nil {
@@ -229,6 +238,7 @@ func (l trimmer) truncate(offset int64) error {
 // retreat moves flushed and recovery point back to end, the latter durably.
 func (l trimmer) retreat(end int64) error {
 	l.closedAt = -1
+	l.cuts++
 	l.flushed.Store(min(l.flushed.Load(), end))
 	if l.point.Load() <= end {
 		return nil
@@ -257,6 +267,8 @@ func (l trimmer) restore(segs []*segment.Segment, i int, end int64) error {
 func (l *Log) ResetTo(offset int64) error {
 	l.turn.lock()
 	defer l.turn.unlock()
+	l.tidying.lock()
+	defer l.tidying.unlock()
 	l.flushing.lock()
 	defer l.flushing.unlock()
 	if err := l.Failed(); err != nil {
@@ -291,7 +303,7 @@ func (l trimmer) reset(offset int64) error {
 	l.mu.Lock()
 	l.segments.Store(&[]*segment.Segment{fresh})
 	l.mu.view = view{end: offset}
-	l.mu.unsynced.retired = nil
+	l.mu.unsynced.retired, l.mu.untidy = nil, nil
 	l.mu.Unlock()
 	l.start.Store(offset)
 	l.w.firstStamp, l.w.createdAt = -1, l.now()
