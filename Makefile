@@ -5,6 +5,7 @@ STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 30s
 SEED        ?= 1
 SEEDS       ?= 20
+CRASH       ?= ./internal/sim ./internal/commitlog ./internal/replica
 
 SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -35,11 +36,11 @@ cross: ## build and vet for the systems that are not Linux
 test: ## all tests in their short form
 	$(GO) test -short ./...
 
-race: ## all tests, whole, with the race detector and invariants
-	CGO_ENABLED=1 $(GO) test -race -tags invariants -timeout 15m ./...
+race: ## the same with the race detector and invariants
+	CGO_ENABLED=1 $(GO) test -race -short -tags invariants -timeout 15m ./...
 
-sim: ## the simulator: SEEDS seeds from SEED on, each run twice; one seed again: make sim SEED=n SEEDS=1
-	SIM_SEED=$(SEED) SIM_SEEDS=$(SEEDS) $(GO) test -count=1 -tags invariants -timeout 15m ./internal/sim
+sim: ## whole brokers and logs under power cuts: SEEDS seeds from SEED on, each run twice, and the long crash tests
+	SIM_SEED=$(SEED) SIM_SEEDS=$(SEEDS) $(GO) test -count=1 -tags invariants -timeout 15m $(CRASH)
 
 fuzz: ## every fuzz target for FUZZTIME
 	@$(GO) test -list '^Fuzz' ./... | awk '/^Fuzz/ { f[++n] = $$1 } /^ok/ { for (i = 1; i <= n; i++) print $$2, f[i]; n = 0 }' | \
