@@ -162,9 +162,11 @@ func (m *machine) Snapshot() (iter.Seq[[]byte], bool) {
 // the turn.
 func (m *Metadata) begin(framed bool) {
 	var recs controller.Records
+	last := m.leading.image.Index()
 	if framed {
 		abort := state.NewAbortTransactionRecord()
 		m.node.Propose(frame(&abort), func(error) {})
+		last++
 	}
 	if !controller.Bootstrapped(m.leading.image) {
 		recs = controller.Bootstrap(m.state())
@@ -173,6 +175,7 @@ func (m *Metadata) begin(framed bool) {
 		m.cfg.Logger.Error("the first records do not fit", "err", err)
 		return
 	}
+	m.leading.image = m.leading.image.At(last) // all that follows goes in one entry
 	more, resp := controller.RegisterBroker(m.state(), m.self.request(&m.cfg), true)
 	if code := kafka.Code(resp.ErrorCode); code != kafka.None {
 		m.cfg.Logger.Error("this broker cannot register", "err", code)

@@ -21,6 +21,7 @@ import (
 	"github.com/myelin-stream/myelin/internal/quorum"
 	"github.com/myelin-stream/myelin/internal/vfs"
 	"github.com/myelin-stream/myelin/internal/wire/msg"
+	"github.com/myelin-stream/myelin/internal/wire/state"
 )
 
 // node is a running Metadata on a file system.
@@ -89,6 +90,12 @@ func start(t testing.TB, o options) *node {
 
 func (n *node) end() {
 	n.t.Helper()
+	// What the leader decides on is at the place that the log then has.
+	n.turn.take()
+	if l := n.leading; l != nil && l.image.Index() != n.Image().Index() {
+		n.t.Errorf("decisions rest on index %d, the log is at %d", l.image.Index(), n.Image().Index())
+	}
+	n.turn.give()
 	n.stop()
 	if err := <-n.done; err != nil {
 		n.t.Errorf("Run: %v", err)
@@ -474,4 +481,38 @@ func TestStartsQuickly(t *testing.T) {
 	n = start(t, options{fs: vfs.OS(), dir: dir})
 	t.Logf("restart: %v", time.Since(began))
 	n.end()
+}
+
+// A decision that its leader did not live to finish never acts: the next leader
+// takes it back before it decides.
+func TestUnfinishedDecision(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := vfs.NewMem(vfs.MemConfig{})
+		n := start(t, options{fs: fs})
+		begin, topic := state.NewBeginTransactionRecord(), state.NewTopicRecord()
+		topic.Name, topic.TopicID = "half", kafka.UUID{1}
+		done := make(chan error, 1)
+		n.node.Propose(append(frame(&begin), frame(&topic)...), func(err error) { done <- err })
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		n.turn.take()
+		n.leading.image = n.leading.image.At(n.leading.image.Index() + 1)
+		n.turn.give()
+		if n.Image().Topic("half") != nil {
+			t.Error("half a decision acts")
+		}
+		n.end()
+		for range 2 {
+			n = start(t, options{fs: fs})
+			if n.Image().Topic("half") != nil {
+				t.Error("half a decision acts after a restart")
+			}
+			if code := n.create("half", 1); code != kafka.None && code != kafka.TopicAlreadyExists {
+				t.Error(code)
+			}
+			n.remove("half")
+			n.end()
+		}
+	})
 }
