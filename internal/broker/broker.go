@@ -142,8 +142,11 @@ func (b *Broker) ClusterID() string { return b.dirs.info.ClusterID }
 // Addr is the host:port that the named listener is bound to; "" means the first
 // that clients use.
 func (b *Broker) Addr(listener string) string {
-	for _, l := range b.sockets.clients {
-		if listener == "" || l.Name == listener {
+	if listener == "" {
+		listener = b.sockets.first
+	}
+	for _, l := range b.sockets.all {
+		if l.Name == listener {
 			return l.Net.Addr().String()
 		}
 	}

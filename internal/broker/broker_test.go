@@ -109,3 +109,34 @@ func TestOpenRefusals(t *testing.T) {
 		})
 	}
 }
+
+// The controller's listener is bound, registered and served like the others;
+// clients are told the one that they came in by.
+func TestNamedListeners(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := memory(t, "listeners=INSIDE://node1:9092,OUTSIDE://node1:9094,CONTROLLER://node1:9093", "controller.listener.names=CONTROLLER",
+			"listener.security.protocol.map=INSIDE:PLAINTEXT,OUTSIDE:PLAINTEXT,CONTROLLER:PLAINTEXT", "inter.broker.listener.name=INSIDE",
+			"advertised.listeners=INSIDE://node1:9092,OUTSIDE://example.org:19094")
+		b, err := Open(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- b.Run(ctx) }()
+		<-b.Ready()
+		if got := b.Addr(""); got != "node1:9092" {
+			t.Errorf("the first client listener is %s", got)
+		}
+		self := b.metadata.Image().Broker(1)
+		for name, want := range map[string]string{"INSIDE": "node1:9092", "OUTSIDE": "example.org:19094", "CONTROLLER": "node1:9093"} {
+			if e, ok := self.Endpoint(name); !ok || hostPort(e) != want {
+				t.Errorf("%s is registered at %q, want %s", name, hostPort(e), want)
+			}
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	})
+}

@@ -13,9 +13,11 @@ import (
 	"github.com/myelin-stream/myelin/internal/listen"
 )
 
-// sockets are the bound listeners of a node and what clients are told of them.
+// sockets are the bound listeners of a node, the controller's among them, and
+// what is registered of them.
 type sockets struct {
-	clients   []listen.Listener
+	all       []listen.Listener
+	first     string // the first that clients use
 	endpoints []cluster.Endpoint
 	admin     net.Listener // nil: no HTTP
 }
@@ -36,15 +38,15 @@ func bind(cfg *Config) (*sockets, error) {
 			s.close()
 			return nil, fmt.Errorf("listener %s wants %s, which is not served yet: use PLAINTEXT", l.Name, l.Protocol)
 		}
-		if l.Controller {
-			continue // a quorum of one speaks to nobody
-		}
 		ln, err := cfg.Listen("tcp", l.Address())
 		if err != nil {
 			s.close()
 			return nil, explainListen("listener "+l.Name, l.Address(), err)
 		}
-		s.clients = append(s.clients, listen.Listener{Name: l.Name, Net: ln})
+		if s.first == "" && !l.Controller {
+			s.first = l.Name
+		}
+		s.all = append(s.all, listen.Listener{Name: l.Name, Net: ln})
 		s.endpoints = append(s.endpoints, told(l, ln.Addr(), advertised))
 	}
 	if addr := cfg.Properties.String("admin.listener"); addr != "" {
@@ -82,7 +84,7 @@ func told(l config.Listener, bound net.Addr, advertised []config.Listener) clust
 }
 
 func (s *sockets) close() {
-	for _, l := range s.clients {
+	for _, l := range s.all {
 		l.Net.Close()
 	}
 	if s.admin != nil {

@@ -56,7 +56,7 @@ func (b *Broker) newServer(props *config.Broker) (*listen.Server, error) {
 		return nil, err
 	}
 	return listen.New(listen.Config{
-		Listeners:  b.sockets.clients,
+		Listeners:  b.sockets.all,
 		Table:      table,
 		MaxRequest: props.Int("socket.request.max.bytes"),
 		MaxQueued:  props.Int64("queued.max.request.bytes"),
