@@ -20,6 +20,9 @@ func (h *AdminHandlers) deleteRecords(c *Call, req *msg.DeleteRecordsRequest) *m
 	rowOf := map[kafka.TopicPartition]int{}
 	for i := range req.Topics {
 		t := &req.Topics[i]
+		if len(t.Partitions) == 0 {
+			continue // as in Kafka, which answers by partition
+		}
 		n, ok := at[t.Name]
 		if !ok {
 			n = len(resp.Topics)

@@ -27,15 +27,16 @@ type ClusterHandlers struct {
 func (h *ClusterHandlers) rows() []Row {
 	allocate := row(kafka.KeyAllocateProducerIDs, cold(h.allocateProducerIDs), Access{auth.ClusterAction, auth.Cluster})
 	allocate.Hidden = true // brokers ask each other
+	initProducer := row(kafka.KeyInitProducerID, cold(h.initProducerID), Access{auth.IdempotentWrite, auth.Cluster},
+		Access{auth.Write, auth.TransactionalID})
+	initProducer.Served.Max, initProducer.Advertised.Max = 5, 5 // 6 is for two-phase commit, and not final (KIP-939)
 	return []Row{
 		row(kafka.KeyMetadata, cold(h.metadata), Access{auth.Describe, auth.Topic}, Access{auth.Create, auth.Topic},
 			Access{auth.Create, auth.Cluster}, Access{auth.Describe, auth.Cluster}),
 		row(kafka.KeyDescribeCluster, cold(h.describeCluster), Access{auth.Describe, auth.Cluster}),
 		row(kafka.KeyDescribeTopicPartitions, cold(h.describeTopicPartitions), Access{auth.Describe, auth.Topic}),
 		row(kafka.KeyDescribeQuorum, cold(h.describeQuorum), Access{auth.Describe, auth.Cluster}),
-		row(kafka.KeyInitProducerID, cold(h.initProducerID), Access{auth.IdempotentWrite, auth.Cluster},
-			Access{auth.Write, auth.TransactionalID}),
-		allocate,
+		initProducer, allocate,
 	}
 }
 

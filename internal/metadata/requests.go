@@ -8,9 +8,14 @@ import (
 	"github.com/myelin-stream/myelin/internal/wire/msg"
 )
 
-// answer splits an error that concerns a whole request.
+// answer splits an error that concerns a whole request. A time-out needs no text:
+// clients have words of their own for it.
 func answer(err error) (code int16, text *string) {
-	return int16(kafka.CodeOf(err)), new(err.Error())
+	c := kafka.CodeOf(err)
+	if c == kafka.RequestTimedOut {
+		return int16(c), nil
+	}
+	return int16(c), new(err.Error())
 }
 
 // CreateTopics answers CreateTopics. The caller has authorized it: topics that
