@@ -3,6 +3,8 @@ package commitlog
 import (
 	"context"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -95,6 +97,62 @@ func BenchmarkReadCold(b *testing.B) {
 		}
 		r.Release()
 	}
+}
+
+// BenchmarkGroupCommit is 128 producers of 1 KiB over 8 logs, each waiting for
+// its flush: the shape of row P4.
+func BenchmarkGroupCommit(b *testing.B) {
+	const logs, perLog = 8, 16
+	h, err := OpenHome(HomeConfig{FS: vfs.OS(), Path: b.TempDir(), Now: time.Now})
+	if err != nil {
+		b.Fatal(err)
+	}
+	f := NewFlusher(FlusherConfig{Now: time.Now})
+	ctx, cancel := context.WithCancel(b.Context())
+	var flushers, producers sync.WaitGroup
+	flushers.Go(func() { _ = f.Run(ctx) })
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	b.ResetTimer()
+	for i := range logs {
+		var mu sync.Mutex
+		flushed := sync.NewCond(&mu)
+		l, _, err := Open(Config{Home: h, Topic: "t", Partition: int32(i), Now: time.Now, OnFlushed: func(int64, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			flushed.Broadcast()
+		}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		turn := make(slot, 1)
+		for range perLog {
+			producers.Go(func() {
+				batch := makeBatch(batchSpec{size: 1 << 10, ts: 1})
+				for left.Add(-1) >= 0 {
+					turn.lock()
+					at := l.End()
+					record.Stamp(batch.Bytes, at, 0)
+					batch.Header.BaseOffset = at
+					err := l.Append([]Batch{batch})
+					turn.unlock()
+					if err != nil {
+						b.Error(err)
+					}
+					f.Schedule(l, true)
+					mu.Lock()
+					for l.Flushed() <= at {
+						flushed.Wait()
+					}
+					mu.Unlock()
+				}
+			})
+		}
+	}
+	producers.Wait()
+	b.StopTimer()
+	cancel()
+	flushers.Wait()
 }
 
 // BenchmarkDurable is one lone producer that waits for each flush; beside it,

@@ -156,8 +156,11 @@ func (o *opener) folder() error {
 	if err != nil {
 		return err
 	}
+	if err := o.finishSwap(list); err != nil {
+		return err
+	}
 	for _, i := range list {
-		for _, suffix := range []string{".tmp", ".deleted", ".cleaned"} {
+		for _, suffix := range []string{".tmp", deletedSuffix, cleanedSuffix} {
 			if !i.Dir && strings.HasSuffix(i.Name, suffix) {
 				if err := o.fs.Remove(o.path(i.Name)); err != nil {
 					return err
