@@ -197,6 +197,10 @@ func (sh *shard) create(t *coordinator.Turn, id string) *classic.Group {
 // follow does what a group's step asks for.
 func (sh *shard) follow(t *coordinator.Turn, g *classic.Group, step classic.Step) {
 	sh.answer(step)
+	for _, m := range step.Gone {
+		sh.cfg.Logger.Info("a member is out of its group", "group", g.ID(), "member", m.Member, "client", m.ClientID,
+			"why", m.Why, "left", m.Left)
+	}
 	if s := step.Store; s != nil {
 		t.Put(groupKey(g.ID()), marshalGroup(&s.Snapshot))
 		t.After(func(m coordinator.Machine, t *coordinator.Turn, err error) {

@@ -50,9 +50,19 @@ type Step struct {
 	// Store, if not nil, is to be made durable; then call Persisted.
 	Store *Store
 
+	// Gone are the members that are in the group no more, for the log.
+	Gone []Gone
+
 	// Wake is when to call Tick; zero if there is nothing to wait for. Earlier
 	// calls do no harm.
 	Wake time.Time
+}
+
+// Gone is a member that was removed.
+type Gone struct {
+	Member, ClientID string
+	Why              string
+	Left             int // members that remain
 }
 
 // Store is a snapshot on its way to the log.

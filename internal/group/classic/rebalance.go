@@ -76,7 +76,7 @@ func (g *Group) complete(now time.Time) {
 	g.joinAt = time.Time{}
 	for _, m := range append([]*member(nil), g.members...) {
 		if m.join == 0 && m.instance == nil {
-			g.remove(m)
+			g.remove(m, "did not join again in time")
 		}
 	}
 	if len(g.members) > 0 && !g.electJoined() {
@@ -116,7 +116,7 @@ func (g *Group) expelLate(now time.Time) {
 		if m.owesSync {
 			g.answerSync(m, Synced{Code: kafka.UnknownMemberID})
 			g.answerJoin(m, failed(kafka.UnknownMemberID))
-			g.remove(m)
+			g.remove(m, "did not sync in time")
 			late++
 		}
 	}
@@ -157,7 +157,7 @@ func (g *Group) Tick(now time.Time) Step {
 func (g *Group) expel(now time.Time, m *member) {
 	g.answerJoin(m, failed(kafka.UnknownMemberID))
 	g.answerSync(m, Synced{Code: kafka.UnknownMemberID})
-	g.remove(m)
+	g.remove(m, "its session timed out")
 	g.rebalanceWithout(now)
 }
 

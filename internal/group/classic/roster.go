@@ -49,8 +49,9 @@ func (r *roster) add(m *member) {
 }
 
 // remove takes a member out; what it waits for must be answered before.
-func (r *roster) remove(m *member) {
+func (r *roster) remove(m *member, why string) {
 	r.members = slices.DeleteFunc(r.members, func(o *member) bool { return o == m })
+	r.step.Gone = append(r.step.Gone, Gone{m.id, m.clientID, why, len(r.members)})
 	delete(r.byID, m.id)
 	if m.instance != nil && r.statics[*m.instance] == m.id {
 		delete(r.statics, *m.instance)
