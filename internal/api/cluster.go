@@ -94,7 +94,9 @@ func (h *ClusterHandlers) partitionState(c *Call, img *cluster.Image, p *cluster
 	return p.Leader, offline, kafka.None
 }
 
-// within gives the time that a request grants the controller.
+// within gives the time that a request grants the controller. Whoever waits holds
+// no read buffer meanwhile.
 func (c *Call) within(ms int32) (context.Context, context.CancelFunc) {
+	c.Free()
 	return context.WithTimeout(c.Ctx, time.Duration(ms)*time.Millisecond)
 }

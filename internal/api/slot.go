@@ -20,7 +20,7 @@ import (
 // those stand. It holds no part of the request.
 //
 //	handler   take -> ack, ack ... -> Reply.Later
-//	listen    Settled? send it : Keep the frame, queue, Release
+//	listen    Settled? Patch, Discard : Keep the frame, queue, Release
 //	replicas  each ack is done once; the last one tells the Owner
 //	writer    Settled or too late -> Finish, send, Free
 //
@@ -36,7 +36,7 @@ type Slot struct {
 	used  int // acks in use
 
 	open atomic.Int32 // acks not done, and one for the handler
-	refs atomic.Int32 // acks not done, and one for the connection
+	refs atomic.Int32 // acks not done, one for the handler, one for the connection
 	pool *slotPool
 
 	row     *Row
@@ -85,7 +85,7 @@ func (p *slotPool) take(c *Call) *Slot {
 		s.first.w.Done = s.first.done
 	}
 	s.open.Store(1)
-	s.refs.Store(1)
+	s.refs.Store(2)
 	s.used = 0
 	s.row, s.conn, s.version, s.began, s.size = c.row, c.Conn.ID, c.Version, c.Time, c.Size
 	return s
@@ -148,6 +148,14 @@ func (s *Slot) Release() {
 	if s.open.Add(-1) == 0 {
 		s.Owner.SlotSettled(s)
 	}
+	s.unref()
+}
+
+// Discard gives up the handler's hold and the connection's, of a slot that
+// needed no place.
+func (s *Slot) Discard() {
+	s.unref()
+	s.unref()
 }
 
 // Patch writes the error codes into frame, which is the slot's own or still in

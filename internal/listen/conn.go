@@ -163,25 +163,26 @@ func (c *conn) place() error {
 	case c.ring.empty() && s.Settled():
 		s.Patch(c.out.Frame())
 		c.s.cfg.Table.Answered(s, c.s.cfg.Now())
-		s.Free()
+		s.Discard()
 		return nil
 	default:
 		s.Keep(c.out.Frame())
 		c.out.Drop()
 	}
 	if err := c.flush(); err != nil { // answered before, so sent before
-		s.Free()
+		s.Discard()
 		return err
 	}
 	if c.ring.slots == nil {
 		c.ring.slots = new([ringSize]atomic.Pointer[api.Slot])
 	}
 	c.w.start()
-	if c.ring.empty() {
-		c.w.arm(s.Deadline)
-	}
+	first := c.ring.empty()
 	s.Owner = c
 	c.ring.push(s)
+	if first { // after the push: an alarm that rings at once must find the slot
+		c.w.arm(s.Deadline)
+	}
 	s.Release()
 	return nil
 }

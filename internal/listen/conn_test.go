@@ -85,6 +85,28 @@ func TestLateAnswer(t *testing.T) {
 	})
 }
 
+// TestLateAtOnce pins a request that gives no time at all: its slot may be sent
+// while the reader still puts it in its place.
+func TestLateAtOnce(t *testing.T) {
+	s := &stage{timeo: -time.Second}
+	dial, end := s.runTCP(t, nil)
+	defer end()
+	p := dial()
+	for range 200 {
+		p.produce("la", "nb", "lc")
+		p.want(kafka.RequestTimedOut, "la")
+		p.want(0, "nb")
+		p.want(kafka.RequestTimedOut, "lc")
+	}
+	s.mu.Lock()
+	later := s.later
+	s.mu.Unlock()
+	for _, done := range later {
+		done(nil)
+	}
+	p.Close()
+}
+
 func TestRingIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &stage{}

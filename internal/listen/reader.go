@@ -66,13 +66,6 @@ func (in *reader) compact() {
 	in.r = 0
 }
 
-// whole says whether another whole frame stands in the buffer, so that it is
-// worth collecting answers.
-func (in *reader) whole() bool {
-	n := in.w - in.r
-	return n >= 4 && n-4 >= int(int32(binary.BigEndian.Uint32(in.buf[in.r:])))
-}
-
 // fill reads what there is into buf, at least a byte.
 func (in *reader) fill() error {
 	if in.r == in.w {

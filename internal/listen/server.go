@@ -226,7 +226,8 @@ func (s *Server) look(c *conn, now int64) {
 		c.fail(errStalled)
 		return
 	}
-	if idle := int64(s.cfg.MaxIdle / time.Second); idle >= 0 && now-c.seen.Load() > idle && !c.busy.Load() && c.ring.empty() {
+	idle := int64(s.cfg.MaxIdle / time.Second)
+	if s.cfg.MaxIdle > 0 && now-c.seen.Load() > idle && !c.busy.Load() && c.ring.empty() {
 		c.fail(errIdle)
 	}
 }
