@@ -24,9 +24,26 @@ func (l raftLogger) Warningf(f string, v ...any) {
 func (l raftLogger) Error(v ...any)            { l.log.Error("raft: " + fmt.Sprint(v...)) }
 func (l raftLogger) Errorf(f string, v ...any) { l.log.Error("raft: " + fmt.Sprintf(f, v...)) }
 
-// Fatal and Panic are raft's word for a state that must not be; package raft
-// does not go on after them.
-func (l raftLogger) Fatal(v ...any)            { panic("raft: " + fmt.Sprint(v...)) }
-func (l raftLogger) Fatalf(f string, v ...any) { panic("raft: " + fmt.Sprintf(f, v...)) }
-func (l raftLogger) Panic(v ...any)            { panic("raft: " + fmt.Sprint(v...)) }
-func (l raftLogger) Panicf(f string, v ...any) { panic("raft: " + fmt.Sprintf(f, v...)) }
+// Fatal and Panic are raft's word for a state that must not be, or for a log that
+// cannot be read; package raft does not go on after them. They unwind to whoever
+// called raft, see rescue.
+func (l raftLogger) Fatal(v ...any)            { panic(fault(fmt.Sprint(v...))) }
+func (l raftLogger) Fatalf(f string, v ...any) { panic(fault(fmt.Sprintf(f, v...))) }
+func (l raftLogger) Panic(v ...any)            { panic(fault(fmt.Sprint(v...))) }
+func (l raftLogger) Panicf(f string, v ...any) { panic(fault(fmt.Sprintf(f, v...))) }
+
+// fault is what raft ended with.
+type fault string
+
+func (f fault) Error() string { return "raft: " + string(f) }
+
+// rescue, deferred, makes an error of raft's end; anything else goes on unwinding.
+func rescue(err *error) {
+	switch r := recover().(type) {
+	case nil:
+	case fault:
+		*err = r
+	default:
+		panic(r)
+	}
+}

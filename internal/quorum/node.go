@@ -122,8 +122,8 @@ func Open(cfg Config) (*Node, error) {
 	return n, nil
 }
 
-func (n *Node) start() error {
-	var err error
+func (n *Node) start() (err error) {
+	defer rescue(&err)
 	n.raft, err = raft.NewRawNode(&raft.Config{
 		ID:                        n.Self().ID(),
 		ElectionTick:              10,

@@ -320,6 +320,32 @@ func TestFailedFlush(t *testing.T) {
 	})
 }
 
+// A log that cannot be read ends the node with an error and not the process.
+func TestUnreadableLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := vfs.NewMem(vfs.MemConfig{})
+		format(t, fs, self(1), self(1))
+		m := open(t, fs, nil).run()
+		synctest.Wait()
+		if err := m.propose("a"); err != nil {
+			t.Fatal(err)
+		}
+		m.end()
+		m = open(t, fs, nil)
+		fs.SetHook(func(op vfs.Op) vfs.Verdict {
+			if op.Kind == vfs.OpRead {
+				return vfs.Verdict{Err: errors.New("unreadable")}
+			}
+			return vfs.Verdict{}
+		})
+		m.run()
+		if err := <-m.done; err == nil {
+			t.Error("Run ended well")
+		}
+		m.stop()
+	})
+}
+
 // States survive a torn write of the newest slot, and any garbage is refused
 // without harm.
 func TestStateSlots(t *testing.T) {
