@@ -64,7 +64,8 @@ type view struct {
 	end     int64 // next offset to give out
 	size    int64 // bytes of the active segment below end
 	recent  [recentBatches]place
-	written int // how many places were ever written
+	written int      // how many places were ever written
+	ahead   *cursors // where readers go on; nil before the first has read
 }
 
 // recentBatches is how many of the last batches Read finds without looking at

@@ -23,6 +23,9 @@ type reading struct {
 func (l *Log) picture() reading {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.mu.ahead == nil {
+		l.mu.ahead = new(cursors)
+	}
 	return reading{view: l.mu.view, segs: *l.segments.Load(), log: l}
 }
 
@@ -113,6 +116,9 @@ func (r *reading) locate(i int, offset int64) (place, bool, error) {
 			return *p, true, nil
 		}
 	}
+	if p, ok := r.ahead.find(seg, offset); ok {
+		return p, true, nil
+	}
 	found, err := r.seek(i, offset)
 	var code kafka.Code
 	if (errors.As(err, &code) || errors.Is(err, errTorn)) && i+1 < len(r.segs) {
@@ -183,8 +189,11 @@ func (r *reading) boundary(at *place, most int64) (int64, error) {
 		for s.Next() && s.next <= most {
 			end = s.next
 		}
-		if s.err != nil && s.pos < most {
+		switch {
+		case s.err != nil && s.pos < most:
 			return s.err
+		case s.err == nil && s.next > most: // it stands before the batch that did not fit
+			r.ahead.note(place{seg: at.seg, base: s.head.BaseOffset, last: s.head.LastOffset(), pos: s.pos, size: int64(s.head.Size())})
 		}
 		return nil
 	})
