@@ -2,6 +2,8 @@ package broker
 
 import (
 	"math/rand/v2"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/myelin-stream/myelin/internal/commitlog"
@@ -61,10 +63,21 @@ func (b *Broker) newServer(props *config.Broker) (*listen.Server, error) {
 		MaxRequest: props.Int("socket.request.max.bytes"),
 		MaxQueued:  props.Int64("queued.max.request.bytes"),
 		MaxIdle:    props.Millis("connections.max.idle.ms"),
-		MaxConns:   props.Int("max.connections"),
-		MaxPerIP:   props.Int("max.connections.per.ip"),
+		Limits:     connectionLimits(props),
 		Now:        b.cfg.Now,
 		Logger:     b.logger.With("component", "listen"),
 		Metrics:    b.counted,
 	})
+}
+
+// connectionLimits are what the properties say of the number of connections.
+func connectionLimits(props *config.Broker) listen.Limits {
+	l := listen.Limits{Conns: props.Int("max.connections"), PerIP: props.Int("max.connections.per.ip"), Overrides: map[string]int{}}
+	for _, pair := range strings.Split(props.String("max.connections.per.ip.overrides"), ",") {
+		host, count, ok := strings.Cut(strings.TrimSpace(pair), ":")
+		if n, err := strconv.Atoi(count); ok && err == nil {
+			l.Overrides[host] = n
+		}
+	}
+	return l
 }

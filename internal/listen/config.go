@@ -43,21 +43,31 @@ type Config struct {
 	// connections.max.idle.ms, default 10 min, negative never.
 	MaxIdle time.Duration
 
-	// MaxConns is how many connections there may be in all: max.connections.
-	// Further ones wait to be accepted. Default: no limit.
-	MaxConns int
+	// Limits are those at the start; [Server.SetLimits] changes them.
+	Limits Limits
 
-	// MaxPerIP is how many connections an address may have:
-	// max.connections.per.ip, and its overrides by address. Further ones are
-	// closed. Default: no limit.
-	MaxPerIP    int
-	PerIP       map[string]int
+	// SendBuffer and ReceiveBuffer are sizes of the kernel's buffers of a
+	// connection (socket.send.buffer.bytes, socket.receive.buffer.bytes);
+	// 0 and less leaves them to the kernel, which sizes them as it goes.
+	SendBuffer, ReceiveBuffer int
+
 	WriteStall  time.Duration // a write without progress closes; default 30 s
 	DrainWithin time.Duration // how long answers under way may take; default 10 s
 
 	Now     func() time.Time
 	Logger  *slog.Logger
 	Metrics *metrics.Sockets // may be nil
+}
+
+// Limits bound the number of connections. Zero means no limit.
+type Limits struct {
+	// Conns is how many there may be in all (max.connections). Further ones
+	// wait to be accepted.
+	Conns int
+	// PerIP is how many an address may have (max.connections.per.ip), and
+	// Overrides that of some addresses. Further ones are closed.
+	PerIP     int
+	Overrides map[string]int
 }
 
 const (

@@ -363,7 +363,7 @@ func TestDrainIsQuick(t *testing.T) {
 
 func TestConnectionLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dial, end := (&stage{}).run(t, func(c *Config) { c.MaxPerIP = 2 })
+		dial, end := (&stage{}).run(t, func(c *Config) { c.Limits.PerIP = 2 })
 		defer end()
 		a, b, c := dial(), dial(), dial()
 		c.ended()
@@ -376,7 +376,7 @@ func TestConnectionLimits(t *testing.T) {
 		d.Close()
 	})
 	synctest.Test(t, func(t *testing.T) {
-		dial, end := (&stage{}).run(t, func(c *Config) { c.MaxConns = 1 })
+		dial, end := (&stage{}).run(t, func(c *Config) { c.Limits.Conns = 1 })
 		defer end()
 		a, b := dial(), dial()
 		b.echo("b")
@@ -385,6 +385,26 @@ func TestConnectionLimits(t *testing.T) {
 		a.Close()
 		b.want(0, "b")
 		b.Close()
+	})
+}
+
+func TestConnectionLimitsChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &stage{}
+		dial, end := s.run(t, func(c *Config) { c.Limits = Limits{PerIP: 1, Overrides: map[string]int{"client": 2}} })
+		defer end()
+		a, b, c := dial(), dial(), dial()
+		c.ended()
+		s.server.SetLimits(Limits{Conns: 2})
+		d := dial()
+		d.echo("d")
+		synctest.Wait()
+		d.quiet()
+		s.server.SetLimits(Limits{Conns: 3})
+		d.want(0, "d")
+		for _, p := range []*peer{a, b, d} {
+			p.Close()
+		}
 	})
 }
 

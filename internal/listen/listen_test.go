@@ -35,6 +35,8 @@ type stage struct {
 	mute  time.Duration
 	timeo time.Duration
 	hold  chan struct{} // Echo of "wait" waits for it
+
+	server *Server
 }
 
 func (s *stage) produce(c *api.Call, out *api.Reply) {
@@ -143,6 +145,7 @@ func (s *stage) runOn(t *testing.T, l net.Listener, connect func() (net.Conn, er
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.server = srv
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- srv.Run(ctx) }()

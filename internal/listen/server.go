@@ -28,6 +28,7 @@ type Server struct {
 		sync.Mutex
 		conns   map[uint64]*conn
 		perIP   map[string]int
+		limits  Limits
 		waiting []*api.Parker // acceptors that wait for a connection to end
 		closed  bool          // nothing is accepted any more
 	}
@@ -44,6 +45,7 @@ func New(cfg Config) (*Server, error) {
 	s.budget.limit = cfg.MaxQueued
 	s.tick.Store(1)
 	s.sweep.Init()
+	s.mu.limits = cfg.Limits
 	s.mu.conns = map[uint64]*conn{}
 	s.mu.perIP = map[string]int{}
 	return s, nil
@@ -81,11 +83,8 @@ func (s *Server) shut() {
 	}
 	s.mu.Lock()
 	s.mu.closed = true
-	waiting := s.mu.waiting
 	s.mu.Unlock()
-	for _, w := range waiting {
-		w.Wake()
-	}
+	s.wakeAcceptors()
 	for _, c := range s.all() {
 		c.stop()
 	}
@@ -121,12 +120,13 @@ func (s *Server) accept(ctx context.Context, l *Listener) error {
 	park.Init()
 	m := s.cfg.Metrics.Listener(l.Name)
 	for {
-		if !s.room(&park) {
-			return nil
-		}
 		nc, err := l.Net.Accept()
 		switch {
 		case err == nil:
+			if !s.room(&park) {
+				nc.Close()
+				return nil
+			}
 			s.admit(ctx, l, nc, m)
 		case ctx.Err() != nil:
 			return nil
@@ -144,7 +144,7 @@ func (s *Server) accept(ctx context.Context, l *Listener) error {
 func (s *Server) room(park *api.Parker) bool {
 	for {
 		s.mu.Lock()
-		closed, full := s.mu.closed, s.cfg.MaxConns > 0 && len(s.mu.conns) >= s.cfg.MaxConns
+		closed, full := s.mu.closed, s.mu.limits.Conns > 0 && len(s.mu.conns) >= s.mu.limits.Conns
 		if full && !closed && !slices.Contains(s.mu.waiting, park) {
 			s.mu.waiting = append(s.mu.waiting, park)
 		}
@@ -162,6 +162,9 @@ func (s *Server) room(park *api.Parker) bool {
 // admit registers a connection and starts to serve it, or closes it if its
 // address has too many.
 func (s *Server) admit(ctx context.Context, l *Listener, nc net.Conn, m *metrics.Listener) {
+	if t, ok := nc.(*net.TCPConn); ok {
+		s.size(t)
+	}
 	c := newConn(s, l, nc, s.next.Add(1))
 	if !s.register(c) {
 		m.Refused()
@@ -176,13 +179,23 @@ func (s *Server) admit(ctx context.Context, l *Listener, nc net.Conn, m *metrics
 	})
 }
 
-func (s *Server) register(c *conn) bool {
-	limit, ok := s.cfg.PerIP[c.host]
-	if !ok && s.cfg.MaxPerIP > 0 {
-		limit, ok = s.cfg.MaxPerIP, true
+// size sets the kernel's buffers. It is no error if the kernel has it otherwise.
+func (s *Server) size(t *net.TCPConn) {
+	if n := s.cfg.SendBuffer; n > 0 {
+		_ = t.SetWriteBuffer(n)
 	}
+	if n := s.cfg.ReceiveBuffer; n > 0 {
+		_ = t.SetReadBuffer(n)
+	}
+}
+
+func (s *Server) register(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	limit, ok := s.mu.limits.Overrides[c.host]
+	if !ok {
+		limit, ok = s.mu.limits.PerIP, s.mu.limits.PerIP > 0
+	}
 	if s.mu.closed || ok && s.mu.perIP[c.host] >= limit {
 		return false
 	}
@@ -197,12 +210,27 @@ func (s *Server) forget(c *conn) {
 	if s.mu.perIP[c.host]--; s.mu.perIP[c.host] == 0 {
 		delete(s.mu.perIP, c.host)
 	}
+	s.mu.Unlock()
+	s.wakeAcceptors()
+}
+
+// wakeAcceptors lets those look again who wait for room.
+func (s *Server) wakeAcceptors() {
+	s.mu.Lock()
 	waiting := s.mu.waiting
 	s.mu.waiting = nil
 	s.mu.Unlock()
 	for _, w := range waiting {
 		w.Wake()
 	}
+}
+
+// SetLimits changes the limits. Connections that are beyond the new ones stay.
+func (s *Server) SetLimits(l Limits) {
+	s.mu.Lock()
+	s.mu.limits = l
+	s.mu.Unlock()
+	s.wakeAcceptors()
 }
 
 // sweepAll closes, once a second, connections that are idle or whose client does

@@ -146,6 +146,22 @@ func (p *peer) drainAll() (n int, err error) {
 	}
 }
 
+// TestSocketBuffers pins that the sizes of the kernel's buffers are those of the
+// config.
+func TestSocketBuffers(t *testing.T) {
+	s := &stage{}
+	dial, end := s.runTCP(t, func(c *Config) { c.SendBuffer, c.ReceiveBuffer = 20000, 30000 })
+	defer end()
+	p := dial()
+	defer p.Close()
+	p.echo("a")
+	p.want(0, "a")
+	send, receive := bufferSizes(t, s.server.all()[0].net.(*net.TCPConn))
+	if send < 20000 || send > 60000 || receive < 30000 || receive > 90000 { // the kernel doubles them
+		t.Errorf("send buffer %d, receive buffer %d", send, receive)
+	}
+}
+
 // TestTLS pins that a connection without a descriptor of its own is served alike.
 func TestTLS(t *testing.T) {
 	big := &memory{b: bytes.Repeat([]byte("L"), 1<<20)}
