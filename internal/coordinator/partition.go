@@ -32,6 +32,7 @@ type live[M Machine] struct {
 	tl      *Timeline
 	alarms  alarms
 	timer   *time.Timer // rings the first alarm; nil before the first
+	rings   time.Time   // for when the timer is set; zero: it is not
 	written int64       // the offset after the last append
 	build   record.Builder
 
@@ -228,9 +229,10 @@ func (p *partition[M]) later(l *live[M], out outcome) {
 // arm sets the timer to the first alarm.
 func (p *partition[M]) arm(l *live[M]) {
 	at, ok := l.alarms.next()
-	if !ok {
-		return // a timer that rings for nothing does no harm
+	if !ok || !l.rings.IsZero() && !at.Before(l.rings) {
+		return // a timer that rings too early, or for nothing, does no harm
 	}
+	l.rings = at
 	wait := at.Sub(p.rt.cfg.Now())
 	if l.timer == nil {
 		l.timer = time.AfterFunc(wait, func() { p.ring(l) })
@@ -261,6 +263,7 @@ func (p *partition[M]) ringOne(l *live[M]) (more bool) {
 	}
 	name, ok := l.alarms.due(t.Now)
 	if !ok {
+		l.rings = time.Time{}
 		p.arm(l)
 		return false
 	}
