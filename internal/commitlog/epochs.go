@@ -103,7 +103,7 @@ func (c *epochCache) endOf(epoch int32, end int64) (int32, int64) {
 	defer c.mu.Unlock()
 	n := len(c.entries)
 	switch {
-	case n == 0 || epoch < 0 || epoch > c.entries[n-1].Epoch:
+	case n == 0 || epoch == kafka.NoEpoch || epoch > c.entries[n-1].Epoch:
 		return kafka.NoEpoch, kafka.NoOffset
 	case epoch == c.entries[n-1].Epoch:
 		return epoch, end

@@ -92,14 +92,14 @@ func TestRefused(t *testing.T) {
 		{"varint of six bytes", "ffffffffff01", func(r *Reader) { r.Uvarint() }, "varint too large"},
 		{"varint of 33 bits", "ffffffff1f", func(r *Reader) { r.Uvarint() }, "varint too large"},
 		{"null string", "ffff", func(r *Reader) { _ = r.String("", false) }, "length -1 of a string"},
-		{"negative string", "fffe", func(r *Reader) { r.NullableString(nil, false, true) }, "length -2 of a string"},
+		{"negative string", "fffe", func(r *Reader) { r.NullableString(nil, false, false) }, "length -2 of a string"},
 		{"long string", "818002" + strings.Repeat("61", 32768), func(r *Reader) { _ = r.String("", true) }, "string of 32768 bytes"},
 		{"string beyond the end", "0010 61", func(r *Reader) { _ = r.String("", false) }, "ends early"},
 		{"null bytes", "00", func(r *Reader) { r.Bytes(true, false) }, "length -1 of bytes"},
-		{"negative bytes", "fffffffe", func(r *Reader) { r.Bytes(false, true) }, "length -2 of bytes"},
+		{"negative bytes", "fffffffe", func(r *Reader) { r.Bytes(false, false) }, "length -2 of bytes"},
 		{"bytes beyond the end", "7fffffff 00", func(r *Reader) { r.Bytes(false, false) }, "ends early"},
 		{"null array", "ffffffff", func(r *Reader) { Int32s(r, nil, false, false) }, "count -1 of an array"},
-		{"negative array", "80000000", func(r *Reader) { Int32s(r, nil, false, true) }, "count -2147483648"},
+		{"negative array", "80000000", func(r *Reader) { Int32s(r, nil, false, false) }, "count -2147483648"},
 		{"array beyond the end", "00000002 00000001 000000", func(r *Reader) { Int32s(r, nil, false, false) }, "array of 2 elements in 7 bytes"},
 		{"2 billion in 4 bytes", "7fffffff", func(r *Reader) { Int8s(r, nil, false, false) }, "array of 2147483647 elements in 0 bytes"},
 		{"compact array too large", "ffffffff0f", func(r *Reader) { Int8s(r, nil, true, false) }, "length 4294967295 too large"},
@@ -212,5 +212,22 @@ func TestCloseTag(t *testing.T) {
 		if tag, size := r.Uvarint(), r.Uvarint(); tag != 3 || int(size) != n || r.Remaining() != n {
 			t.Errorf("tag %d of %d bytes, %d follow", tag, size, r.Remaining())
 		}
+	}
+}
+
+// Where null is allowed, Kafka takes any negative length for it.
+func TestNegativeIsNull(t *testing.T) {
+	r := NewReader(unhex(t, "fffe fffffffe 80000000"))
+	if s := r.NullableString(nil, false, true); s != nil {
+		t.Errorf("string %q, want null", *s)
+	}
+	if b := r.Bytes(false, true); b != nil {
+		t.Errorf("bytes %x, want null", b)
+	}
+	if a := Int32s(r, nil, false, true); a != nil {
+		t.Errorf("array %v, want null", a)
+	}
+	if err := r.Done(); err != nil {
+		t.Error(err)
 	}
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // length reads the length of a string: two bytes, or a varint of it plus one.
-// -1 is null.
+// -1 is null, and so is every other negative one, as Kafka reads it.
 func (r *Reader) length(flex bool) int {
 	if flex {
 		return r.compact()
@@ -17,7 +17,7 @@ func (r *Reader) length(flex bool) int {
 }
 
 // size reads the length of bytes or the count of an array: four bytes, or a
-// varint of it plus one. -1 is null.
+// varint of it plus one. Negative is null, as for [Reader.length].
 func (r *Reader) size(flex bool) int {
 	if flex {
 		return r.compact()
@@ -69,7 +69,7 @@ func (r *Reader) String(old string, flex bool) string {
 // null is not true. If it equals *old, old is returned.
 func (r *Reader) NullableString(old *string, flex, null bool) *string {
 	n := r.length(flex)
-	if n == -1 && (null || r.err != nil) {
+	if n < 0 && (null || r.err != nil) {
 		return nil
 	}
 	b := r.text(n)
@@ -88,7 +88,7 @@ func (r *Reader) NullableString(old *string, flex, null bool) *string {
 func (r *Reader) Bytes(flex, null bool) []byte {
 	n := r.size(flex)
 	if n < 0 {
-		if n != -1 || !null {
+		if !null {
 			r.Fail("length %d of bytes that may not be null", n)
 		}
 		return nil
@@ -97,12 +97,12 @@ func (r *Reader) Bytes(flex, null bool) []byte {
 }
 
 // Count reads the count of an array whose elements take at least least bytes
-// each and size bytes of heap, which it charges. -1 is the null, which is
-// refused (and 0) if null is not true.
+// each and size bytes of heap, which it charges. It gives -1 for the null, which
+// is refused (and 0) if null is not true.
 func (r *Reader) Count(flex, null bool, least, size int) int {
 	n := r.size(flex)
 	switch {
-	case n == -1 && null && r.err == nil:
+	case n < 0 && null && r.err == nil:
 		return -1
 	case n < 0:
 		r.Fail("count %d of an array that may not be null", n)
