@@ -49,28 +49,36 @@ func Cases(ordinary Build, key, version int16) []Case {
 			add(path.name+" "+m.name, func(req msg.Request) { m.apply(path.find(reflect.ValueOf(req).Elem())) })
 		}
 	}
-	return append(cases, malformed(ordinary("malformed").Append(nil, version))...)
+	for i, m := range malformed {
+		base := ordinary(fmt.Sprintf("m%d-%d-%d", key, version, i)).Append(nil, version)
+		if body, ok := m.spoil(base); ok {
+			cases = append(cases, Case{"malformed: " + m.name, body})
+		}
+	}
+	return cases
 }
 
-// malformed is the ordinary body, broken in ways no encoder would.
-func malformed(base []byte) []Case {
-	var out []Case
-	if len(base) > 0 {
-		out = append(out, Case{"malformed: last byte missing", base[:len(base)-1]},
-			Case{"malformed: half", base[:len(base)/2]},
-			Case{"malformed: nothing", nil})
-	}
-	out = append(out, Case{"malformed: garbage", bytes.Repeat([]byte{0xfe}, 40)},
-		Case{"malformed: one byte too many", append(bytes.Clone(base), 0)},
-		Case{"malformed: eight bytes too many", append(bytes.Clone(base), 0, 0, 0, 0, 0, 0, 0, 0)},
-		Case{"malformed: ones", bytes.Repeat([]byte{0xff}, 8)},
-		Case{"malformed: a text", []byte("GET / HTTP/1.1\r\n\r\n")})
-	if len(base) > 8 {
-		huge := bytes.Clone(base)
-		binary.BigEndian.PutUint32(huge[len(huge)-8:], math.MaxInt32)
-		out = append(out, Case{"malformed: huge count near the end", huge})
-	}
-	return out
+// malformed are the ways to break an ordinary body that no encoder would.
+// spoil says no where a body is too short for the damage.
+var malformed = []struct {
+	name  string
+	spoil func(base []byte) (body []byte, ok bool)
+}{
+	{"last byte missing", func(b []byte) ([]byte, bool) { return b[:max(len(b)-1, 0)], len(b) > 0 }},
+	{"half", func(b []byte) ([]byte, bool) { return b[:len(b)/2], len(b) > 0 }},
+	{"nothing", func(b []byte) ([]byte, bool) { return nil, len(b) > 0 }},
+	{"garbage", func([]byte) ([]byte, bool) { return bytes.Repeat([]byte{0xfe}, 40), true }},
+	{"one byte too many", func(b []byte) ([]byte, bool) { return append(b, 0), true }},
+	{"eight bytes too many", func(b []byte) ([]byte, bool) { return append(b, 0, 0, 0, 0, 0, 0, 0, 0), true }},
+	{"ones", func([]byte) ([]byte, bool) { return bytes.Repeat([]byte{0xff}, 8), true }},
+	{"a text", func([]byte) ([]byte, bool) { return []byte("GET / HTTP/1.1\r\n\r\n"), true }},
+	{"huge count near the end", func(b []byte) ([]byte, bool) {
+		if len(b) <= 8 {
+			return nil, false
+		}
+		binary.BigEndian.PutUint32(b[len(b)-8:], math.MaxInt32)
+		return b, true
+	}},
 }
 
 // path leads from a request to one of its fields, through first elements of

@@ -33,6 +33,11 @@ func Dial(name, addr string) *Peer {
 	return &Peer{Name: name, addr: addr, TopicIDs: map[string]kafka.UUID{}}
 }
 
+// Again is another client of the same broker, with a connection of its own.
+func (p *Peer) Again() *Peer {
+	return &Peer{Name: p.Name, addr: p.addr, TopicIDs: p.TopicIDs}
+}
+
 // Close ends the connection.
 func (p *Peer) Close() {
 	if p.conn != nil {

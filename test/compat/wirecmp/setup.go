@@ -1,9 +1,7 @@
 package wirecmp
 
 import (
-	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 	"time"
 
 	"github.com/myelin-stream/myelin/internal/kafka"
@@ -14,35 +12,13 @@ import (
 // partition 0 of Topic.
 const CommittedGroup = "wire-group"
 
-// Batch is an uncompressed batch of n small records at fixed times, as a
-// producer that is not idempotent would seal it.
-func Batch(n int) []byte {
-	const created = 1_700_000_000_000
-	b := make([]byte, 61)
-	for i := range n {
-		b = append(b, 18, 0, 0, byte(i<<1), 2, 'k', 4, 'v', byte('0'+i%10), 0) // zigzag varints: length 9, ...
-	}
-	binary.BigEndian.PutUint32(b[8:], uint32(len(b)-12))
-	binary.BigEndian.PutUint32(b[12:], ^uint32(0))
-	b[16] = 2
-	binary.BigEndian.PutUint32(b[23:], uint32(n-1))
-	binary.BigEndian.PutUint64(b[27:], created)
-	binary.BigEndian.PutUint64(b[35:], created)
-	binary.BigEndian.PutUint64(b[43:], ^uint64(0))
-	binary.BigEndian.PutUint16(b[51:], ^uint16(0))
-	binary.BigEndian.PutUint32(b[53:], ^uint32(0))
-	binary.BigEndian.PutUint32(b[57:], uint32(n))
-	binary.BigEndian.PutUint32(b[17:], crc32.Checksum(b[21:], crc32.MakeTable(crc32.Castagnoli)))
-	return b
-}
-
 // Setup brings a fresh broker to the state that the cases start from.
 func (p *Peer) Setup() error {
 	create := msg.NewCreateTopicsRequest()
 	create.TimeoutMs = 10000
-	compact := "compact"
+	compact, forever := "compact", "-1"
 	create.Topics = []msg.CreateTopicsRequestTopic{
-		{Name: Topic, NumPartitions: 3, ReplicationFactor: 1},
+		{Name: Topic, NumPartitions: 3, ReplicationFactor: 1, Configs: []msg.CreateTopicsRequestTopicConfig{{Name: "retention.ms", Value: &forever}}},
 		{Name: Compact, NumPartitions: 1, ReplicationFactor: 1, Configs: []msg.CreateTopicsRequestTopicConfig{{Name: "cleanup.policy", Value: &compact}}},
 		{Name: Doomed, NumPartitions: 1, ReplicationFactor: 1},
 	}
@@ -62,6 +38,9 @@ func (p *Peer) Setup() error {
 		}
 	}
 	if err := p.until(p.findCoordinator); err != nil {
+		return err
+	}
+	if err := p.until(p.initProducerID); err != nil {
 		return err
 	}
 	return p.until(p.commit)
@@ -103,6 +82,14 @@ func (p *Peer) findCoordinator() (kafka.Code, error) {
 	req.CoordinatorKey = CommittedGroup
 	var resp msg.FindCoordinatorResponse
 	err := p.Do(&req, 2, &resp)
+	return kafka.Code(resp.ErrorCode), err
+}
+
+// initProducerID asks until the broker has its first block of ids.
+func (p *Peer) initProducerID() (kafka.Code, error) {
+	req := msg.NewInitProducerIDRequest()
+	var resp msg.InitProducerIDResponse
+	err := p.Do(&req, 4, &resp)
 	return kafka.Code(resp.ErrorCode), err
 }
 
