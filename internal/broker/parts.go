@@ -38,6 +38,12 @@ func (b *Broker) newGroups(props *config.Broker) (*group.Service, error) {
 		return 0
 	}
 	c.Open = b.openGroupLog
+	c.TopicID = func(name string) kafka.UUID {
+		if t := b.metadata.Image().Topic(name); t != nil {
+			return t.ID
+		}
+		return kafka.UUID{}
+	}
 	c.Now, c.Rand, c.Logger = b.cfg.Now, b.dice(), b.logger.With("component", "groups")
 	c.Limits = classic.Limits{
 		MinSession:   props.Millis("group.min.session.timeout.ms"),

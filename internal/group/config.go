@@ -9,6 +9,7 @@ import (
 
 	"github.com/myelin-stream/myelin/internal/coordinator"
 	"github.com/myelin-stream/myelin/internal/group/classic"
+	"github.com/myelin-stream/myelin/internal/kafka"
 )
 
 // Config says what a Service works on.
@@ -20,6 +21,11 @@ type Config struct {
 	// Open gives the log of a partition of __consumer_offsets that this broker
 	// leads, and the leader epoch to append with.
 	Open func(ctx context.Context, partition int32) (coordinator.Log, int32, error)
+
+	// TopicID is the id of a topic, zero if there is none of that name; nil: not
+	// known. An offset that was committed to another topic of the same name, long
+	// deleted, then does not count, though its tombstone may have been lost.
+	TopicID func(name string) kafka.UUID
 
 	Now    func() time.Time
 	Rand   *rand.Rand   // for member ids; the Service's alone

@@ -18,7 +18,8 @@ import (
 //	a group never joined       from the commit
 //	other groups with members  never
 //
-// A commit that asked for a time of its own (version 4 and below) has that.
+// A commit that asked for a time of its own (version 4 and below) has that. An
+// offset of a topic that was deleted and made again goes at once.
 func (sh *shard) expire(t *coordinator.Turn) {
 	left := tombstonesATurn
 	for _, id := range sh.groupIDs() {
@@ -68,6 +69,8 @@ func (sh *shard) groupIDs() []string {
 func (sh *shard) expired(g *classic.Group, tp kafka.TopicPartition, o *offset, now time.Time) bool {
 	from := time.UnixMilli(o.Committed)
 	switch {
+	case sh.outlived(tp.Topic, o):
+		return true
 	case g.Subscribed(tp.Topic):
 		return false
 	case g.ProtocolType() == "":

@@ -38,7 +38,7 @@ func (sh *shard) committed(group string, tp kafka.TopicPartition) msg.OffsetFetc
 		return none
 	}
 	o, ok := t.Committed(tp)
-	if !ok {
+	if !ok || sh.outlived(tp.Topic, &o) {
 		return none
 	}
 	return msg.OffsetFetchResponseGroupTopicPartition{
@@ -60,6 +60,9 @@ func (sh *shard) allOffsets(group string) []msg.OffsetFetchResponseGroupTopic {
 		return nil
 	}
 	for _, tp := range t.CommittedKeys() {
+		if o, _ := t.Committed(tp); sh.outlived(tp.Topic, &o) {
+			continue
+		}
 		if n := len(list); n == 0 || list[n-1].Name != tp.Topic {
 			list = append(list, msg.OffsetFetchResponseGroupTopic{Name: tp.Topic})
 		}
@@ -67,4 +70,14 @@ func (sh *shard) allOffsets(group string) []msg.OffsetFetchResponseGroupTopic {
 		last.Partitions = append(last.Partitions, sh.committed(group, tp))
 	}
 	return list
+}
+
+// outlived says that an offset belongs to a topic that was deleted, and that
+// there is another of its name.
+func (sh *shard) outlived(topic string, o *offset) bool {
+	if sh.cfg.TopicID == nil || o.TopicID.IsZero() {
+		return false
+	}
+	id := sh.cfg.TopicID(topic)
+	return !id.IsZero() && id != o.TopicID
 }

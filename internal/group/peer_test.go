@@ -34,6 +34,7 @@ type local struct {
 	s   *Service
 	log *sliceLog
 	ctx context.Context
+	ids map[string]kafka.UUID // of topics
 }
 
 func (p *local) group(name string) string { return name }
@@ -59,6 +60,11 @@ func (p *local) send(req msg.Request, version int16) <-chan msg.Response {
 	req, _ = msg.NewRequest(req.Key())
 	req.SetDefaults()
 	req.Decode(wire.NewReader(frame), version)
+	if r, ok := req.(*msg.OffsetCommitRequest); ok { // as package api does
+		for i := range r.Topics {
+			r.Topics[i].TopicID = p.ids[r.Topics[i].Name]
+		}
+	}
 	go func() {
 		resp := p.s.serve(p.ctx, c, req)
 		frame := resp.Append(nil, version)

@@ -24,13 +24,15 @@ func TestScripts(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				log := &sliceLog{epoch: 1}
+				ids := map[string]kafka.UUID{}
 				s, wait := open(ctx, t, log, func(c *Config) {
 					c.Retention, c.CheckEvery = time.Hour, time.Minute
 					c.MaxBatch = 10000
+					c.TopicID = func(name string) kafka.UUID { return ids[name] }
 				})
 				s.Elect(0, 1)
 				synctest.Wait()
-				d := newDialogue(&local{t: t, s: s, log: log, ctx: ctx})
+				d := newDialogue(&local{t: t, s: s, log: log, ctx: ctx, ids: ids})
 				script.Run(t, f, func(c *script.Cmd) string { return onLog(c, d, s, log) })
 				cancel()
 				wait()
@@ -57,6 +59,8 @@ func onLog(c *script.Cmd, d *dialogue, s *Service, log *sliceLog) string {
 	case "elect":
 		log.epoch++
 		s.Elect(0, log.epoch)
+	case "topic":
+		d.p.(*local).ids[c.Arg(0)] = kafka.UUID{15: byte(c.Int(1))}
 	case "delete-topic":
 		err := s.TopicsDeleted(context.Background(), []string{c.Arg(0)})
 		return kafka.CodeOf(err).Name()
