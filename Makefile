@@ -43,10 +43,10 @@ sim: ## whole brokers and logs under power cuts: SEEDS seeds from SEED on, each 
 	SIM_SEED=$(SEED) SIM_SEEDS=$(SEEDS) $(GO) test -count=1 -tags invariants -timeout 15m $(CRASH)
 
 fuzz: ## every fuzz target for FUZZTIME
-	@$(GO) test -list '^Fuzz' ./... | awk '/^Fuzz/ { f[++n] = $$1 } /^ok/ { for (i = 1; i <= n; i++) print $$2, f[i]; n = 0 }' | \
-	while read -r package target; do \
-		echo "$$package $$target"; \
-		$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$package" </dev/null || exit 1; \
+	@grep -roE '^func Fuzz[A-Za-z0-9_]+' --include='*_test.go' internal | sort | \
+	sed -E 's|/[^/]*:func | |' | while read -r folder target; do \
+		echo "$$folder $$target"; \
+		$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "./$$folder" </dev/null || exit 1; \
 	done
 
 golden: ## rewrite the expected outputs of scripts; read the difference before you commit it
