@@ -261,13 +261,14 @@ func (r *row) describe() string {
 	}
 	configs := strings.Join(topicConfigs(l.configs), " ")
 	if len(r.peerConfigs) > 0 {
-		configs += " (kafka: " + strings.Join(topicConfigs(r.peerConfigs)[2:], " ") + ")"
+		configs += " (kafka: " + strings.Join(r.peerConfigs, " ") + ")"
 	}
 	return fmt.Sprintf("%-5s %5d %10d %6d  %-13s %-12s %-18s %s", r.id, l.conns, l.partitions, l.window, what, batch, record, configs)
 }
 
 // topicConfigs are the configs of every topic here: what is deleted goes at
-// once, so that a run does not fill the disk.
+// once, so that a run does not fill the disk, and nothing goes for its age, since
+// all records are of one day that is long past.
 func topicConfigs(more []string) []string {
-	return append([]string{"file.delete.delay.ms", "1000"}, more...)
+	return append([]string{"file.delete.delay.ms", "1000", "retention.ms", "-1"}, more...)
 }
