@@ -24,8 +24,10 @@ type producing struct {
 	resp msg.ProduceResponse
 	head msg.ProduceResponseResponse
 	row  msg.ProduceResponseResponsePartitionResponse
-	slot *Slot
-	bad  bool // a partition was refused
+
+	topic topicRef // at work
+	slot  *Slot
+	bad   bool // a partition was refused
 }
 
 // produce answers Produce (key 0, versions 3 to 13; 0 to 2 are advertised only).
@@ -109,11 +111,11 @@ func (h *DataHandlers) answerProduce(c *Call, p *producing, out *Reply) {
 	out.Buf = p.resp.AppendBeforeResponses(out.Buf, c.Version, len(p.req.TopicData))
 	for i := range p.req.TopicData {
 		t := &p.req.TopicData[i]
-		ref := topicRef{name: t.Name, id: t.TopicID, byID: c.Version >= 13}
+		p.topic = topicRef{name: t.Name, id: t.TopicID, byID: c.Version >= 13}
 		p.head.Name, p.head.TopicID = t.Name, t.TopicID
 		out.Buf = p.head.AppendBeforePartitionResponses(out.Buf, c.Version, len(t.PartitionData))
 		for j := range t.PartitionData {
-			h.producePartition(c, p, out, partitionBatch{&ref, &t.PartitionData[j], refused})
+			h.producePartition(c, p, out, partitionBatch{&p.topic, &t.PartitionData[j], refused})
 		}
 		out.Buf = p.head.AppendAfterPartitionResponses(out.Buf, c.Version)
 	}

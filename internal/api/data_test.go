@@ -300,7 +300,33 @@ func TestProduceAllocates(t *testing.T) {
 			s.table.Serve(s.call, &s.out)
 		})
 		t.Logf("%.2f allocations", n)
-		if n > 1 {
+		if n > 0.1 {
+			t.Errorf("%.2f allocations a request", n)
+		}
+	})
+}
+
+// TestFetchAllocates pins that the usual Fetch allocates nothing.
+func TestFetchAllocates(t *testing.T) {
+	if testing.Short() {
+		t.Skip("counts allocations over many requests")
+	}
+	onStage(t, func(t *testing.T, s *stage) {
+		s.produce(9, produceTo(1, "t", 0))
+		id := "test"
+		h := msg.RequestHeader{APIKey: kafka.KeyFetch, APIVersion: 12, CorrelationID: 1, ClientID: &id}
+		frame := append(h.Append(nil, 2), sample(kafka.KeyFetch, 12)...)
+		s.out = Reply{}
+		n := testing.AllocsPerRun(2000, func() {
+			s.out.Sent()
+			if err := s.table.Admit(s.call, frame); err != nil {
+				t.Fatal(err)
+			}
+			s.call.Time = time.Now()
+			s.table.Serve(s.call, &s.out)
+		})
+		t.Logf("%.2f allocations", n)
+		if n > 0.1 {
 			t.Errorf("%.2f allocations a request", n)
 		}
 	})

@@ -69,11 +69,13 @@ func sample(key, version int16) []byte {
 	case kafka.KeyFetch:
 		req := msg.NewFetchRequest()
 		req.MaxWaitMs, req.MinBytes = 10, 1
+		topic := msg.FetchRequestTopic{Topic: "t", TopicID: idOf("t")}
 		for i := range int32(2) {
 			p := msg.NewFetchRequestTopicPartition()
 			p.Partition, p.PartitionMaxBytes = i, 1000
-			req.Topics = append(req.Topics, msg.FetchRequestTopic{Topic: "t", TopicID: idOf("t"), Partitions: []msg.FetchRequestTopicPartition{p}})
+			topic.Partitions = append(topic.Partitions, p)
 		}
+		req.Topics = append(req.Topics, topic)
 		return req.Append(nil, version)
 	case kafka.KeyListOffsets:
 		req := msg.NewListOffsetsRequest()
