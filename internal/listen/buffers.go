@@ -1,6 +1,10 @@
 package listen
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/myelin-stream/myelin/internal/invariant"
+)
 
 const (
 	// readSize is the read buffer of a connection. Frames up to it are handled
@@ -32,7 +36,10 @@ func (b *buffers) takeRead() *readBuffer {
 	return new(readBuffer)
 }
 
-func (b *buffers) giveRead(p *readBuffer) { b.read.Put(p) }
+func (b *buffers) giveRead(p *readBuffer) {
+	invariant.Mangle(p[:])
+	b.read.Put(p)
+}
 
 // block is a buffer for a large frame, and the class it goes back to.
 type block struct {
@@ -54,4 +61,7 @@ func (b *buffers) takeFrame(n int) *block {
 	return &block{bytes: make([]byte, size+frameSlack), class: class}
 }
 
-func (b *buffers) giveFrame(p *block) { b.frame[p.class].Put(p) }
+func (b *buffers) giveFrame(p *block) {
+	invariant.Mangle(p.bytes)
+	b.frame[p.class].Put(p)
+}
