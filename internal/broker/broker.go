@@ -65,7 +65,7 @@ func (b *Broker) build() error {
 	b.metadata, err = metadata.Open(metadata.Config{
 		FS: b.cfg.FS, Home: b.dirs.metadata, Dir: b.dirs.metadata.Path(), LogDirs: b.dirs.ids,
 		NodeID: b.self, ClusterID: b.dirs.info.ClusterID, Properties: b.cfg.Properties,
-		Endpoints: b.sockets.endpoints, Rack: b.rack(), PreviousEpoch: -1,
+		Endpoints: b.sockets.endpoints, Rack: b.rack(), PreviousEpoch: b.dirs.metadata.PreviousEpoch(),
 		Now: b.cfg.Now, Rand: b.dice(), Logger: b.logger.With("component", "metadata"),
 	})
 	if err != nil {
@@ -125,6 +125,9 @@ func (b *Broker) announce(ctx context.Context) error {
 		return err
 	}
 	b.logger.Info("ready", "node_id", b.self, "cluster_id", b.dirs.info.ClusterID, "listener", b.Addr(""))
+	if r := b.metadata.Image().Broker(b.self); r != nil {
+		b.dirs.metadata.SetEpoch(r.Epoch)
+	}
 	close(b.ready)
 	<-ctx.Done()
 	return nil

@@ -318,7 +318,7 @@ func TestVersionAndHelp(t *testing.T) {
 func TestLogLevel(t *testing.T) {
 	var errs bytes.Buffer
 	a := &app{Process: Process{Err: &errs}}
-	l := logger(a, config.NewBroker(config.Settings{"log.level": {Value: "warn"}}))
+	l, _ := logger(a, config.NewBroker(config.Settings{"log.level": {Value: "warn"}}))
 	l.Info("quiet")
 	l.Warn("loud")
 	if strings.Contains(errs.String(), "quiet") || !strings.Contains(errs.String(), "loud") {
@@ -330,7 +330,8 @@ func TestLogLevel(t *testing.T) {
 func TestLogFormat(t *testing.T) {
 	for format, want := range map[string]string{"auto": "{\"time\"", "json": "{\"time\"", "text": "time="} {
 		var errs bytes.Buffer
-		logger(&app{Process: Process{Err: &errs}}, config.NewBroker(config.Settings{"log.format": {Value: format}})).Warn("x")
+		l, _ := logger(&app{Process: Process{Err: &errs}}, config.NewBroker(config.Settings{"log.format": {Value: format}}))
+		l.Warn("x")
 		if !strings.HasPrefix(errs.String(), want) {
 			t.Errorf("%s: %s", format, errs.String())
 		}

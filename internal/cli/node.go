@@ -42,7 +42,8 @@ func (a *app) runNode(ctx context.Context, b *config.Broker, f nodeFlags, banner
 			return fmt.Errorf("--ready-file: %w", err)
 		}
 	}
-	n, err := openNode(b, logger(a, b))
+	log, level := logger(a, b)
+	n, err := openNode(b, log, level)
 	if err != nil {
 		return nodeFault(b, err)
 	}
@@ -119,16 +120,17 @@ func exposed(b *config.Broker, insecure bool) error {
 }
 
 // logger is the process's log: text on a terminal and JSON elsewhere, unless
-// log.format says otherwise.
-func logger(a *app, b *config.Broker) *slog.Logger {
-	var level slog.Level
+// log.format says otherwise. Its level may change while it runs, through the
+// BROKER_LOGGER settings of the Kafka API.
+func logger(a *app, b *config.Broker) (*slog.Logger, *slog.LevelVar) {
+	level := new(slog.LevelVar)
 	_ = level.UnmarshalText([]byte(b.String("log.level"))) // one of four words: config checked it
 	opts := &slog.HandlerOptions{Level: level}
 	format := b.String("log.format")
 	if format == "json" || format == "auto" && !terminal(a.Err) {
-		return slog.New(slog.NewJSONHandler(a.Err, opts))
+		return slog.New(slog.NewJSONHandler(a.Err, opts)), level
 	}
-	return slog.New(slog.NewTextHandler(a.Err, opts))
+	return slog.New(slog.NewTextHandler(a.Err, opts)), level
 }
 
 // nodeFault says in one line why a broker did not start and what to do next.

@@ -3,6 +3,7 @@ package commitlog
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -43,9 +44,11 @@ type Home struct {
 	cache  *segment.Cache
 	lock   io.Closer
 
-	clean    bool // the last owner closed it in order
-	sameBoot bool // and the machine has not restarted since
-	ours     bool // and was of this program
+	clean    bool  // the last owner closed it in order
+	previous int64 // its broker epoch, -1 unknown
+	epoch    int64 // ours, for the mark
+	sameBoot bool  // and the machine has not restarted since
+	ours     bool  // and was of this program
 
 	scanners                 sync.Pool // of *scanner, for readers
 	saving                   *group    // writes of the checkpoint files
@@ -112,10 +115,43 @@ func orDefault(v, otherwise int) int {
 func (h *Home) join(name string) string { return path.Join(h.path, name) }
 func (h *Home) fail(err error) error    { return fmt.Errorf("log directory %s: %w", h.path, err) }
 
+// cleanMark is the content of the mark of a clean end, Kafka's: the epoch under
+// which the broker was registered tells the controller that it is the same one.
+type cleanMark struct {
+	Version     int   `json:"version"`
+	BrokerEpoch int64 `json:"brokerEpoch"`
+}
+
+// readClean reads the mark. One that cannot be read still says that the end was
+// clean, of a broker that nobody knows.
+func (h *Home) readClean() error {
+	h.previous, h.epoch = -1, -1
+	text, err := vfs.ReadFile(h.fs, h.join(cleanFile), 1<<10)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	h.clean = true
+	if mark := (cleanMark{}); json.Unmarshal(text, &mark) == nil && len(text) > 0 {
+		h.previous = mark.BrokerEpoch
+	}
+	return nil
+}
+
+// PreviousEpoch is the broker epoch under which the last owner ended cleanly, -1
+// if it did not or did not say.
+func (h *Home) PreviousEpoch() int64 { return h.previous }
+
+// SetEpoch says under which broker epoch this owner is registered; Close writes
+// it down.
+func (h *Home) SetEpoch(epoch int64) { h.epoch = epoch }
+
 // begin reads what the last owner left and takes its mark away.
 func (h *Home) begin() error {
 	var err error
-	if h.clean, err = vfs.Exists(h.fs, h.join(cleanFile)); err != nil {
+	if err = h.readClean(); err != nil {
 		return err
 	}
 	boot, err := vfs.ReadFile(h.fs, h.join(bootFile), 1<<10)
@@ -127,7 +163,7 @@ func (h *Home) begin() error {
 	h.sameBoot = id != "" && parseBoot(boot) == id
 	if h.mu.points, err = readOffsetTable(h.fs, h.join(pointFile)); errors.Is(err, errMalformed) {
 		h.logger.Warn("recovery points are unreadable, every log is examined whole", "error", err)
-		h.mu.points, h.clean, err = offsetTable{}, false, nil
+		h.mu.points, h.clean, h.previous, err = offsetTable{}, false, -1, nil
 	}
 	if err != nil {
 		return err
@@ -379,7 +415,8 @@ func (h *Home) Close(clean bool) error {
 	inOrder := clean && err == nil && !h.mu.failed && len(h.mu.open) == 0
 	h.mu.Unlock()
 	if inOrder {
-		err = vfs.WriteAtomic(h.fs, h.join(cleanFile), []byte(`{"version":0,"brokerEpoch":-1}`))
+		mark, _ := json.Marshal(cleanMark{BrokerEpoch: h.epoch}) // two numbers: it cannot fail
+		err = vfs.WriteAtomic(h.fs, h.join(cleanFile), mark)
 	}
 	return errors.Join(err, h.lock.Close())
 }
