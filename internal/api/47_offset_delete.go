@@ -50,7 +50,7 @@ func (h *GroupHandlers) offsetDelete(c *Call, req *msg.OffsetDeleteRequest) *msg
 	}
 	req.Topics = rest
 	got := h.Groups.OffsetDelete(c.Ctx, caller(c), req)
-	if got.ErrorCode != 0 {
+	if got.ErrorCode != 0 || len(resp.Topics) == 0 {
 		return got
 	}
 	for _, t := range got.Topics {
