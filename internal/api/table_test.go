@@ -103,7 +103,7 @@ func (c *client) await(s *Slot) []byte {
 	s.Owner = settled
 	s.Keep(c.out.Frame())
 	s.Release()
-	timer := time.AfterFunc(s.Deadline.Sub(time.Now()), func() { settled.SlotSettled(s) })
+	timer := time.AfterFunc(time.Until(s.Deadline), func() { settled.SlotSettled(s) })
 	<-settled
 	timer.Stop()
 	frame := append([]byte(nil), s.Finish()...)

@@ -7,7 +7,6 @@ import (
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/record"
 	"github.com/myelin-stream/myelin/internal/segment"
-	"github.com/myelin-stream/myelin/internal/vfs"
 )
 
 // Config is what a log needs to open. Home, or FS and Dir, must be set; zero
@@ -96,6 +95,3 @@ type Range = segment.Range
 
 // AbortedTxn is a transaction that was rolled back, for read_committed fetches.
 type AbortedTxn = segment.AbortedTxn
-
-// FS is the file system of the log's directory.
-func (c *Config) fs() vfs.FS { return c.Home.fs }

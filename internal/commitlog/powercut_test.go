@@ -22,7 +22,6 @@ type trace struct {
 	epoch int32
 	acked []int32 // epoch of each offset that was flushed
 	start int64   // promised by DeleteTo or a retention
-	open  bool    // the log is open
 }
 
 const traceProducer = 77

@@ -24,10 +24,9 @@ type shard struct {
 	offsets map[string]offsets // by group
 	tl      *coordinator.Timeline
 
-	loading  map[string]*classic.Snapshot // what the log says so far, nil of a group with offsets only; nil when loaded
-	born     *classic.Group               // made by the turn at work, whose record is not replayed yet
-	armed    map[string]time.Time         // group -> its alarm
-	expireAt time.Time
+	loading map[string]*classic.Snapshot // what the log says so far, nil of a group with offsets only; nil when loaded
+	born    *classic.Group               // made by the turn at work, whose record is not replayed yet
+	armed   map[string]time.Time         // group -> its alarm
 
 	drawn classic.Ticket
 	joins map[classic.Ticket]chan<- classic.Joined

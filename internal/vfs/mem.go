@@ -111,7 +111,7 @@ func (m *Mem) Remove(name string) error {
 	if n == nil {
 		return pathError("remove", name, fs.ErrNotExist)
 	}
-	if n.dir != nil && len(n.dir) > 0 {
+	if len(n.dir) > 0 {
 		return pathError("remove", name, errNotEmpty)
 	}
 	m.removeLocked(name, n)

@@ -129,16 +129,3 @@ func (o *osFile) Size() (int64, error) {
 	}
 	return info.Size(), nil
 }
-
-// writeEach is Writev for systems without one.
-func writeEach(f io.WriterAt, bufs [][]byte, off int64) (int64, error) {
-	var done int64
-	for _, b := range bufs {
-		n, err := f.WriteAt(b, off+done)
-		done += int64(n)
-		if err != nil {
-			return done, err
-		}
-	}
-	return done, nil
-}
