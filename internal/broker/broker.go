@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/myelin-stream/myelin/internal/api"
 	"github.com/myelin-stream/myelin/internal/commitlog"
 	"github.com/myelin-stream/myelin/internal/group"
 	"github.com/myelin-stream/myelin/internal/listen"
@@ -27,6 +28,7 @@ type Broker struct {
 	flusher  *commitlog.Flusher
 	replicas *replica.Table
 	groups   *group.Service
+	sessions *api.FetchSessions
 	requests *metrics.Requests
 	counted  *metrics.Sockets
 	server   *listen.Server

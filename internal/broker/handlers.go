@@ -10,10 +10,11 @@ import (
 
 // newTable makes the dispatch table with every handler that this node has.
 func (b *Broker) newTable(props *config.Broker) (*api.Table, error) {
+	b.sessions = api.NewFetchSessions(props.Int("max.incremental.fetch.session.cache.slots"), b.dice(), b.cfg.Now)
 	return api.NewTable(api.Config{
 		Data: &api.DataHandlers{
 			Replicas: b.replicas, Image: b.metadata.Image, NodeID: b.self,
-			Sessions:      api.NewFetchSessions(props.Int("max.incremental.fetch.session.cache.slots"), b.dice(), b.cfg.Now),
+			Sessions:      b.sessions,
 			FetchMaxBytes: int32(props.Int("fetch.max.bytes")),
 		},
 		Groups: &api.GroupHandlers{Groups: b.groups, Image: b.metadata.Image, Topics: b.metadata,

@@ -24,6 +24,7 @@ func (b *Broker) newMetrics() http.Handler {
 		Source: metrics.Source{
 			Topics: b.topicCounts, Partitions: b.partitionStates, Controller: b.controllerState,
 			Raft: b.raftState, Brokers: b.brokerList, Groups: b.groupLags,
+			Sessions:    b.sessions.Stats,
 			OfflineDirs: func() int { return 0 },
 		},
 	})

@@ -4,20 +4,19 @@ import (
 	"context"
 
 	"github.com/myelin-stream/myelin/internal/cluster"
-	"github.com/myelin-stream/myelin/internal/config"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/partition"
 	"github.com/myelin-stream/myelin/internal/replica"
 )
 
 // follow is told of every change of the image, on the goroutine that applies
-// the metadata log: it passes on by value what replicas and coordinators have
-// to do, and does no work itself.
+// the metadata log: it passes on by value what replicas, coordinators and
+// sockets have to do, and does no work itself.
 func (b *Broker) follow(d *cluster.Delta, img *cluster.Image) {
 	props := b.metadata.Properties()
-	change := replica.Delta{Complete: !b.followed}
+	first := !b.followed
 	b.followed = true
-	defaults := b.defaultsChanged(d)
+	change := replica.Delta{Complete: first}
 	for _, c := range d.Topics() {
 		if c.New == nil {
 			change.Removed = append(change.Removed, b.held(c.Old)...)
@@ -29,15 +28,12 @@ func (b *Broker) follow(d *cluster.Delta, img *cluster.Image) {
 			b.assign(&change, c, id, conf)
 		}
 	}
-	if defaults {
-		for _, t := range img.Topics() {
-			b.reconfigure(props, img, t.Name)
-		}
+	changed, all := reconfigured(d)
+	if all {
+		b.server.SetLimits(connectionLimits(props))
 	}
-	for _, r := range d.Resources() {
-		if r.Kind == cluster.TopicResource && !defaults {
-			b.reconfigure(props, img, r.Name)
-		}
+	if !first { // the whole state came with its settings
+		b.reconfigure(&change, img, changed, all)
 	}
 	b.replicas.Apply(change)
 	for _, c := range d.Topics() {
@@ -45,15 +41,18 @@ func (b *Broker) follow(d *cluster.Delta, img *cluster.Image) {
 	}
 }
 
-// defaultsChanged says whether a broker property changed at run time, on which
-// the effective settings of topics may rest.
-func (b *Broker) defaultsChanged(d *cluster.Delta) bool {
+// reconfigured lists the topics whose settings changed, and says whether a
+// broker property changed at run time, on which those of all topics may rest.
+func reconfigured(d *cluster.Delta) (topics []string, all bool) {
 	for _, r := range d.Resources() {
-		if r.Kind == cluster.BrokerResource {
-			return true
+		switch r.Kind {
+		case cluster.BrokerResource:
+			all = true
+		case cluster.TopicResource:
+			topics = append(topics, r.Name)
 		}
 	}
-	return false
+	return topics, all
 }
 
 // assign adds one changed partition to what the replicas are told.
@@ -126,19 +125,24 @@ func (b *Broker) forgetDeleted(ctx context.Context) error {
 	}
 }
 
-// reconfigure gives the replicas of a topic their settings anew.
-func (b *Broker) reconfigure(props *config.Broker, img *cluster.Image, topic string) {
-	t := img.Topic(topic)
-	if t == nil {
-		return
+// reconfigure adds the replicas of topics whose settings changed to what the
+// replicas are told.
+func (b *Broker) reconfigure(change *replica.Delta, img *cluster.Image, topics []string, all bool) {
+	if all {
+		topics = nil
+		for _, t := range img.Topics() {
+			topics = append(topics, t.Name)
+		}
 	}
-	conf := b.topicConfig(props, img, topic)
-	for _, tp := range b.held(t) {
-		p := t.Partition(tp.Partition)
-		b.replicas.Apply(replica.Delta{Assigned: []replica.Assignment{{
-			TopicPartition: tp, TopicID: t.ID, Config: conf,
-			Role: partition.Assignment{Leader: p.Leader, LeaderEpoch: p.LeaderEpoch, PartitionEpoch: p.PartitionEpoch,
-				Replicas: p.Replicas, ISR: p.ISR},
-		}}})
+	props := b.metadata.Properties()
+	for _, name := range topics {
+		t := img.Topic(name)
+		if t == nil {
+			continue
+		}
+		conf := b.topicConfig(props, img, name)
+		for _, tp := range b.held(t) {
+			b.assign(change, &cluster.TopicChange{New: t}, tp.Partition, conf)
+		}
 	}
 }
