@@ -54,6 +54,13 @@ func (b *budget) grantLocked(l *lease, n int64) bool {
 	return true
 }
 
+// pressed says whether anyone waits in line.
+func (b *budget) pressed() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.mu.queue) > 0
+}
+
 // settled says whether a lease that lined up has got what it wanted.
 func (b *budget) settled(l *lease) bool {
 	b.mu.Lock()

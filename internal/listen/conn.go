@@ -34,6 +34,8 @@ type conn struct {
 	seen    atomic.Int64 // of the last byte read
 	writing atomic.Int64 // of the last progress of the write under way, 0 if none
 	busy    atomic.Bool  // a handler runs
+	partial atomic.Int64 // since when the rest of a frame is awaited, 0 if none is
+	arrived atomic.Int64 // bytes of a large frame since then
 
 	broken  atomic.Bool // a write failed: nothing more can be sent
 	stopped atomic.Bool // do not read any more
@@ -117,6 +119,7 @@ func (c *conn) handle(frame []byte) error {
 		}
 	}
 	c.call.Time = c.s.cfg.Now()
+	c.call.Lone = c.lone()
 	c.busy.Store(true)
 	table.Serve(c.call, &c.out)
 	c.busy.Store(false)

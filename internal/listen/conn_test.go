@@ -503,6 +503,39 @@ func TestBudget(t *testing.T) {
 	})
 }
 
+// TestBudgetIsNotHeldForNothing: clients that announce frames and send none of
+// them keep the memory only as long as nobody else wants it.
+func TestBudgetIsNotHeldForNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &stage{}
+		dial, end := s.run(t, func(c *Config) { c.MaxQueued = 3 * readSize })
+		defer end()
+		f := frame(kafka.KeyProduce, 3, 1, "n"+strings.Repeat("x", 2*readSize))
+		var stalled []*peer
+		for range 3 {
+			p := dial()
+			p.write(f[:1000])
+			stalled = append(stalled, p)
+		}
+		synctest.Wait()
+		for range 12 { // one byte now and then is no progress
+			time.Sleep(time.Second)
+			stalled[0].write(f[:1])
+		}
+		start := time.Now()
+		p := dial()
+		p.echo("me too")
+		p.want(0, "me too")
+		if d := time.Since(start); d > 7*time.Second {
+			t.Errorf("answered after %v", d)
+		}
+		p.Close()
+		for _, p := range stalled {
+			p.Close()
+		}
+	})
+}
+
 // TestBudgetOverdraft pins that connections in the middle of large frames do not
 // wait for each other for ever.
 func TestBudgetOverdraft(t *testing.T) {

@@ -25,6 +25,7 @@ type reader struct {
 	large []byte // the frame handed out, if it has a buffer of its own
 	block *block // that it lies in, if pooled
 	lease lease
+	timed bool     // the sweeper's clock for the rest of a frame runs
 	probe [16]byte // first bytes on a connection without a descriptor
 }
 
@@ -39,6 +40,7 @@ func (in *reader) next() ([]byte, error) {
 				return nil, fmt.Errorf("%w: %d bytes", errSize, size)
 			}
 			if n >= 4+size {
+				in.stopClock()
 				frame := in.buf[in.r+4 : in.r+4+size : in.r+4+size]
 				in.r += 4 + size
 				return frame, nil
@@ -55,9 +57,29 @@ func (in *reader) next() ([]byte, error) {
 		if err := in.c.beforeWait(); err != nil {
 			return nil, err
 		}
+		if in.w > in.r {
+			in.startClock()
+		}
 		if err := in.fill(); err != nil {
 			return nil, err
 		}
+	}
+}
+
+// startClock starts the sweeper's clock for the rest of a frame, see [conn.slow].
+func (in *reader) startClock() {
+	if !in.timed {
+		in.timed = true
+		in.c.arrived.Store(0)
+		in.c.partial.Store(in.c.s.tick.Load())
+	}
+}
+
+// stopClock stops it: the frame is whole.
+func (in *reader) stopClock() {
+	if in.timed {
+		in.timed = false
+		in.c.partial.Store(0)
 	}
 }
 
@@ -130,6 +152,10 @@ func (in *reader) charge(n int) error {
 
 // await waits until the budget grants what this connection stands in line for.
 func (in *reader) await() error {
+	if in.timed { // the wait is not the client's fault
+		in.stopClock()
+		defer in.startClock()
+	}
 	for !in.c.s.budget.settled(&in.lease) {
 		if in.c.stopped.Load() {
 			return errStopped
@@ -154,6 +180,7 @@ func (in *reader) readLarge(size int) ([]byte, error) {
 	got := copy(in.large, in.buf[in.r+4:in.w])
 	in.r, in.w = 0, 0
 	in.detach()
+	in.startClock()
 	for {
 		n, err := in.readFull(in.large[got:])
 		got += n
@@ -161,6 +188,7 @@ func (in *reader) readLarge(size int) ([]byte, error) {
 			return nil, err
 		}
 		if got == size {
+			in.stopClock()
 			return in.large, nil
 		}
 		if err := in.grow(size); err != nil {
@@ -197,6 +225,7 @@ func (in *reader) readFull(p []byte) (got int, err error) {
 		n, err := in.c.net.Read(p[got:])
 		got += n
 		if n > 0 {
+			in.c.arrived.Add(int64(n))
 			in.c.touch()
 		} else {
 			return got, cause(err)

@@ -233,8 +233,9 @@ func (s *Server) SetLimits(l Limits) {
 	s.wakeAcceptors()
 }
 
-// sweepAll closes, once a second, connections that are idle or whose client does
-// not take its answers.
+// sweepAll closes, once a second, connections that are idle, whose client does
+// not take its answers, or that keep memory from others for a frame which does
+// not come.
 func (s *Server) sweepAll() {
 	for {
 		s.sweep.WaitFor(time.Second)
@@ -242,8 +243,13 @@ func (s *Server) sweepAll() {
 			return
 		}
 		now := s.tick.Add(1)
+		pressed := s.budget.pressed()
 		for _, c := range s.all() {
 			s.look(c, now)
+			if pressed && c.slow(now) {
+				s.cfg.Logger.Warn("closing a connection: its request does not come, and others wait for the memory", "peer", c.facts.Peer)
+				c.fail(errSlow)
+			}
 		}
 	}
 }
@@ -260,7 +266,22 @@ func (s *Server) look(c *conn, now int64) {
 	}
 }
 
+// How long the rest of a frame may take while other connections wait for the
+// memory that it holds: some seconds, and more as its bytes arrive.
+const (
+	framePatience = 5        // seconds
+	frameRate     = 64 << 10 // bytes a second
+)
+
+// slow says whether the connection holds memory for a frame that comes slower
+// than any client that means it.
+func (c *conn) slow(now int64) bool {
+	since := c.partial.Load()
+	return since != 0 && now-since > framePatience+c.arrived.Load()/frameRate
+}
+
 var (
+	errSlow    = errors.New("the rest of a request does not come")
 	errStalled = errors.New("the client does not read")
 	errIdle    = errors.New("idle")
 )
