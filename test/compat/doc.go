@@ -4,5 +4,6 @@
 // The tests need the build tag compat, Java 17 with Maven, Python 3 and kcat;
 // `make compat` runs them. A tool that is missing fails the test that needs it:
 // a skip would look like a pass. Set COMPAT_BOOTSTRAP=host:port to aim the
-// client tests at another broker, such as a Kafka, to learn what it does.
+// client tests at another broker, such as a Kafka, to learn what it does, and
+// COMPAT_BINARY to a myelin that is built already.
 package compat

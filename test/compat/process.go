@@ -141,8 +141,12 @@ func (s *server) logTail() string {
 	return tail(string(b))
 }
 
-// myelinBinary builds the binary under test once.
+// myelinBinary builds the binary under test once, unless COMPAT_BINARY names
+// one that is there already.
 var myelinBinary = sync.OnceValues(func() (string, error) {
+	if bin := os.Getenv("COMPAT_BINARY"); bin != "" {
+		return bin, nil
+	}
 	bin := filepath.Join(os.TempDir(), "myelin-compat-bin", "myelin")
 	cmd := exec.Command("go", "build", "-o", bin, "../../cmd/myelin")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")

@@ -253,11 +253,11 @@ func badBatches(d *dialogue) {
 		"crc":                damage(17, 1, 2, 3, 4),
 		"magic 0":            damage(16, 0),
 		"magic 1":            damage(16, 1),
-		"magic 3":            damage(16, 3),
-		"length short":       damage(8, 0, 0, 0, 50),
-		"length tiny":        damage(8, 0, 0, 0, 1),
-		"length long":        damage(8, 0, 0, 1, 50),
-		"length negative":    damage(8, 0xff, 0xff, 0xff, 0xff),
+		"frame of magic 3":   damage(16, 3),
+		"frame short":        damage(8, 0, 0, 0, 50),
+		"frame tiny":         damage(8, 0, 0, 0, 1),
+		"frame long":         damage(8, 0, 0, 1, 50),
+		"frame negative":     damage(8, 0xff, 0xff, 0xff, 0xff),
 		"base offset":        wirecmp.Reseal(damage(7, 5)),
 		"leader epoch":       damage(12, 0, 0, 0, 9),
 		"count more":         wirecmp.Reseal(damage(57, 0, 0, 0, 4)),
@@ -323,10 +323,14 @@ func autoCreation(d *dialogue) {
 	ask[msg.MetadataResponse](d, "empty name", 9, same(metadata(true, "")))
 	ask[msg.MetadataResponse](d, "dots", 9, same(metadata(true, "..")))
 	ask[msg.MetadataResponse](d, "long name", 9, same(metadata(true, strings.Repeat("y", 250))))
-	ask[msg.MetadataResponse](d, "several", 9, same(metadata(true, "auto-v1", "auto-b", "a b")))
-	ask[msg.MetadataResponse](d, "twice", 9, same(metadata(true, "auto-c", "auto-c")))
+	ask[msg.MetadataResponse](d, "allowed: several", 9, same(metadata(true, "auto-v1", "auto-b", "a b")))
+	ask[msg.MetadataResponse](d, "allowed: twice", 9, same(metadata(true, "auto-c", "auto-c")))
 	ask[msg.MetadataResponse](d, "none", 9, same(metadata(true)))
-	ask[msg.MetadataResponse](d, "a name that collides", 9, same(metadata(true, "auto.v1", "auto_v1")))
+	ask[msg.MetadataResponse](d, "allowed: names that collide", 9, same(metadata(true, "auto.v1", "auto_v1")))
+	await(d, 9, same(metadata(false, "auto.v1", "auto_v1")), func(r *msg.MetadataResponse) bool {
+		return r.Topics[0].ErrorCode == 0 && r.Topics[1].ErrorCode == 0
+	})
+	ask[msg.MetadataResponse](d, "made: names that collide", 9, same(metadata(false, "auto.v1", "auto_v1")))
 	ask[msg.ProduceResponse](d, "produce to a topic that is none", 9, same(produce("auto-produce", wirecmp.Batch(1))))
 	ask[msg.MetadataResponse](d, "producing makes nothing", 9, same(metadata(false, "auto-produce")))
 	ask[msg.ListOffsetsResponse](d, "list a topic that is none", 6, same(listOffsets("auto-list", 0, -1)))
@@ -393,12 +397,17 @@ func lifeOfATopic(d *dialogue) {
 
 func configsInTurn(d *dialogue) {
 	d.newTopic("conf", 1, "max.message.bytes", "5000")
-	show := func(step string) {
+	show := func(step, name, value string) {
 		d.t.Helper()
 		r := msg.NewDescribeConfigsRequest()
 		r.IncludeSynonyms = true
 		r.Resources = []msg.DescribeConfigsRequestResource{{ResourceType: 2, ResourceName: "conf",
 			ConfigurationKeys: []string{"cleanup.policy", "max.message.bytes", "retention.ms", "min.insync.replicas"}}}
+		await(d, 4, same(&r), func(got *msg.DescribeConfigsResponse) bool {
+			return slices.ContainsFunc(got.Results[0].Configs, func(c msg.DescribeConfigsResponseResultConfig) bool {
+				return c.Name == name && *c.Value == value
+			})
+		})
 		ask[msg.DescribeConfigsResponse](d, "shown "+step, 4, same(&r))
 	}
 	alter := func(step, name string, op int8, value *string) {
@@ -407,23 +416,26 @@ func configsInTurn(d *dialogue) {
 			Resources: []msg.IncrementalAlterConfigsRequestResource{{ResourceType: 2, ResourceName: "conf",
 				Configs: []msg.IncrementalAlterConfigsRequestResourceConfig{{Name: name, ConfigOperation: op, Value: value}}}}}))
 	}
-	show("at first")
+	show("at first", "max.message.bytes", "5000")
 	alter("append", "cleanup.policy", 2, ptr("compact"))
-	show("after append")
+	show("after append", "cleanup.policy", "delete,compact")
 	alter("subtract", "cleanup.policy", 3, ptr("delete"))
-	show("after subtract")
+	show("after subtract", "cleanup.policy", "compact")
 	alter("append to a number", "retention.ms", 2, ptr("5"))
 	alter("a bad value", "retention.ms", 0, ptr("soon"))
 	alter("an unknown key", "retention.years", 0, ptr("5"))
 	alter("remove an unknown key", "retention.years", 1, nil)
 	alter("no value", "retention.ms", 0, nil)
-	alter("an unknown operation", "retention.ms", 7, ptr("5"))
+	alter("ConfigOperation seven", "retention.ms", 7, ptr("5"))
 	alter("remove", "max.message.bytes", 1, nil)
 	alter("remove again", "max.message.bytes", 1, nil)
-	show("after removal")
+	show("after removal", "max.message.bytes", "1048588")
 	ask[msg.AlterConfigsResponse](d, "replace all", 2, same(&msg.AlterConfigsRequest{Resources: []msg.AlterConfigsRequestResource{
 		{ResourceType: 2, ResourceName: "conf", Configs: []msg.AlterConfigsRequestResourceConfig{{Name: "max.message.bytes", Value: ptr("100")}}}}}))
-	show("after the replacement")
-	ask[msg.ProduceResponse](d, "a record that is too large now", 9, same(produce("conf", wirecmp.Batch(9))))
-	ask[msg.ListOffsetsResponse](d, "nothing of it came in", 6, same(listOffsets("conf", 0, -1)))
+	show("after the replacement", "max.message.bytes", "100")
+	tooLarge := produce("conf", wirecmp.Batch(9))
+	await(d, 9, same(tooLarge), func(r *msg.ProduceResponse) bool {
+		return kafka.Code(r.Responses[0].PartitionResponses[0].ErrorCode) == kafka.MessageTooLarge
+	})
+	ask[msg.ProduceResponse](d, "a record that is too large now", 9, same(tooLarge))
 }

@@ -40,19 +40,32 @@ func Differences(key, version int16, outcomes [2]string, answers [2][]byte) []st
 func diff(a, b map[string]string) []string {
 	var out []string
 	for k, v := range a {
-		if w, ok := b[k]; !ok {
+		if w, ok := b[k]; !ok && !within(k, b) {
 			out = append(out, k+": "+v+" | (absent)")
-		} else if v != w {
+		} else if ok && v != w {
 			out = append(out, k+": "+v+" | "+w)
 		}
 	}
 	for k, w := range b {
-		if _, ok := a[k]; !ok {
+		if _, ok := a[k]; !ok && !within(k, a) {
 			out = append(out, k+": (absent) | "+w)
 		}
 	}
 	sort.Strings(out)
 	return out
+}
+
+// within says whether the leaf lies in an element that is absent as a whole,
+// which has a line of its own.
+func within(leaf string, from map[string]string) bool {
+	for i := range len(leaf) - 1 {
+		if leaf[i] == ']' {
+			if _, ok := from[leaf[:i+1]]; !ok {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // flatten writes each leaf as path=value, with what may differ made equal.
@@ -79,18 +92,20 @@ func flatten(v reflect.Value, path string, into map[string]string) {
 	}
 }
 
-// flattenSlice sorts elements by their own text first: Kafka answers many
-// arrays in the order of a hash map.
+// flattenSlice names elements by what identifies them, such as the name of a
+// topic, and sorts the rest by their own text: Kafka answers many arrays in the
+// order of a hash map.
 func flattenSlice(v reflect.Value, path string, into map[string]string) {
 	if v.IsNil() {
 		into[path] = "null"
 		return
 	}
-	into[path+"#"] = fmt.Sprint(v.Len())
 	if v.Type().Elem().Kind() == reflect.Uint8 {
+		into[path+"#"] = fmt.Sprint(v.Len())
 		into[path] = fmt.Sprintf("%x", v.Bytes())
 		return
 	}
+	into[path] = "array"
 	type element struct {
 		text   string
 		leaves map[string]string
@@ -112,10 +127,30 @@ func flattenSlice(v reflect.Value, path string, into map[string]string) {
 	}
 	sort.SliceStable(all, func(i, j int) bool { return all[i].text < all[j].text })
 	for i, e := range all {
+		at := fmt.Sprintf("%s[%s]", path, identity(e.leaves, i))
+		for n := 2; into[at] != ""; n++ {
+			at = fmt.Sprintf("%s[%s again %d]", path, identity(e.leaves, i), n)
+		}
+		into[at] = "present"
 		for k, x := range e.leaves {
-			into[strings.TrimSuffix(fmt.Sprintf("%s[%d].%s", path, i, k), ".")] = x
+			if k == "" {
+				into[at] = x
+			} else {
+				into[at+"."+k] = x
+			}
 		}
 	}
+}
+
+// identity is what an element of an array is called: its name or number where
+// it has one, else its place.
+func identity(leaves map[string]string, place int) string {
+	for _, k := range []string{"Name", "Topic", "TopicName", "GroupID", "APIKey", "PartitionIndex", "Partition", "Index"} {
+		if id := leaves[k]; id != "" && id != "null" {
+			return id
+		}
+	}
+	return fmt.Sprint("at ", place)
 }
 
 // normal says what to compare of a field whose value is an id, a time, an

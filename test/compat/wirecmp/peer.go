@@ -13,8 +13,8 @@ import (
 	"github.com/myelin-stream/myelin/internal/wire/msg"
 )
 
-// Patience is how long a broker may take to answer one request; holding it
-// longer counts as no answer.
+// Patience is how long a broker may take to answer one request, unless its Peer
+// says otherwise; holding it longer counts as no answer.
 const Patience = 3 * time.Second
 
 // Peer is one broker under comparison, reached over one connection that is
@@ -25,17 +25,18 @@ type Peer struct {
 	conn net.Conn
 	id   int32
 
+	Patience time.Duration         // for the next exchange
 	TopicIDs map[string]kafka.UUID // of the topics that setup made
 }
 
 // Dial makes a Peer for the broker at addr.
 func Dial(name, addr string) *Peer {
-	return &Peer{Name: name, addr: addr, TopicIDs: map[string]kafka.UUID{}}
+	return &Peer{Name: name, addr: addr, Patience: Patience, TopicIDs: map[string]kafka.UUID{}}
 }
 
 // Again is another client of the same broker, with a connection of its own.
 func (p *Peer) Again() *Peer {
-	return &Peer{Name: p.Name, addr: p.addr, TopicIDs: p.TopicIDs}
+	return &Peer{Name: p.Name, addr: p.addr, Patience: Patience, TopicIDs: p.TopicIDs}
 }
 
 // Close ends the connection.
@@ -67,7 +68,7 @@ func (p *Peer) Exchange(key, version int16, body []byte) (outcome string, answer
 	frame := h.Append(make([]byte, 4), msg.RequestHeaderVersion(key, version))
 	frame = append(frame, body...)
 	binary.BigEndian.PutUint32(frame, uint32(len(frame)-4))
-	if err := p.conn.SetDeadline(time.Now().Add(Patience)); err != nil {
+	if err := p.conn.SetDeadline(time.Now().Add(p.Patience)); err != nil {
 		return "", nil, err
 	}
 	if _, err := p.conn.Write(frame); err != nil {
