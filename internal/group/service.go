@@ -3,6 +3,7 @@ package group
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -89,8 +90,12 @@ func (s *Service) read(group string, look func(sh *shard) error) error {
 	return s.rt.Read(p, look)
 }
 
-// code is what a client is told of an error of the runtime or its log.
+// code is what a client is told of an error of the runtime or its log. Who is
+// cut off by a drain asks the next coordinator.
 func code(err error) kafka.Code {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return kafka.NotCoordinator
+	}
 	switch c := kafka.CodeOf(err); c {
 	case kafka.UnknownTopicOrPartition, kafka.NotEnoughReplicas, kafka.NotEnoughReplicasAfterAppend, kafka.RequestTimedOut:
 		return kafka.CoordinatorNotAvailable
