@@ -77,7 +77,7 @@ func newBench(t *testing.T) *bench {
 	b := &bench{t: t, log: &sliceLog{epoch: 1}, done: make(chan struct{}), said: make(chan string, 100), calls: map[string]chan error{}}
 	rt, err := New(Config[*keeper]{
 		Topic: "topic",
-		Open:  func(context.Context, int32) (Log, int32, error) { return b.log, b.log.epoch, nil },
+		Open:  func(context.Context, int32) (Log, int32, error) { return b.log, b.log.leads(), nil },
 		New: func(_ int32, tl *Timeline) *keeper {
 			return &keeper{b, NewTable[string, string](tl, strings.Compare)}
 		},
@@ -112,31 +112,35 @@ func (b *bench) heard() string {
 func (b *bench) do(c *script.Cmd) string {
 	switch c.Name {
 	case "elect":
-		b.log.epoch = int32(c.IntKey("epoch", 1))
-		b.rt.Elect(0, b.log.epoch)
+		epoch := int32(c.IntKey("epoch", 1))
+		b.log.set(func(l *sliceLog) { l.epoch = epoch })
+		b.rt.Elect(0, epoch)
 	case "resign":
 		b.rt.Resign(0, int32(c.IntKey("epoch", -1)))
 	case "hold":
-		b.log.hold = true
+		b.log.set(func(l *sliceLog) { l.hold = true })
 	case "commit":
 		b.log.commit(c.Int(0))
 	case "lose":
 		b.log.lose()
 	case "refuse":
-		b.log.refuse = fmt.Errorf("disk: %w", map[string]kafka.Code{
+		refusal := fmt.Errorf("disk: %w", map[string]kafka.Code{
 			"storage": kafka.KafkaStorageError, "replicas": kafka.NotEnoughReplicas}[c.Arg(0)])
+		b.log.set(func(l *sliceLog) { l.refuse = refusal })
 	case "deaf":
-		b.log.deaf = errors.New("cannot read")
+		b.log.set(func(l *sliceLog) { l.deaf = errors.New("cannot read") })
 	case "pass":
 		d, _ := time.ParseDuration(c.Arg(0))
 		time.Sleep(d)
 	case "transaction":
 		p := record.Producer{ID: c.IntKey("producer", 1)}
 		build := record.Builder{Flags: record.Transactional, Producer: &p}
-		b.log.add(build.Append(record.Record{Key: []byte(c.Arg(0)), Value: []byte(c.Arg(1))}).Bytes())
+		build.Append(record.Record{Key: []byte(c.Arg(0)), Value: []byte(c.Arg(1))})
+		b.log.set(func(l *sliceLog) { l.add(build.Bytes()) })
 	case "marker":
 		kind := map[string]record.ControlType{"commit": record.Commit, "abort": record.Abort}[c.Arg(0)]
-		b.log.add(record.EndTxnMarker(record.Producer{ID: c.IntKey("producer", 1)}, kind, 0, 0))
+		marker := record.EndTxnMarker(record.Producer{ID: c.IntKey("producer", 1)}, kind, 0, 0)
+		b.log.set(func(l *sliceLog) { l.add(marker) })
 	case "stop":
 		b.stop()
 	case "read":

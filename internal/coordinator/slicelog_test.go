@@ -27,6 +27,13 @@ type waiter struct {
 	done func(error)
 }
 
+// set changes what the log does from now on.
+func (l *sliceLog) set(change func(l *sliceLog)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	change(l)
+}
+
 func (l *sliceLog) Append(epoch int32, batch []byte) (int64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -116,4 +123,10 @@ func (l *sliceLog) Read(from int64) ([]byte, int64, error) {
 		}
 	}
 	return nil, from, nil
+}
+
+// leads is the epoch in which the log takes appends.
+func (l *sliceLog) leads() (epoch int32) {
+	l.set(func(l *sliceLog) { epoch = l.epoch })
+	return epoch
 }

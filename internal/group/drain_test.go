@@ -25,7 +25,7 @@ func TestDrain(t *testing.T) {
 		join.ProtocolType, join.Protocols = "consumer", []msg.JoinGroupRequestProtocol{{Name: "range"}}
 		joined := p.send(&join, 3)
 		synctest.Wait()
-		log.hold = true
+		log.set(func(l *sliceLog) { l.hold = true })
 		commit := msg.NewOffsetCommitRequest()
 		commit.GroupID = "simple"
 		commit.Topics = []msg.OffsetCommitRequestTopic{{Name: "t", Partitions: []msg.OffsetCommitRequestTopicPartition{{}}}}

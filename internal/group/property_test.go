@@ -85,7 +85,7 @@ func (c *crowd) run(t *testing.T) (thrown any) {
 		c.step()
 		c.collect()
 	}
-	c.log.hold, c.log.refuse = false, nil
+	c.log.set(func(l *sliceLog) { l.hold, l.refuse = false, nil })
 	c.log.commit()
 	c.collect()
 	c.reload()            // in the midst of it
@@ -140,13 +140,15 @@ func (c *crowd) step() {
 	case 0:
 		time.Sleep(time.Duration(rapid.SampledFrom([]int{1, 50, 1000, 4000, 7000, 20000}).Draw(c.T, "ms")) * time.Millisecond)
 	case 1:
-		c.log.hold = rapid.Bool().Draw(c.T, "hold")
+		hold := rapid.Bool().Draw(c.T, "hold")
+		c.log.set(func(l *sliceLog) { l.hold = hold })
 		c.log.commit()
 	case 2:
 		if c.forgets && rapid.IntRange(0, 3).Draw(c.T, "lose") == 0 {
 			c.log.lose(1)
 		} else if c.forgets && rapid.Bool().Draw(c.T, "refuse") {
-			c.log.refuse = rapid.SampledFrom([]error{kafka.NotEnoughReplicas, kafka.KafkaStorageError}).Draw(c.T, "refusal")
+			refusal := rapid.SampledFrom([]error{kafka.NotEnoughReplicas, kafka.KafkaStorageError}).Draw(c.T, "refusal")
+			c.log.set(func(l *sliceLog) { l.refuse = refusal })
 		}
 	case 3, 4, 5, 6:
 		c.join()

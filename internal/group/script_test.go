@@ -46,19 +46,19 @@ func TestScripts(t *testing.T) {
 func onLog(c *script.Cmd, d *dialogue, s *Service, log *sliceLog) string {
 	switch c.Name {
 	case "hold":
-		log.hold = true
+		log.set(func(l *sliceLog) { l.hold = true })
 	case "commit-log":
-		log.hold = false
+		log.set(func(l *sliceLog) { l.hold = false })
 		log.commit()
 	case "lose":
-		log.lose(log.epoch)
+		log.lose(log.leads())
 	case "refuse":
-		log.refuse = kafka.NotEnoughReplicas
+		log.set(func(l *sliceLog) { l.refuse = kafka.NotEnoughReplicas })
 	case "resign":
 		s.Resign(0, kafka.NoEpoch)
 	case "elect":
-		log.epoch++
-		s.Elect(0, log.epoch)
+		log.set(func(l *sliceLog) { l.epoch++ })
+		s.Elect(0, log.leads())
 	case "topic":
 		d.p.(*local).ids[c.Arg(0)] = kafka.UUID{15: byte(c.Int(1))}
 	case "delete-topic":

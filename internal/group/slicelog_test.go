@@ -32,6 +32,13 @@ type waiter struct {
 	done func(error)
 }
 
+// set changes what the log does from now on.
+func (l *sliceLog) set(change func(l *sliceLog)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	change(l)
+}
+
 func (l *sliceLog) Append(epoch int32, batch []byte) (int64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -68,7 +75,11 @@ func (l *sliceLog) Committed(end int64, done func(error)) {
 }
 
 // commit lets everything up to the end be committed.
-func (l *sliceLog) commit() { l.finish(nil, l.end) }
+func (l *sliceLog) commit() {
+	var end int64
+	l.set(func(l *sliceLog) { end = l.end })
+	l.finish(nil, end)
+}
 
 // lose cuts off what is not committed, as a new leader without it would.
 func (l *sliceLog) lose(epoch int32) {
@@ -83,8 +94,9 @@ func (l *sliceLog) lose(epoch int32) {
 		l.batches = l.batches[:len(l.batches)-1]
 		l.end = base
 	}
+	committed := l.committed
 	l.mu.Unlock()
-	l.finish(kafka.NotLeaderOrFollower, l.committed)
+	l.finish(kafka.NotLeaderOrFollower, committed)
 }
 
 func (l *sliceLog) finish(err error, committed int64) {
@@ -143,7 +155,7 @@ func open(ctx context.Context, t testing.TB, log *sliceLog, adjust func(*Config)
 	t.Helper()
 	cfg := DefaultConfig()
 	cfg.Partitions = func() int32 { return 1 }
-	cfg.Open = func(context.Context, int32) (coordinator.Log, int32, error) { return log, log.epoch, nil }
+	cfg.Open = func(context.Context, int32) (coordinator.Log, int32, error) { return log, log.leads(), nil }
 	cfg.Now = time.Now
 	cfg.Rand = rand.New(rand.NewPCG(1, 2))
 	cfg.Limits.InitialDelay = 0
@@ -160,4 +172,10 @@ func open(ctx context.Context, t testing.TB, log *sliceLog, adjust func(*Config)
 		_ = s.Run(ctx)
 	}()
 	return s, func() { <-done }
+}
+
+// leads is the epoch in which the log takes appends.
+func (l *sliceLog) leads() (epoch int32) {
+	l.set(func(l *sliceLog) { epoch = l.epoch })
+	return epoch
 }
