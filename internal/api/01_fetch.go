@@ -33,7 +33,6 @@ type fetching struct {
 	isolate  replica.Isolation
 	follower bool
 	whole    bool // every partition goes into the answer
-	early    bool // the part of the answer at work: see encode
 	hints    bool // the version tells whom to ask instead
 
 	wake  *replica.Wake

@@ -16,10 +16,8 @@ func (f *fetching) encode(c *Call, out *Reply, code kafka.Code) {
 		f.resp.SessionID = f.session.id
 	}
 	out.Buf = f.resp.AppendBeforeResponses(out.Buf, c.Version, topics)
-	for _, f.early = range [...]bool{false, true} {
-		for p := f.first(f.set.head); p != nil; {
-			p = f.encodeTopic(c, out, p)
-		}
+	for p := f.from(f.set.head, false); p != nil; {
+		p = f.encodeTopic(c, out, p)
 	}
 	out.Buf = f.resp.AppendAfterResponses(out.Buf, c.Version)
 	if f.session != nil && !f.whole {
@@ -36,14 +34,12 @@ func (f *fetching) choose() (topics int) {
 			p.told()
 		}
 	}
-	for _, f.early = range [...]bool{false, true} {
-		var before *fetchPartition
-		for p := f.first(f.set.head); p != nil; p = f.first(p.next) {
-			if before == nil || before.topic != p.topic {
-				topics++
-			}
-			before = p
+	var before *fetchPartition
+	for p := f.from(f.set.head, false); p != nil; p = f.after(p) {
+		if before == nil || before.topic != p.topic {
+			topics++
 		}
+		before = p
 	}
 	return topics
 }
@@ -63,26 +59,35 @@ func (p *fetchPartition) told() {
 	}
 }
 
-// first is p or the next after it that goes into this part of the answer.
-func (f *fetching) first(p *fetchPartition) *fetchPartition {
-	for p != nil && (!p.row || p.early != f.early) {
-		p = p.next
+// from is p or the next after it that goes into the answer, early or not; the
+// first of the early ones when the others are through.
+func (f *fetching) from(p *fetchPartition, early bool) *fetchPartition {
+	for ; p != nil; p = p.next {
+		if p.row && p.early == early {
+			return p
+		}
 	}
-	return p
+	if early {
+		return nil
+	}
+	return f.from(f.set.head, true)
 }
+
+// after is the partition that follows p in the answer.
+func (f *fetching) after(p *fetchPartition) *fetchPartition { return f.from(p.next, p.early) }
 
 // encodeTopic appends p and what follows of the same topic, and returns the
 // first partition after that.
 func (f *fetching) encodeTopic(c *Call, out *Reply, p *fetchPartition) *fetchPartition {
 	topic, n := p.topic, 0
-	for q := p; q != nil && q.topic == topic; q = f.first(q.next) {
+	for q := p; q != nil && q.topic == topic; q = f.after(q) {
 		n++
 	}
 	f.head.Topic, f.head.TopicID = topic.name, topic.id
 	out.Buf = f.head.AppendBeforePartitions(out.Buf, c.Version, n)
 	for ; n > 0; n-- {
 		f.encodePartition(c, out, p)
-		p = f.first(p.next)
+		p = f.after(p)
 	}
 	out.Buf = f.head.AppendAfterPartitions(out.Buf, c.Version)
 	return p
