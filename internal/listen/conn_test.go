@@ -491,7 +491,11 @@ func TestBudget(t *testing.T) {
 		third.quiet()
 		for _, p := range slow {
 			f := frame(kafka.KeyProduce, 3, 1, big)
-			go p.write(f[1000:])
+			go func() {
+				if _, err := p.Write(f[1000:]); err != nil {
+					t.Error(err)
+				}
+			}()
 		}
 		for _, p := range slow {
 			p.want(0, big)
