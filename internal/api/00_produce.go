@@ -154,6 +154,17 @@ func (h *DataHandlers) producePartition(c *Call, p *producing, out *Reply, b par
 	a := p.slot.ack(errorAt)
 	a.w.Offset, a.w.Durable = got.Last+1, got.Duplicate
 	r.AwaitCommitted(&a.w)
+	if h.lone(c, p) {
+		r.Flush()
+	}
+}
+
+// lone says whether the connection has nothing to do but to wait for this one
+// batch to be durable. It then flushes by itself: to have it done by another
+// goroutine and be woken takes longer than some disks. A stalled disk delays
+// REQUEST_TIMED_OUT too.
+func (h *DataHandlers) lone(c *Call, p *producing) bool {
+	return c.Lone && p.req.Acks == -1 && len(p.req.TopicData) == 1 && len(p.req.TopicData[0].PartitionData) == 1
 }
 
 // appendBatch is the way of one batch into the log. The replica comes back with
@@ -181,7 +192,7 @@ func (h *DataHandlers) appendBatch(c *Call, p *producing, b *partitionBatch) (*r
 		return nil, none, kafka.InvalidTopicException
 	}
 	got, err := r.Append(replica.Batch{Bytes: b.data.Records[:header.Size()], Header: header, Epoch: kafka.NoEpoch,
-		Durable: p.req.Acks == -1, Origin: replica.Client})
+		Durable: p.req.Acks == -1, Lone: h.lone(c, p), Origin: replica.Client})
 	return r, got, err
 }
 

@@ -51,6 +51,11 @@ type Call struct {
 	Ctx  context.Context // ends when the broker drains
 	Time time.Time       // when the request was taken up
 
+	// Lone says that all earlier requests of the connection are answered and no
+	// further one has arrived whole: a handler that waits keeps nothing else
+	// from being done.
+	Lone bool
+
 	free func() // gives the frame back
 	row  *Row
 	t    *Table

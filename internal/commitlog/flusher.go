@@ -42,6 +42,7 @@ type Flusher struct {
 		sync.Mutex // memory only
 		urgent     []*Log
 		later      lazyQueue
+		helping    int // flushes under way on goroutines of callers
 	}
 }
 
@@ -50,6 +51,7 @@ type schedule struct {
 	queued  bool // in urgent
 	running bool // a worker has it
 	again   bool // asked for while it was running
+	held    bool // somebody will call Help for it
 	at      time.Time
 	index   int // in later, plus 1; 0 if it is not
 }
@@ -92,6 +94,46 @@ func (f *Flusher) Schedule(l *Log, urgent bool) {
 	}
 }
 
+// Hold is an urgent Schedule by somebody who has nothing else to do and calls
+// Help next: no worker is woken.
+func (f *Flusher) Hold(l *Log) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case l.due.running:
+		l.due.again = true
+	case !l.due.queued:
+		l.due.held = true
+	}
+}
+
+// Help flushes a log that is held on the caller's goroutine, OnFlushed included,
+// and returns when that is done. A lone producer so waits for its sync and for
+// nobody to wake up. If a worker has the log meanwhile, Help does nothing; if
+// many help already, a worker gets it, so that syncs stay bounded.
+func (f *Flusher) Help(l *Log) {
+	f.mu.Lock()
+	mine := l.due.held && f.mu.helping < f.cfg.Parallel
+	switch {
+	case mine:
+		if l.due.index > 0 {
+			heap.Remove(&f.mu.later, l.due.index-1)
+		}
+		l.due.held, l.due.running = false, true
+		f.mu.helping++
+	case l.due.held:
+		f.pushLocked(l)
+	}
+	f.mu.Unlock()
+	if !mine {
+		return
+	}
+	f.flush(l)
+	f.mu.Lock()
+	f.mu.helping--
+	f.mu.Unlock()
+}
+
 // pushLocked puts l into the urgent queue, or marks it if a worker has it.
 func (f *Flusher) pushLocked(l *Log) {
 	if l.due.index > 0 {
@@ -102,7 +144,7 @@ func (f *Flusher) pushLocked(l *Log) {
 		return
 	}
 	if !l.due.queued {
-		l.due.queued = true
+		l.due.queued, l.due.held = true, false
 		f.mu.urgent = append(f.mu.urgent, l)
 		signal(f.wake)
 	}
@@ -135,11 +177,7 @@ func (f *Flusher) Run(ctx context.Context) error {
 func (f *Flusher) work(stop chan struct{}) {
 	for {
 		for l := f.take(); l != nil; l = f.take() {
-			err := l.Flush()
-			f.done(l)
-			if l.onFlushed != nil {
-				l.onFlushed(l.Flushed(), err)
-			}
+			f.flush(l)
 		}
 		//house:select the queue is looked at after either; at the end it is empty
 		select {
@@ -149,6 +187,15 @@ func (f *Flusher) work(stop chan struct{}) {
 				return
 			}
 		}
+	}
+}
+
+// flush flushes a log that is marked as running, and tells.
+func (f *Flusher) flush(l *Log) {
+	err := l.Flush()
+	f.done(l)
+	if l.onFlushed != nil {
+		l.onFlushed(l.Flushed(), err)
 	}
 }
 

@@ -224,3 +224,57 @@ func TestFlusherStops(t *testing.T) {
 		r.expect(0, "0 1 false", "1 1 false", "2 1 false")
 	})
 }
+
+// TestHelp: who helps flushes by himself, and those who come meanwhile share the
+// flush that a worker does after it.
+func TestHelp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newFlushRig(t, 1, FlusherConfig{}, Tunables{})
+		log := r.logs[0]
+		r.f.Help(log) // nothing is held
+		r.append(0)
+		r.f.Schedule(log, false)
+		r.f.Hold(log)
+		r.expect(10*syncTime, []string{}...)
+		go func() {
+			time.Sleep(syncTime / 2)
+			for range 10 {
+				r.append(0)
+				r.f.Hold(log)
+				r.f.Help(log)
+			}
+		}()
+		r.f.Help(log)
+		r.expect(0, "0 1 false")
+		r.expect(syncTime, "0 1 false", "0 11 false")
+		r.f.Hold(log)
+		r.f.Schedule(log, true) // somebody else may be in a hurry
+		r.f.Help(log)
+		r.expect(syncTime, "0 1 false", "0 11 false", "0 11 false")
+		if r.syncs != 2 {
+			t.Fatal(r.syncs, "syncs")
+		}
+		r.stop()
+	})
+}
+
+// TestHelpersAreBounded: no more syncs at once than workers, for helpers alone.
+func TestHelpersAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newFlushRig(t, 6, FlusherConfig{Parallel: 2}, Tunables{})
+		for i := range r.logs {
+			r.append(i)
+			r.f.Hold(r.logs[i])
+			go r.f.Help(r.logs[i])
+		}
+		time.Sleep(3 * syncTime)
+		synctest.Wait()
+		if len(r.calls) != len(r.logs) {
+			t.Fatal("flushed", r.calls)
+		}
+		if r.peak > 4 {
+			t.Fatal(r.peak, "syncs at once")
+		}
+		r.stop()
+	})
+}

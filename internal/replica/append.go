@@ -34,7 +34,10 @@ type Batch struct {
 	// Durable asks that the batch be flushed on the whole ISR before anybody
 	// sees it (acks=all). It needs min.insync.replicas.
 	Durable bool
-	Origin  Origin
+	// Lone says that the caller has nothing else to do than to wait: it calls
+	// [Replica.Flush] next, and nobody is woken to flush.
+	Lone   bool
+	Origin Origin
 	// CoordinatorEpoch is that of a marker's writer.
 	CoordinatorEpoch int32
 }
@@ -84,6 +87,10 @@ func (r *Replica) append(b *Batch) (Appended, error) {
 	r.env.entries.Put(e)
 	return got, err
 }
+
+// Flush flushes, on the caller's goroutine, what its batch under [Batch.Lone]
+// asked for, and tells all who waited for that. It may find nothing to do.
+func (r *Replica) Flush() { r.env.flusher.Help(r.log) }
 
 // admit refuses early what the turn would refuse, so that nothing is opened or
 // queued in vain; the turn asks again.
@@ -160,7 +167,11 @@ func (r *Replica) write(own *entry) {
 			after = r.publish(h)
 		}
 	}
-	if !failed && (flush || len(h.batches) > 0) {
+	switch {
+	case failed:
+	case flush && own.batch.Lone && len(h.group) == 1:
+		r.env.flusher.Hold(r.log)
+	case flush || len(h.batches) > 0:
 		r.env.flusher.Schedule(r.log, flush)
 	}
 
