@@ -148,7 +148,7 @@ func served(t *testing.T, p *wirecmp.Peer) []msg.APIVersionsResponseAPIKey {
 		t.Fatal(err)
 	}
 	turn := map[int16]int{
-		kafka.KeyListGroups: -1, kafka.KeyDescribeLogDirs: -1,
+		kafka.KeyListGroups: -1, kafka.KeyDescribeLogDirs: -1, kafka.KeyListConfigResources: -1,
 		kafka.KeyCreateTopics: 1, kafka.KeyDeleteTopics: 1, kafka.KeyCreatePartitions: 1,
 		kafka.KeyAlterConfigs: 1, kafka.KeyIncrementalAlterConfigs: 1,
 	}

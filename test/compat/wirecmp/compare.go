@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"sort"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/wire"
@@ -143,10 +144,10 @@ func flattenSlice(v reflect.Value, path string, into map[string]string) {
 }
 
 // identity is what an element of an array is called: its name or number where
-// it has one, else its place.
+// it has one that is text (a broker may repair others), else its place.
 func identity(leaves map[string]string, place int) string {
 	for _, k := range []string{"Name", "Topic", "TopicName", "GroupID", "APIKey", "PartitionIndex", "Partition", "Index"} {
-		if id := leaves[k]; id != "" && id != "null" {
+		if id := leaves[k]; id != "" && id != "null" && utf8.ValidString(id) && !strings.ContainsRune(id, utf8.RuneError) {
 			return id
 		}
 	}

@@ -41,6 +41,9 @@ func Cases(ordinary Build, key, version int16) []Case {
 		}
 		req := ordinary(fmt.Sprintf("w%d-%d-%d", key, version, len(cases)))
 		change(req)
+		if j, ok := req.(*msg.JoinGroupRequest); ok && j.GroupID != "" {
+			j.GroupID += fmt.Sprint("-", version) // members linger, so no version may meet another's
+		}
 		cases = append(cases, Case{name, req.Append(nil, version)})
 	}
 	add("ordinary", func(msg.Request) {})
@@ -135,7 +138,7 @@ func mutations(v reflect.Value, name string) []mutation {
 	case v.Type() == reflect.TypeFor[kafka.UUID]():
 		return []mutation{set("zero", kafka.UUID{}), set("unknown", kafka.UUID{9, 9, 9})}
 	case v.Kind() == reflect.String:
-		return []mutation{set("empty", ""), set("unknown", "no-such-name"), set("illegal", "bad name!"), set("long", strings.Repeat("x", 300))}
+		return []mutation{set("empty", ""), set("unknown", "no-such-name"), set("illegal", "bad name!"), set("long", strings.Repeat("x", 300)), set("dot", "."), set("not ascii", "caf\u00e9")}
 	case v.Kind() == reflect.Pointer && v.Type().Elem().Kind() == reflect.String:
 		empty, unknown, illegal := "", "no-such-name", "bad name!"
 		return []mutation{{"null", func(f reflect.Value) { f.SetZero() }}, set("empty", &empty), set("unknown", &unknown), set("illegal", &illegal)}
@@ -146,7 +149,9 @@ func mutations(v reflect.Value, name string) []mutation {
 	case v.CanInt() && wait:
 		return []mutation{set("none", 0)}
 	case v.CanInt():
-		return []mutation{set("zero", 0), set("minus one", -1), set("minus nine", -9), set("nine", 9), set("large", 120)}
+		return []mutation{set("zero", 0), set("one", 1), set("minus one", -1), set("minus nine", -9), set("nine", 9), set("large", 120),
+			{"largest", func(f reflect.Value) { f.SetInt(1<<(f.Type().Bits()-1) - 1) }},
+			{"smallest", func(f reflect.Value) { f.SetInt(-1 << (f.Type().Bits() - 1)) }}}
 	}
 	return nil
 }
@@ -167,7 +172,30 @@ func sliceMutations(v reflect.Value) []mutation {
 			}})
 	}
 	if v.Len() > 0 {
-		out = append(out, mutation{"doubled", func(f reflect.Value) { f.Set(reflect.Append(f, f.Index(0))) }})
+		out = append(out, mutation{"doubled", func(f reflect.Value) { f.Set(reflect.Append(f, f.Index(0))) }},
+			mutation{"joined by an unknown", func(f reflect.Value) { f.Set(reflect.Append(f, unknown(f.Index(0)))) }})
+	}
+	return out
+}
+
+// unknown is a copy of an array's element under another name or number.
+func unknown(v reflect.Value) reflect.Value {
+	out := reflect.New(v.Type()).Elem()
+	out.Set(v)
+	id := out
+	if out.Kind() == reflect.Struct {
+		id = out.Field(0)
+	}
+	switch {
+	case id.Kind() == reflect.String:
+		id.SetString("no-such-name")
+	case id.CanInt():
+		id.SetInt(9)
+	case id.Kind() == reflect.Pointer && id.Type().Elem().Kind() == reflect.String:
+		name := "no-such-name"
+		id.Set(reflect.ValueOf(&name))
+	case id.Type() == reflect.TypeFor[kafka.UUID]():
+		id.Set(reflect.ValueOf(kafka.UUID{9, 9, 9}))
 	}
 	return out
 }
