@@ -20,6 +20,7 @@ import (
 //	sync     the same, with fdatasync before the answer
 //	fetch    answer a request with a range of a warm file
 //	relay    answer a produce and hand its batch to the fetch that waits
+//	durable  the same, with pwrite and fdatasync before either
 //
 // It speaks just enough of the protocol for the clients of this program.
 
@@ -115,26 +116,35 @@ func (h *sinkConn) handle() error {
 
 func (h *sinkConn) produce() error {
 	crc32.Checksum(h.frame, crc32.MakeTable(crc32.Castagnoli))
-	if h.kind == "relay" {
+	if h.kind != "relay" {
+		if err := h.keep(); err != nil {
+			return err
+		}
+	}
+	if h.relays() {
 		const tags = 3 // of the partition, the topic, the request: what follows the batch
 		b := append([]byte(nil), h.frame[len(h.frame)-oneRecord-tags:len(h.frame)-tags]...)
 		binary.BigEndian.PutUint64(b, uint64(h.base))
 		h.parked <- b
-	} else {
-		if _, err := h.f.WriteAt(h.frame, h.at); err != nil {
-			return err
-		}
-		h.at += int64(len(h.frame))
-		if h.kind == "sync" {
-			if err := fdatasync(h.f); err != nil {
-				return err
-			}
-		}
 	}
 	h.begin(h.base)
 	h.base++
 	h.out = append(h.out, make([]byte, 30)...)
 	return h.flush()
+}
+
+func (h *sinkConn) relays() bool { return h.kind == "relay" || h.kind == "durable" }
+
+// keep writes the frame, and syncs it where the kind says so.
+func (h *sinkConn) keep() error {
+	if _, err := h.f.WriteAt(h.frame, h.at); err != nil {
+		return err
+	}
+	h.at += int64(len(h.frame))
+	if h.kind == "sync" || h.kind == "durable" {
+		return fdatasync(h.f)
+	}
+	return nil
 }
 
 // begin starts an answer as a walker reads it: one topic without a name, one
@@ -161,7 +171,7 @@ func (h *sinkConn) flush() error {
 func (h *sinkConn) fetch() error {
 	var records []byte
 	size := 0
-	if h.kind == "relay" {
+	if h.relays() {
 		records = <-h.parked
 		size = len(records)
 	} else {
@@ -170,7 +180,7 @@ func (h *sinkConn) fetch() error {
 	h.begin(0)
 	h.out = append(h.out, make([]byte, 8+8+1+4)...)
 	h.out = binary.AppendUvarint(h.out, uint64(size)+1)
-	if h.kind == "relay" {
+	if h.relays() {
 		h.out = append(h.out, records...)
 		return h.flush()
 	}
