@@ -331,6 +331,21 @@ func TestOffsetForTime(t *testing.T) {
 	empty.stop()
 }
 
+// TestTopicIDLasts: the topic id is durable with the first flush also when
+// another process wrote it, and was killed before it could sync it.
+func TestTopicIDLasts(t *testing.T) {
+	r := newRig(t, Tunables{})
+	r.kill()
+	r.start()
+	r.fill(1, 1, 1)
+	r.stop()
+	r.crash(vfs.DropAll, 1)
+	r.start()
+	if r.log.End() != 1 {
+		t.Fatal(r.log.End())
+	}
+}
+
 func TestTopicID(t *testing.T) {
 	r := newRig(t, Tunables{})
 	r.fill(1, 1, 1)

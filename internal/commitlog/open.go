@@ -148,6 +148,9 @@ func (o *opener) folder() error {
 		return err
 	}
 	if !there {
+		// What the checkpoints say is of another log, which was removed: a
+		// crash came between its folder's end and theirs.
+		o.start, o.rec.RecoveryPoint = 0, 0
 		o.mu.unsynced.root = true
 		o.rec.Clean = true // nothing to examine
 		return o.fs.MkdirAll(o.dir)
@@ -184,6 +187,8 @@ func (o *opener) topicID(id kafka.UUID) error {
 			return fmt.Errorf("folder belongs to topic id %s, not %s: %w", have, id, kafka.InconsistentTopicID)
 		}
 		if perr == nil {
+			// Whoever wrote it may have been killed before it was synced.
+			o.mu.unsynced.topicID = !o.rec.Clean
 			return nil
 		}
 		if o.rec.Clean {
