@@ -56,7 +56,14 @@ func TestSeeds(t *testing.T) {
 	all.Wait()
 }
 
+// twice plays a seed two times. The race detector makes the runtime take up
+// goroutines in a random order, on purpose: with it a seed is played once, for
+// what the detector and the audit have to say.
 func twice(t *testing.T, seed uint64) {
+	if raced {
+		t.Log(spawn(t, seed))
+		return
+	}
 	var a, b string
 	for range tries {
 		if a, b = spawn(t, seed), spawn(t, seed); a == b {
