@@ -160,9 +160,11 @@ func (t *Table) Admit(c *Call, frame []byte) error {
 	return nil
 }
 
-// forgiven says that a client asked for ApiVersions in a version that is still
-// to come; it is told so in version 0.
-func (c *Call) forgiven() bool { return c.Key == kafka.KeyAPIVersions && c.Version > c.row.Served.Max }
+// forgiven says that a client asked for ApiVersions in a version that there is
+// not, as one of days to come may; it is told so in version 0.
+func (c *Call) forgiven() bool {
+	return c.Key == kafka.KeyAPIVersions && !c.row.Served.Has(c.Version)
+}
 
 // header reads what follows the correlation id. A client sends the same id in
 // every request, so the string is made once.

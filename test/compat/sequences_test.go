@@ -32,6 +32,12 @@ var sequences = map[string]func(*dialogue){
 	"group of two":          groupOfTwo,
 	"group of statics":      groupOfStatics,
 	"simple group":          simpleGroup,
+	"versions":              outsideTheRange,
+	"frames":                frames,
+	"odd topics":            oddTopics,
+	"odd commits":           oddCommits,
+	"compression":           compression,
+	"timestamps":            timestamps,
 }
 
 // The same conversations with Myelin and with a real Kafka 4.4 go alike, field

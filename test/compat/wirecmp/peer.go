@@ -92,6 +92,27 @@ func (p *Peer) Exchange(key, version int16, body []byte) (outcome string, answer
 	return Answered, answer[len(answer)-r.Remaining():], nil
 }
 
+// Raw sends bytes as they are and says how the broker reacts. An answer is not
+// read beyond its size.
+func (p *Peer) Raw(b []byte) (outcome string, err error) {
+	if p.conn == nil {
+		if p.conn, err = net.DialTimeout("tcp", p.addr, Patience); err != nil {
+			return "", err
+		}
+	}
+	if err := p.conn.SetDeadline(time.Now().Add(p.Patience)); err != nil {
+		return "", err
+	}
+	if _, err := p.conn.Write(b); err != nil {
+		return p.ended(err), nil
+	}
+	var size [4]byte
+	if _, err := io.ReadFull(p.conn, size[:]); err != nil {
+		return p.ended(err), nil
+	}
+	return Answered, nil
+}
+
 func (p *Peer) ended(err error) string {
 	p.Close()
 	var ne net.Error
