@@ -180,10 +180,11 @@ func (c *conn) place() error {
 		c.ring.slots = new([ringSize]atomic.Pointer[api.Slot])
 	}
 	c.w.start()
-	first := c.ring.empty()
 	s.Owner = c
 	c.ring.push(s)
-	if first { // after the push: an alarm that rings at once must find the slot
+	// Looked at after the push: what stood before may be popped meanwhile, and
+	// an alarm that rings at once must find the slot.
+	if c.ring.isHead(s) {
 		c.w.arm(s.Deadline)
 	}
 	s.Release()
