@@ -243,3 +243,21 @@ func timestamps(d *dialogue) {
 	ask[msg.ListOffsetsResponse](d, "after all", 7, same(listOffsets("stamped", 0, 1<<60)))
 	ask[msg.ListOffsetsResponse](d, "nothing came in", 7, same(listOffsets("strict", 0, -1)))
 }
+
+// properties is every property of a broker: its name, type, and whether it may
+// change. The values are those of two set-ups.
+func properties(d *dialogue) {
+	for _, name := range []string{"1", "", "9", "x"} {
+		for v := int16(1); v <= 4; v++ {
+			r := msg.NewDescribeConfigsRequest()
+			r.Resources = []msg.DescribeConfigsRequestResource{{ResourceType: 4, ResourceName: name}}
+			ask[msg.DescribeConfigsResponse](d, fmt.Sprintf("all of %q", name), v, same(&r))
+		}
+	}
+	for _, kind := range []int8{16, 32} {
+		r := msg.NewDescribeConfigsRequest()
+		r.IncludeSynonyms = true
+		r.Resources = []msg.DescribeConfigsRequestResource{{ResourceType: kind, ResourceName: "some-name"}}
+		ask[msg.DescribeConfigsResponse](d, fmt.Sprint("of kind ", kind), 4, same(&r))
+	}
+}

@@ -38,6 +38,7 @@ var sequences = map[string]func(*dialogue){
 	"odd commits":           oddCommits,
 	"compression":           compression,
 	"timestamps":            timestamps,
+	"properties":            properties,
 }
 
 // The same conversations with Myelin and with a real Kafka 4.4 go alike, field
