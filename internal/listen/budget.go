@@ -54,6 +54,13 @@ func (b *budget) grantLocked(l *lease, n int64) bool {
 	return true
 }
 
+// tight says whether half of the budget is taken.
+func (b *budget) tight() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.mu.used > b.limit/2
+}
+
 // pressed says whether anyone waits in line.
 func (b *budget) pressed() bool {
 	b.mu.Lock()

@@ -16,7 +16,10 @@ const (
 	frameSlack = 4 << 10
 
 	// frameAtOnce is how much of a frame is taken before its bytes arrive.
-	frameAtOnce = 2 << 20
+	// frameWhenTight is the same once half of the budget is taken: what is
+	// announced must not starve what arrives.
+	frameAtOnce    = 2 << 20
+	frameWhenTight = 2 * readSize
 
 	classes = 5 // 128 KiB, 256 KiB, ... 2 MiB, each with slack
 )

@@ -172,6 +172,9 @@ func (in *reader) readLarge(size int) ([]byte, error) {
 		return nil, err
 	}
 	at := min(size, frameAtOnce)
+	if in.c.s.budget.tight() {
+		at = min(at, frameWhenTight)
+	}
 	if err := in.charge(at); err != nil {
 		return nil, err
 	}
