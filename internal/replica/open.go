@@ -143,8 +143,8 @@ func (t *Table) serve(l *lane) {
 func (t *Table) bring(s *slot, want *Assignment) {
 	r := s.replica.Load()
 	if r == nil {
-		var err error
-		if r, err = open(t.env, want); err != nil {
+		r, err := t.openIn(s, want)
+		if err != nil {
 			if kafka.CodeOf(err) == kafka.UnknownServerError {
 				err = fmt.Errorf("%w: %w", err, kafka.KafkaStorageError)
 			}
@@ -166,6 +166,21 @@ func (t *Table) bring(s *slot, want *Assignment) {
 		r.SetConfig(want.Config)
 	}
 	r.assign(want.Role)
+}
+
+// openIn opens the slot's replica. A folder of another topic id is of a topic
+// that was deleted before this one was made, when a crash came before its folder
+// was out of the way.
+func (t *Table) openIn(s *slot, want *Assignment) (*Replica, error) {
+	r, err := open(t.env, want)
+	if kafka.CodeOf(err) != kafka.InconsistentTopicID {
+		return r, err
+	}
+	t.env.logger.Warn("folder of another topic is set aside", "partition", s.lane.tp.String(), "cause", err)
+	if _, err := t.setAside(&slot{lane: s.lane, stray: true}, straySuffix); err != nil {
+		return nil, err
+	}
+	return open(t.env, want)
 }
 
 // doomed is a folder that is out of the way and still has to be removed.
@@ -193,7 +208,7 @@ func (t *Table) retire(s *slot) {
 	}
 	suffix := "-delete"
 	if s.stray {
-		suffix = "-stray"
+		suffix = straySuffix
 		t.env.logger.Warn("folder of an unknown partition is set aside", "partition", s.lane.tp.String())
 	}
 	aside, err := t.setAside(s, suffix)
@@ -208,6 +223,9 @@ func (t *Table) retire(s *slot) {
 	t.mu.trash = append(t.mu.trash, doomed{aside, t.env.now().Add(delay)})
 	t.mu.Unlock()
 }
+
+// straySuffix marks a folder that no image names, as in Kafka.
+const straySuffix = "-stray"
 
 // maxName is the longest name that file systems take.
 const maxName = 255

@@ -86,6 +86,25 @@ func TestTableLifeOfATopic(t *testing.T) {
 	})
 }
 
+// TestTableFolderOfAnotherTopic: a crash between the end of a topic and that of
+// its folder does not keep the next topic of the name from opening.
+func TestTableFolderOfAnotherTopic(t *testing.T) {
+	bubble(t, func(t *testing.T, fs *vfs.Mem, r *rig) {
+		must(t, r.hold(), client(t, batchOf(3, 1), true))
+		if err := r.stop(); err != nil {
+			t.Fatal(err)
+		}
+		r = start(t, fs, "/data")
+		p := r.hold(func(a *Assignment) { a.TopicID = topicID(2) })
+		if p.LogStart() != 0 || p.LogEnd() != 0 {
+			t.Errorf("the new topic goes from %d to %d", p.LogStart(), p.LogEnd())
+		}
+		if got := folders(t, fs); !strings.HasPrefix(got, "t-0 t-0.") || !strings.HasSuffix(got, "-stray") {
+			t.Errorf("folders %q", got)
+		}
+	})
+}
+
 func TestTableReopens(t *testing.T) {
 	bubble(t, func(t *testing.T, fs *vfs.Mem, r *rig) {
 		p := r.hold()
