@@ -134,6 +134,40 @@ func fetchOutOfRange(d *dialogue) {
 	ask[msg.ListOffsetsResponse](d, "start", 6, same(listOffsets("ranges", 0, -2)))
 }
 
+// fetchLimits asks for three partitions of four batches each, with room for a
+// few of them, without a session and in one that goes on.
+func fetchLimits(d *dialogue) {
+	const size = 91 // of each batch
+	ids := d.newTopic("limits", 3)
+	for i := range 12 {
+		p := produce("limits", wirecmp.Batch(3))
+		p.TopicData[0].PartitionData[0].Index = int32(i % 3)
+		await(d, 9, same(p), func(r *msg.ProduceResponse) bool { return r.Responses[0].PartitionResponses[0].ErrorCode == 0 })
+	}
+	f := &fetcher{topic: "limits", ids: ids}
+	three := func(epoch int32, whole, each int32) func(int) msg.Request {
+		return with(f.at(epoch, 0), func(r *msg.FetchRequest) {
+			r.MaxBytes = whole
+			first := r.Topics[0].Partitions[0]
+			first.PartitionMaxBytes = each
+			r.Topics[0].Partitions = []msg.FetchRequestTopicPartition{first, first, first}
+			for i := range r.Topics[0].Partitions {
+				r.Topics[0].Partitions[i].Partition = int32(2 - i)
+			}
+		})
+	}
+	for _, whole := range []int32{0, 1, size, 2 * size, 4 * size, 5 * size, 8 * size, 12 * size, 1 << 20} {
+		for _, each := range []int32{0, 1, size, 3 * size, 1 << 20} {
+			ask[msg.FetchResponse](d, fmt.Sprintf("%d bytes, %d each", whole, each), 12, three(-1, whole, each))
+		}
+	}
+	opened := ask[msg.FetchResponse](d, "open a session", 12, three(0, 5*size, 1<<20))
+	f.session = [2]int32{opened[0].SessionID, opened[1].SessionID}
+	for epoch := int32(1); epoch < 6; epoch++ {
+		ask[msg.FetchResponse](d, "go on", 12, with(f.at(epoch, -1), func(r *msg.FetchRequest) { r.MaxBytes = 5 * size }))
+	}
+}
+
 func epochs(d *dialogue) {
 	f := &fetcher{topic: "epochs", ids: d.newTopic("epochs", 1)}
 	ask[msg.ProduceResponse](d, "produce", 9, same(produce("epochs", wirecmp.Batch(3))))

@@ -3,6 +3,7 @@
 package compat
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/myelin-stream/myelin/internal/kafka"
@@ -23,13 +24,15 @@ type member struct {
 	instance   *string
 	id         [2]string
 	generation int32
+	session    int32 // ms; 0 for long enough
+	rebalance  int32
 }
 
 func (m *member) joining(protocols ...string) func(int) msg.Request {
 	return func(i int) msg.Request {
 		r := msg.NewJoinGroupRequest()
 		r.GroupID, r.MemberID, r.GroupInstanceID, r.ProtocolType = m.group, m.id[i], m.instance, "consumer"
-		r.SessionTimeoutMs, r.RebalanceTimeoutMs = 30000, 30000
+		r.SessionTimeoutMs, r.RebalanceTimeoutMs = cmp.Or(m.session, 30000), cmp.Or(m.rebalance, 30000)
 		for _, p := range protocols {
 			// A subscription to "joined": version, topics, user data.
 			r.Protocols = append(r.Protocols, msg.JoinGroupRequestProtocol{Name: p,
@@ -280,4 +283,70 @@ func simpleGroup(d *dialogue) {
 		m.committed("after deletion")
 		m.deleteGroup("delete")
 	}
+}
+
+// groupVotes is two members that share one protocol, the first of neither, and
+// what makes a group begin again: new metadata, the leader's return, not a follower's.
+func groupVotes(d *dialogue) {
+	v := groupVersions{6, 4, 4, 4, 7, 7}
+	a := &member{d: d, v: v, group: "votes", generation: -1}
+	b := &member{d: d.another(), v: v, group: "votes", generation: -1}
+	a.join("a asks for an id", "range", "roundrobin", "sticky")
+	a.join("a joins", "range", "roundrobin", "sticky")
+	a.sync("a syncs", a)
+	b.join("b asks for an id", "cooperative", "roundrobin")
+	pending := begin[msg.JoinGroupResponse](b.d, "b joins", v.join, b.joining("cooperative", "roundrobin"))
+	a.awaitRebalance()
+	a.join("a joins again", "range", "roundrobin", "sticky")
+	b.joined(pending())
+	a.sync("a syncs for both", a, b)
+	b.sync("b syncs")
+	b.join("b joins again, with nothing new", "cooperative", "roundrobin")
+	b.sync("b syncs again")
+	a.heartbeat("a did not notice")
+	pending = begin[msg.JoinGroupResponse](b.d, "b joins with something new", v.join, b.joining("roundrobin"))
+	a.awaitRebalance()
+	a.join("a follows", "range", "roundrobin", "sticky")
+	b.joined(pending())
+	a.sync("a syncs after it", a, b)
+	b.sync("b syncs after it")
+	pending = begin[msg.JoinGroupResponse](a.d, "the leader joins again", v.join, a.joining("range", "roundrobin", "sticky"))
+	b.awaitRebalance()
+	b.join("b follows", "roundrobin")
+	a.joined(pending())
+	a.seen("before the leader's sync")
+	b.leave("b leaves before the sync")
+	a.sync("a's sync comes too late", a, b)
+	a.join("a joins alone", "range")
+	a.sync("a syncs alone", a)
+	a.seen("with a alone")
+	a.leave("a leaves")
+}
+
+// groupExpiry is members that fall silent: one that does not come back in a
+// rebalance, and one that sends no heartbeats.
+func groupExpiry(d *dialogue) {
+	v := groupVersions{6, 4, 4, 4, 7, 7}
+	a := &member{d: d, v: v, group: "expiry", generation: -1, session: 600, rebalance: 600}
+	b := &member{d: d.another(), v: v, group: "expiry", generation: -1, session: 600, rebalance: 600}
+	a.join("a asks for an id", "range")
+	a.join("a joins", "range")
+	a.sync("a syncs", a)
+	b.join("b asks for an id", "range")
+	b.join("b joins, and a does not come back", "range")
+	a.heartbeat("a's heartbeat")
+	a.commit("a's commit", 2)
+	b.sync("b syncs", b)
+	b.commit("b commits", 5)
+	await(b.d, 4, same(&msg.DescribeGroupsRequest{Groups: []string{"expiry"}}), func(r *msg.DescribeGroupsResponse) bool {
+		return r.Groups[0].GroupState == "Empty"
+	})
+	b.heartbeat("b's heartbeat comes too late")
+	b.commit("b's commit comes too late", 6)
+	b.seen("when all are gone")
+	b.committed("committed stays")
+	short := &member{d: d, v: v, group: "expiry", generation: -1, session: 10, rebalance: 600}
+	short.join("a session that is too short", "range")
+	long := &member{d: d, v: v, group: "expiry", generation: -1, session: 3600000, rebalance: 600}
+	long.join("a session that is too long", "range")
 }

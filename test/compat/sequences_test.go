@@ -19,6 +19,7 @@ var sequences = map[string]func(*dialogue){
 	"fetch session by id":   func(d *dialogue) { fetchSession(d, 17) },
 	"fetch session mixed":   fetchSessionMixed,
 	"fetch out of range":    fetchOutOfRange,
+	"fetch limits":          fetchLimits,
 	"epochs":                epochs,
 	"offsets by time":       offsetsByTime,
 	"idempotent":            idempotent,
@@ -31,6 +32,8 @@ var sequences = map[string]func(*dialogue){
 	"group v9":              func(d *dialogue) { soloGroup(d, groupVersions{9, 5, 4, 5, 8, 8}) },
 	"group of two":          groupOfTwo,
 	"group of statics":      groupOfStatics,
+	"group votes":           groupVotes,
+	"group expiry":          groupExpiry,
 	"simple group":          simpleGroup,
 	"versions":              outsideTheRange,
 	"frames":                frames,
@@ -44,7 +47,7 @@ var sequences = map[string]func(*dialogue){
 // The same conversations with Myelin and with a real Kafka 4.4 go alike, field
 // by field in every answer.
 func TestWireSequences(t *testing.T) {
-	peers := startBoth(t)
+	peers := startBoth(t, "group.min.session.timeout.ms=100")
 	c := &comparison{peers: peers, listed: listed(t)}
 	total, ran := 0, 0
 	for name, talk := range sequences {
