@@ -93,6 +93,8 @@ type sinkConn struct {
 	out   []byte
 	at    int64
 	base  int64
+
+	due, answers []byte // batches and answers that wait for the sync
 }
 
 func (h *sinkConn) handle() error {
@@ -117,34 +119,44 @@ func (h *sinkConn) handle() error {
 func (h *sinkConn) produce() error {
 	crc32.Checksum(h.frame, crc32.MakeTable(crc32.Castagnoli))
 	if h.kind != "relay" {
-		if err := h.keep(); err != nil {
+		if _, err := h.f.WriteAt(h.frame, h.at); err != nil {
 			return err
 		}
+		h.at += int64(len(h.frame))
 	}
 	if h.relays() {
 		const tags = 3 // of the partition, the topic, the request: what follows the batch
-		b := append([]byte(nil), h.frame[len(h.frame)-oneRecord-tags:len(h.frame)-tags]...)
-		binary.BigEndian.PutUint64(b, uint64(h.base))
-		h.parked <- b
+		at := len(h.due)
+		h.due = append(h.due, h.frame[len(h.frame)-oneRecord-tags:len(h.frame)-tags]...)
+		binary.BigEndian.PutUint64(h.due[at:], uint64(h.base))
 	}
 	h.begin(h.base)
 	h.base++
 	h.out = append(h.out, make([]byte, 30)...)
-	return h.flush()
+	binary.BigEndian.PutUint32(h.out, uint32(len(h.out)-4))
+	h.answers = append(h.answers, h.out...)
+	if h.kind == "durable" && h.in.Buffered() > 0 {
+		return nil // one sync for all that has come
+	}
+	return h.settle()
 }
 
 func (h *sinkConn) relays() bool { return h.kind == "relay" || h.kind == "durable" }
 
-// keep writes the frame, and syncs it where the kind says so.
-func (h *sinkConn) keep() error {
-	if _, err := h.f.WriteAt(h.frame, h.at); err != nil {
-		return err
-	}
-	h.at += int64(len(h.frame))
+// settle makes durable what the kind says, hands it on and answers.
+func (h *sinkConn) settle() error {
 	if h.kind == "sync" || h.kind == "durable" {
-		return fdatasync(h.f)
+		if err := fdatasync(h.f); err != nil {
+			return err
+		}
 	}
-	return nil
+	if h.relays() {
+		h.parked <- append([]byte(nil), h.due...)
+		h.due = h.due[:0]
+	}
+	_, err := h.c.Write(h.answers)
+	h.answers = h.answers[:0]
+	return err
 }
 
 // begin starts an answer as a walker reads it: one topic without a name, one
