@@ -329,11 +329,7 @@ func (h *Home) writeCheckpoints() error {
 			continue // still opening
 		}
 		h.mu.points[tp] = l.point.Load()
-		if first, start := l.firstBase(), l.Start(); start > first {
-			h.mu.starts[tp] = start
-		} else {
-			delete(h.mu.starts, tp)
-		}
+		h.keepStartLocked(l)
 	}
 	points, starts := h.mu.points.encode(), h.mu.starts.encode()
 	h.mu.Unlock()
@@ -354,6 +350,16 @@ func (h *Home) writeCheckpoints() error {
 		*file.last = file.now
 	}
 	return nil
+}
+
+// keepStartLocked notes a log's start. Unlike Kafka also where the first segment
+// begins there: that those before are removed may not be durable.
+func (h *Home) keepStartLocked(l *Log) {
+	if start := l.Start(); start > 0 {
+		h.mu.starts[l.tp] = start
+	} else {
+		delete(h.mu.starts, l.tp)
+	}
 }
 
 // distrust remembers that memory may show what the disk lacks: neither this
@@ -393,10 +399,8 @@ func (h *Home) closing(l *Log, inOrder bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.mu.points[l.tp] = l.point.Load()
-	if first, start := l.firstBase(), l.Start(); start > first {
-		h.mu.starts[l.tp] = start
-	} else if l.segments.Load() != nil {
-		delete(h.mu.starts, l.tp)
+	if l.segments.Load() != nil {
+		h.keepStartLocked(l)
 	}
 	delete(h.mu.open, l.tp)
 	switch {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -141,13 +140,6 @@ func (l *Log) SetConfig(t Tunables) {
 func (l *Log) active() *segment.Segment {
 	segs := *l.segments.Load()
 	return segs[len(segs)-1]
-}
-
-func (l *Log) firstBase() int64 {
-	if segs := l.segments.Load(); segs != nil {
-		return (*segs)[0].Base()
-	}
-	return math.MaxInt64
 }
 
 // fail ends writing for good. The first error stays.

@@ -107,6 +107,21 @@ func TestDeleteTo(t *testing.T) {
 	r.stop()
 }
 
+// TestDeletedStaysDeleted: the start offset stays in its file although the first
+// segment begins there now, since the removal of those before may not last.
+func TestDeletedStaysDeleted(t *testing.T) {
+	r := newRig(t, Tunables{SegmentBytes: 300})
+	r.fill(20, 1, 40)
+	base := r.log.Segments()[2].Base
+	r.must(r.log.DeleteTo(base))
+	r.must(r.home.saving.do()) // for another log, say
+	r.crash(vfs.DropAll, 1)
+	r.start()
+	if r.log.Start() != base {
+		t.Fatalf("starts at %d, records below %d were deleted", r.log.Start(), base)
+	}
+}
+
 func TestTruncateTo(t *testing.T) {
 	for to := int64(0); to <= 60; to += 3 {
 		r := newRig(t, Tunables{SegmentBytes: 300, IndexInterval: 50})
