@@ -137,7 +137,7 @@ func ReadInfo(f vfs.FS, dir string) (Info, error) {
 	}
 	switch {
 	case info.Version != propertiesVersion:
-		return Info{}, fmt.Errorf("%s: version %d: this build reads version %d", name, info.Version, propertiesVersion)
+		return Info{}, fmt.Errorf("%s has version %d, this build reads version %d: open it with the release that wrote it", name, info.Version, propertiesVersion)
 	case info.ClusterID == "" || info.NodeID < 0:
 		return Info{}, fmt.Errorf("%s: cluster.id or node.id is missing", name)
 	}
