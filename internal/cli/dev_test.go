@@ -3,12 +3,17 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/myelin-stream/myelin/internal/config"
 )
 
 // lockedBuffer is a buffer that a broker's log and a test may share.
@@ -219,5 +224,39 @@ func TestPingNamesTheAddress(t *testing.T) {
 	_, errs, code := run(t, "", nil, "ping", "-b", address)
 	if code != exitUnreachable || !strings.Contains(errs, "tells clients to use "+dead+", and that cannot be reached from here: connection refused; set advertised.listeners") {
 		t.Errorf("%d %s", code, errs)
+	}
+}
+
+// dying is a node that fails once it is told to.
+type dying struct{ ready, fail chan struct{} }
+
+func (d dying) Ready() <-chan struct{} { return d.ready }
+func (d dying) Addr(string) string     { return "127.0.0.1:1" }
+func (d dying) AdminAddr() string      { return "" }
+func (d dying) Close() error           { return nil }
+func (d dying) Run(context.Context) error {
+	<-d.fail
+	return fmt.Errorf("metadata: %w", syscall.ENOSPC)
+}
+
+// TestNodeThatFailsEndsTheProcess: also one that served already, so that whoever
+// watches the process can start another.
+func TestNodeThatFailsEndsTheProcess(t *testing.T) {
+	for _, served := range []bool{false, true} {
+		d := dying{make(chan struct{}), make(chan struct{})}
+		file := filepath.Join(t.TempDir(), "ready")
+		if served {
+			close(d.ready)
+		} else {
+			close(d.fail)
+		}
+		err := keep(t.Context(), config.NewBroker(nil), d, file, func(node) { close(d.fail) })
+		var f *fault
+		if !errors.As(err, &f) || f.code != exitFailed || !strings.Contains(f.text, "free some space") {
+			t.Errorf("served %v: %v", served, err)
+		}
+		if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("served %v: the ready file stays: %v", served, err)
+		}
 	}
 }

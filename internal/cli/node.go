@@ -47,29 +47,38 @@ func (a *app) runNode(ctx context.Context, b *config.Broker, f nodeFlags, banner
 	if err != nil {
 		return nodeFault(b, err)
 	}
+	return keep(ctx, b, n, f.readyFile, banner)
+}
+
+// keep runs an open node until a signal or ctx ends it, or an error of its own.
+func keep(ctx context.Context, b *config.Broker, n node, readyFile string, banner func(node)) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	ran := make(chan error, 1)
-	go func() { ran <- n.Run(ctx) }()
+	var err, runErr error
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		runErr = n.Run(ctx)
+	}()
 	select {
 	case <-n.Ready():
-		err = ready(b, n, f.readyFile)
-		if err == nil {
+		if err = ready(b, n, readyFile); err == nil {
 			banner(n)
-			<-ctx.Done()
+			select {
+			case <-ctx.Done():
+			case <-ended: // by itself: nothing is served any more
+			}
 		}
 		stop() // from here on a signal is not caught, and so ends the process
-	case err = <-ran:
-		return errors.Join(nodeFault(b, err), n.Close())
+	case <-ended:
 	}
-	runErr := <-ran
-	if errors.Is(runErr, context.Canceled) {
+	if <-ended; errors.Is(runErr, context.Canceled) {
 		runErr = nil
 	}
-	if f.readyFile != "" {
-		os.Remove(f.readyFile)
+	if readyFile != "" {
+		os.Remove(readyFile)
 	}
-	return errors.Join(err, runErr, n.Close())
+	return errors.Join(err, nodeFault(b, runErr), n.Close())
 }
 
 // ready tells whoever waits on the ready file where the broker is. The file
