@@ -144,6 +144,14 @@ func (m *member) deleteGroup(step string) {
 	ask[msg.DeleteGroupsResponse](m.d, step, 2, same(&msg.DeleteGroupsRequest{GroupsNames: []string{m.group}}))
 }
 
+// everyVersion has a group of one in each version of JoinGroup, with versions of
+// the other requests beside it.
+func everyVersion(d *dialogue) {
+	for v := range int16(10) {
+		soloGroup(d, groupVersions{join: v, sync: min(v, 5), heartbeat: min(v, 4), leave: min(v, 5), commit: max(v, 2), fetch: max(v, 1)})
+	}
+}
+
 // soloGroup is the life of a group with one member.
 func soloGroup(d *dialogue, v groupVersions) {
 	m := &member{d: d, v: v, group: fmt.Sprint("solo-", v.join), generation: -1}
