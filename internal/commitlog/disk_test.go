@@ -83,6 +83,38 @@ func TestFullDisk(t *testing.T) {
 	r.whole(0, 4)
 }
 
+// TestCheckpointOnFullDisk: what cannot be written then are caches, so the log
+// stays in service, and the next checkpoint writes them.
+func TestCheckpointOnFullDisk(t *testing.T) {
+	r := newRig(t, Tunables{SegmentBytes: 300})
+	r.fill(6, 1, 100)
+	r.must(r.log.Flush())
+	r.disk.SetHook(func(op vfs.Op) (v vfs.Verdict) {
+		if op.Kind == vfs.OpWrite {
+			v.Err = syscall.ENOSPC
+		}
+		return v
+	})
+	if err := r.home.Checkpoint(); !vfs.IsNoSpace(err) {
+		t.Fatal(err)
+	}
+	r.disk.SetHook(nil)
+	r.fill(1, 1, 100)
+	r.must(r.log.Flush())
+	r.must(r.home.Checkpoint())
+	r.kill()
+	r.start()
+	if r.rec.RecoveryPoint != 7 || len(r.log.Segments()) < 3 {
+		t.Fatalf("%+v, %d segments", r.rec, len(r.log.Segments()))
+	}
+	for _, s := range r.log.Segments()[1:] {
+		if ok, err := vfs.Exists(r.disk, r.log.snaps.name(s.Base)); !ok || err != nil {
+			t.Errorf("no producer snapshot at %d: %v", s.Base, err)
+		}
+	}
+	r.whole(0, 7)
+}
+
 // TestReadersBesideWriter: readers see only whole batches below the end, while
 // the log is appended, rolled, flushed, checkpointed and trimmed beside them.
 func TestReadersBesideWriter(t *testing.T) {

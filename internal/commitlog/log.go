@@ -281,11 +281,15 @@ func (l *Log) tidy() error {
 	todo := l.mu.untidy
 	l.mu.untidy = nil
 	l.mu.Unlock()
-	for _, r := range todo {
-		if err := r.seg.SyncIndexes(); err != nil {
-			return err
+	for i, r := range todo {
+		err := r.seg.SyncIndexes()
+		if err == nil {
+			err = vfs.WriteAtomic(l.fs, l.snaps.name(r.at), r.snapshot)
 		}
-		if err := vfs.WriteAtomic(l.fs, l.snaps.name(r.at), r.snapshot); err != nil {
+		if err != nil {
+			l.mu.Lock()
+			l.mu.untidy = append(todo[i:len(todo):len(todo)], l.mu.untidy...)
+			l.mu.Unlock()
 			return err
 		}
 	}
@@ -303,7 +307,8 @@ func syncFile(fs vfs.FS, name string) error {
 func (l *Log) path(name string) string { return l.dir + "/" + name }
 
 // checkpoint moves the recovery point to what is durable, once the epochs below
-// it are in their file.
+// it are in their file. All that it writes are caches: where the disk is full it
+// leaves them for another time, and the log goes on.
 func (l *Log) checkpoint() error {
 	if err := l.Failed(); err != nil {
 		return nil //nolint:nilerr // it was reported when it happened; the point stays
@@ -313,7 +318,7 @@ func (l *Log) checkpoint() error {
 		err := l.active().Persist()
 		l.turn.unlock()
 		if err != nil {
-			return l.fail(err)
+			return l.failUnlessFull(err)
 		}
 	}
 	l.tidying.lock()
@@ -326,7 +331,7 @@ func (l *Log) checkpoint() error {
 		err = l.saveEpochs()
 	}
 	if err != nil {
-		return l.fail(err)
+		return l.failUnlessFull(err)
 	}
 	l.flushing.lock()
 	defer l.flushing.unlock()
@@ -334,6 +339,13 @@ func (l *Log) checkpoint() error {
 		l.point.Store(flushed)
 	}
 	return nil
+}
+
+func (l *Log) failUnlessFull(err error) error {
+	if vfs.IsNoSpace(err) {
+		return err
+	}
+	return l.fail(err)
 }
 
 func (l *Log) saveEpochs() error {
