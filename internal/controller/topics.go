@@ -26,8 +26,8 @@ func DeleteTopics(s *State, req *msg.DeleteTopicsRequest, version int16) (Record
 	for _, a := range asked {
 		named[deletionKey(a)]++
 	}
+	both := s.byNameAndID(asked, named)
 	var recs Records
-	done := map[kafka.UUID]bool{}
 	for _, a := range asked {
 		key := deletionKey(a)
 		if named[key] == 0 {
@@ -36,11 +36,14 @@ func DeleteTopics(s *State, req *msg.DeleteTopicsRequest, version int16) (Record
 		row := msg.DeleteTopicsResponseResponse{Name: a.Name, TopicID: a.TopicID}
 		t, err := s.toDelete(a, named[key] > 1, version)
 		named[key] = 0
-		if err == nil && done[t.ID] {
+		if err == nil && both[t.ID] {
+			if a.Name == nil {
+				continue // told with the name
+			}
+			row.TopicID = t.ID
 			err = refuse(kafka.InvalidRequest, "The provided topic name maps to an ID that was already supplied.")
 		}
 		if err == nil {
-			done[t.ID] = true
 			row.Name, row.TopicID = &t.Name, t.ID
 			r := state.NewRemoveTopicRecord()
 			r.TopicID = t.ID
@@ -50,6 +53,27 @@ func DeleteTopics(s *State, req *msg.DeleteTopicsRequest, version int16) (Record
 		resp.Responses = append(resp.Responses, row)
 	}
 	return recs, &resp
+}
+
+// byNameAndID are the topics that are asked for by name and by id as well, which
+// is refused once, under the name. named counts the deletion keys.
+func (s *State) byNameAndID(asked []msg.DeleteTopicsRequestTopic, named map[string]int) map[kafka.UUID]bool {
+	ids := map[kafka.UUID]bool{}
+	for _, a := range asked {
+		if a.Name == nil {
+			ids[a.TopicID] = true
+		}
+	}
+	both := map[kafka.UUID]bool{}
+	for _, a := range asked {
+		if a.Name == nil || !a.TopicID.IsZero() || named[deletionKey(a)] > 1 {
+			continue
+		}
+		if t := s.Image.Topic(*a.Name); t != nil && ids[t.ID] {
+			both[t.ID] = true
+		}
+	}
+	return both
 }
 
 // deletionKey is what must not be named twice: a name, or an id without one.

@@ -261,3 +261,69 @@ func properties(d *dialogue) {
 		ask[msg.DescribeConfigsResponse](d, fmt.Sprint("of kind ", kind), 4, same(&r))
 	}
 }
+
+// pages goes through partitions a page at a time, as an admin client does that
+// follows the cursor (KIP-966).
+func pages(d *dialogue) {
+	sizes := map[string]int32{"page-a": 3, "page-b": 1, "page-c": 4}
+	for _, name := range sorted(sizes) {
+		d.newTopic(name, sizes[name])
+	}
+	for _, limit := range []int32{0, 1, 2, 3, 4, 5, 8, 9, 5000} {
+		var cursor *msg.DescribeTopicPartitionsRequestCursor
+		for page := range 12 {
+			r := msg.NewDescribeTopicPartitionsRequest()
+			r.ResponsePartitionLimit, r.Cursor = limit, cursor
+			for _, name := range []string{"page-c", "page-a", "page-nowhere", "page-b"} {
+				r.Topics = append(r.Topics, msg.DescribeTopicPartitionsRequestTopic{Name: name})
+			}
+			got := ask[msg.DescribeTopicPartitionsResponse](d, fmt.Sprintf("page %d of %d", page, limit), 0, same(&r))
+			next := got[1].NextCursor
+			if next == nil {
+				break
+			}
+			cursor = &msg.DescribeTopicPartitionsRequestCursor{TopicName: next.TopicName, PartitionIndex: next.PartitionIndex}
+		}
+	}
+}
+
+// byID names topics by their ids, as newer clients do (KIP-516).
+func byID(d *dialogue) {
+	ids := d.newTopic("by-id", 2)
+	other := d.newTopic("by-id-too", 1)
+	meta := func(step string, change func(i int, r *msg.MetadataRequest)) {
+		d.t.Helper()
+		for v := int16(10); v <= 13; v++ {
+			ask[msg.MetadataResponse](d, step, v, func(i int) msg.Request {
+				r := metadata(false)
+				change(i, r)
+				return r
+			})
+		}
+	}
+	topic := func(id kafka.UUID) msg.MetadataRequestTopic { return msg.MetadataRequestTopic{TopicID: id} }
+	meta("metadata", func(i int, r *msg.MetadataRequest) { r.Topics = append(r.Topics, topic(ids[i])) })
+	meta("metadata of two", func(i int, r *msg.MetadataRequest) { r.Topics = append(r.Topics, topic(ids[i]), topic(other[i])) })
+	meta("metadata twice", func(i int, r *msg.MetadataRequest) { r.Topics = append(r.Topics, topic(ids[i]), topic(ids[i])) })
+	meta("metadata of none", func(_ int, r *msg.MetadataRequest) { r.Topics = append(r.Topics, topic(kafka.UUID{7})) })
+	meta("metadata of one of two", func(i int, r *msg.MetadataRequest) {
+		r.Topics = append(r.Topics, topic(ids[i]), topic(kafka.UUID{7}))
+	})
+	meta("metadata by name and id", func(i int, r *msg.MetadataRequest) {
+		r.Topics = append(r.Topics, topic(ids[i]), msg.MetadataRequestTopic{Name: ptr("by-id-too")})
+	})
+	drop := func(step string, topics func(i int) []msg.DeleteTopicsRequestTopic) {
+		d.t.Helper()
+		ask[msg.DeleteTopicsResponse](d, step, 6, func(i int) msg.Request {
+			return &msg.DeleteTopicsRequest{TimeoutMs: 10000, Topics: topics(i)}
+		})
+	}
+	type topics = []msg.DeleteTopicsRequestTopic
+	drop("delete what is none", func(int) topics { return topics{{TopicID: kafka.UUID{7}}} })
+	drop("delete twice in one", func(i int) topics { return topics{{TopicID: ids[i]}, {TopicID: ids[i]}} })
+	drop("delete by both", func(i int) topics { return topics{{TopicID: ids[i]}, {Name: ptr("by-id")}} })
+	drop("delete one of two", func(i int) topics { return topics{{TopicID: other[i]}, {TopicID: kafka.UUID{7}}} })
+	drop("delete", func(i int) topics { return topics{{TopicID: ids[i]}} })
+	drop("delete again", func(i int) topics { return topics{{TopicID: ids[i]}} })
+	drop("delete nothing", func(int) topics { return topics{} })
+}

@@ -41,6 +41,8 @@ var sequences = map[string]func(*dialogue){
 	"compression":           compression,
 	"timestamps":            timestamps,
 	"properties":            properties,
+	"pages":                 pages,
+	"by id":                 byID,
 }
 
 // The same conversations with Myelin and with a real Kafka 4.4 go alike, field
