@@ -27,8 +27,19 @@ type entry struct {
 	source Source
 }
 
-// NewBroker resolves static settings. It does not judge them: see [Check].
+// NewBroker resolves static settings. It does not judge them: see [Check]. Of
+// node.id and broker.id the one that is set counts for the other, as in Kafka.
 func NewBroker(static Settings) *Broker {
+	n, known := static["node.id"]
+	o, older := static["broker.id"]
+	if known != older {
+		static = maps.Clone(static)
+		if known {
+			static["broker.id"] = n
+		} else {
+			static["node.id"] = o
+		}
+	}
 	return (&Broker{static: static}).With(nil, nil)
 }
 
@@ -181,10 +192,5 @@ func (b *Broker) DataDirs() []string {
 	return b.List("log.dir")
 }
 
-// NodeID is node.id, or broker.id where only that is set.
-func (b *Broker) NodeID() int32 {
-	if !b.IsSet("node.id") && b.IsSet("broker.id") {
-		return int32(b.Int64("broker.id"))
-	}
-	return int32(b.Int64("node.id"))
-}
+// NodeID is node.id.
+func (b *Broker) NodeID() int32 { return int32(b.Int64("node.id")) }

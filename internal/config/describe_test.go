@@ -141,6 +141,9 @@ func TestEffectiveValues(t *testing.T) {
 	if !c.Compact || !c.Delete || c.SegmentBytes != 100 || c.RetentionMs != 604800000 || c.Compression != "producer" || c.MaxMessageBytes != 1048588 {
 		t.Errorf("topic view: %+v", c)
 	}
+	if b := NewBroker(Settings{"node.id": {Value: "7"}}); b.Int64("broker.id") != 7 || !b.IsSet("broker.id") {
+		t.Errorf("broker.id %d under node.id 7", b.Int64("broker.id"))
+	}
 	if b := NewBroker(Settings{"broker.id": {Value: "7"}, "log.dirs": {Value: "/a, /b"}}); b.NodeID() != 7 || len(b.DataDirs()) != 2 {
 		t.Errorf("node %d, dirs %v", b.NodeID(), b.DataDirs())
 	}
