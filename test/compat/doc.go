@@ -5,5 +5,6 @@
 // `make compat` runs them. A tool that is missing fails the test that needs it:
 // a skip would look like a pass. Set COMPAT_BOOTSTRAP=host:port to aim the
 // client tests at another broker, such as a Kafka, to learn what it does, and
-// COMPAT_BINARY to a myelin that is built already.
+// COMPAT_BINARY to a myelin that is built already. WIRE_API=Produce narrows
+// TestWireComparison to one API.
 package compat

@@ -327,3 +327,29 @@ func byID(d *dialogue) {
 	drop("delete again", func(i int) topics { return topics{{TopicID: ids[i]}} })
 	drop("delete nothing", func(int) topics { return topics{} })
 }
+
+// noAcks is what a producer with acks=0 sees: nothing, or the end of its
+// connection where a batch was refused.
+func noAcks(d *dialogue) {
+	d.newTopic("no-acks", 1)
+	for _, c := range []struct {
+		name, topic string
+		partition   int32
+		batch       []byte
+	}{
+		{"a good batch", "no-acks", 0, wirecmp.Batch(3)},
+		{"a topic that is none", "no-such-topic-0", 0, wirecmp.Batch(3)},
+		{"a partition that is none", "no-acks", 9, wirecmp.Batch(3)},
+		{"a wrong count", "no-acks", 0, wirecmp.Reseal(append(wirecmp.Batch(3)[:57], append([]byte{0, 0, 0, 4}, wirecmp.Batch(3)[61:]...)...))},
+		{"a wrong CRC", "no-acks", 0, append(wirecmp.Batch(3)[:17], append([]byte{1, 2, 3, 4}, wirecmp.Batch(3)[21:]...)...)},
+		{"no batch", "no-acks", 0, []byte{}},
+	} {
+		for _, v := range []int16{3, 8} {
+			r := produce(c.topic, c.batch)
+			r.Acks, r.TopicData[0].PartitionData[0].Index = 0, c.partition
+			d.react(fmt.Sprintf("%s v%d", c.name, v), frame(kafka.KeyProduce, v, "x", r.Append(nil, v)...))
+		}
+	}
+	await(d, 6, same(listOffsets("no-acks", 0, -1)), func(r *msg.ListOffsetsResponse) bool { return r.Topics[0].Partitions[0].Offset >= 6 })
+	ask[msg.ListOffsetsResponse](d, "the good ones came in", 6, same(listOffsets("no-acks", 0, -1)))
+}

@@ -42,6 +42,7 @@ var sequences = map[string]func(*dialogue){
 	"timestamps":            timestamps,
 	"properties":            properties,
 	"pages":                 pages,
+	"no acks":               noAcks,
 	"by id":                 byID,
 }
 
