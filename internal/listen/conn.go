@@ -254,7 +254,31 @@ func (c *conn) finish(err error) {
 	c.w.stop()
 	c.out.Sent()
 	c.out.Shrink()
+	if orderly && !c.broken.Load() {
+		c.linger()
+	}
 	c.net.Close()
+}
+
+// lingerFor is how long a client may take to read its last answers.
+const lingerFor = time.Second
+
+// linger ends the sending half and reads on until the client has seen that and
+// closed. To close a socket whose input was not read resets it, and a reset
+// takes from the client the answers that it has not read yet: it would send
+// again what was acknowledged.
+func (c *conn) linger() {
+	half, ok := c.net.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	_ = c.net.SetReadDeadline(c.s.cfg.Now().Add(lingerFor)) // an error comes back from Read
+	var rest [512]byte
+	for {
+		if _, err := c.net.Read(rest[:]); err != nil {
+			return
+		}
+	}
 }
 
 // fail marks the connection as one that cannot be written to, and lets nobody

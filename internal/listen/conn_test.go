@@ -352,12 +352,18 @@ func TestDrainIsQuick(t *testing.T) {
 		p := dial()
 		p.echo("a")
 		p.want(0, "a")
+		closed := make(chan struct{})
+		go func() { // as clients do
+			defer close(closed)
+			p.ended()
+			p.Close()
+		}()
 		start := time.Now()
 		end()
-		p.ended()
 		if d := time.Since(start); d > 0 {
 			t.Errorf("drained in %v", d)
 		}
+		<-closed
 	})
 }
 

@@ -7,10 +7,12 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"io"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -60,6 +62,34 @@ func TestTCP(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestDrainDoesNotReset: a client that still sends while the broker ends gets the
+// answers that are due and an orderly end after them.
+func TestDrainDoesNotReset(t *testing.T) {
+	s := &stage{}
+	dial, end := s.runTCP(t, nil)
+	p, idle := dial(), dial()
+	p.produce("la")
+	idle.echo("b")
+	idle.want(0, "b")
+	for written := false; !written; runtime.Gosched() {
+		s.mu.Lock()
+		written = len(s.later) == 1
+		s.mu.Unlock()
+	}
+	drained := make(chan struct{})
+	go func() { defer close(drained); end() }()
+	idle.ended() // and p, which came before it, is not read any more
+	idle.Close()
+	p.write(make([]byte, 64<<10))
+	s.settle(0, nil)
+	p.want(0, "la")
+	if _, err := p.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("after the last answer: %v, want EOF", err)
+	}
+	p.Close()
+	<-drained
 }
 
 // onDisk is a range of a real file.
