@@ -48,7 +48,7 @@ func groupListCmd(a *app) *cobra.Command {
 			return show(a, rows,
 				column[listedGroup]{"GROUP", false, func(g listedGroup) string { return g.Group }},
 				column[listedGroup]{"STATE", false, func(g listedGroup) string { return g.State }},
-				column[listedGroup]{"TYPE", false, func(g listedGroup) string { return g.Type }},
+				column[listedGroup]{"PROTOCOL", false, func(g listedGroup) string { return g.Type }},
 				column[listedGroup]{"COORDINATOR", true, func(g listedGroup) string { return strconv.Itoa(int(g.Coordinator)) }})
 		},
 	}
