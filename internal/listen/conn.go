@@ -260,8 +260,12 @@ func (c *conn) finish(err error) {
 	c.net.Close()
 }
 
-// lingerFor is how long a client may take to read its last answers.
-const lingerFor = time.Second
+// How long a connection that has said its last word waits for the client's: in
+// all, and after the last byte. An idle client may not notice the end.
+const (
+	lingerFor   = 2 * time.Second
+	lingerQuiet = 200 * time.Millisecond
+)
 
 // linger ends the sending half and reads on until the client has seen that and
 // closed. To close a socket whose input was not read resets it, and a reset
@@ -272,9 +276,9 @@ func (c *conn) linger() {
 	if !ok || half.CloseWrite() != nil {
 		return
 	}
-	_ = c.net.SetReadDeadline(c.s.cfg.Now().Add(lingerFor)) // an error comes back from Read
 	var rest [512]byte
-	for {
+	for now, end := c.s.cfg.Now(), c.s.cfg.Now().Add(lingerFor); now.Before(end); now = c.s.cfg.Now() {
+		_ = c.net.SetReadDeadline(now.Add(lingerQuiet)) // an error comes back from Read
 		if _, err := c.net.Read(rest[:]); err != nil {
 			return
 		}
