@@ -122,8 +122,11 @@ func (p *Peer) ended(err error) string {
 	return Closed
 }
 
-// Do sends a typed request and decodes the typed answer; for set-up.
+// Do sends a typed request and decodes the typed answer; for set-up, which a
+// loaded machine may make slow.
 func (p *Peer) Do(req msg.Request, version int16, resp msg.Response) error {
+	defer func(d time.Duration) { p.Patience = d }(p.Patience)
+	p.Patience = 10 * Patience
 	outcome, answer, err := p.Exchange(req.Key(), version, req.Append(nil, version))
 	if err != nil {
 		return err
