@@ -106,7 +106,7 @@ func TestJourney(t *testing.T) {
 		{"a\nb\nc\n", "produce orders -k key", 0, "", "3 records to orders"},
 		{"k1=v1\n", "produce orders -f %k=%v\\n -H h:1 -z zstd -o jsonl", 0, `"topic":"orders"`, ""},
 		{"x\n", "produce missing --create=false", exitNotFound, "", "topic missing does not exist; create it with: myelin topic create missing"},
-		{"x\n", "produce auto", 0, "", "1 records to auto"},
+		{"x\n", "produce auto", 0, "", "1 record to auto"},
 		{"", "consume orders -e -f %k=%v\\n", 0, "key=a\nkey=b\nkey=c\n", ""},
 		{"", "consume orders -e -f %k=%v\\n", 0, "k1=v1\n", ""},
 		{"", "consume orders -n 1 -o jsonl", 0, `"topic":"orders"`, ""},

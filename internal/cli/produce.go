@@ -145,7 +145,11 @@ func (a *app) produceAll(ctx context.Context, cl *kgo.Client, topic string, p pr
 	if !errors.Is(readErr, io.EOF) {
 		return usage("record %d does not look like -f %s: %s", done.Load()+1, strconv.Quote(p.format), oneLine(readErr))
 	}
-	a.hint("%d records to %s", done.Load(), topic)
+	noun := "records"
+	if done.Load() == 1 {
+		noun = "record"
+	}
+	a.hint("%d %s to %s", done.Load(), noun, topic)
 	return nil
 }
 
