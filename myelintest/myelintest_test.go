@@ -3,6 +3,7 @@ package myelintest_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"runtime"
 	"slices"
 	"strings"
@@ -41,24 +42,31 @@ func TestStartOnDisk(t *testing.T) {
 	roundTrip(t, myelintest.Start(t, myelintest.OnDisk(t.TempDir())).Addr())
 }
 
-// Fifty in parallel leave no goroutine behind; how soon they are ready is
+// Fifty in parallel leave no goroutine and no port behind; how soon they are ready is
 // printed, not judged: BenchmarkStart and BenchmarkStartOnDisk are for that.
 func TestFiftyInParallel(t *testing.T) {
 	before := runtime.NumGoroutine()
 	took := make([]time.Duration, 50)
+	addrs := make([]string, len(took))
 	t.Run("all", func(t *testing.T) {
 		for i := range took {
 			t.Run(fmt.Sprint(i), func(t *testing.T) {
 				t.Parallel()
 				start := time.Now()
 				b := myelintest.Start(t)
-				took[i] = time.Since(start)
+				took[i], addrs[i] = time.Since(start), b.Addr()
 				if i%10 == 0 {
 					roundTrip(t, b.Addr())
 				}
 			})
 		}
 	})
+	for _, addr := range addrs {
+		if c, err := net.Dial("tcp", addr); err == nil {
+			c.Close()
+			t.Errorf("%s is still open", addr)
+		}
+	}
 	slices.Sort(took)
 	t.Logf("ready within: median %v, slowest %v", took[len(took)/2], took[len(took)-1])
 	for range 200 {

@@ -280,9 +280,6 @@ func TestProduceWaitsForFlush(t *testing.T) {
 
 // TestProduceAllocates pins that the usual Produce allocates nothing.
 func TestProduceAllocates(t *testing.T) {
-	if testing.Short() {
-		t.Skip("counts allocations over many requests")
-	}
 	onStage(t, func(t *testing.T, s *stage) {
 		req := produceTo(1, "t", 0)
 		id := "test"
@@ -308,9 +305,6 @@ func TestProduceAllocates(t *testing.T) {
 
 // TestFetchAllocates pins that the usual Fetch allocates nothing.
 func TestFetchAllocates(t *testing.T) {
-	if testing.Short() {
-		t.Skip("counts allocations over many requests")
-	}
 	onStage(t, func(t *testing.T, s *stage) {
 		s.produce(9, produceTo(1, "t", 0))
 		id := "test"
