@@ -59,6 +59,8 @@ const layers = `
 	NONE < script, memnet;
 	myelin, memnet < myelintest;
 	broker, memnet < sim;
+	compact, replica, memnet < torture;
+	NONE < test/system;
 	NONE < test/bench;
 	listen < test/compat/wirecmp < test/compat;
 	wire/msg, wire/state < wire/wiretest;
