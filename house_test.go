@@ -95,7 +95,7 @@ var modules = map[string][]string{
 
 // testFloor are the packages that only tests, the simulator and programs under
 // test/ may reach.
-var testFloor = []string{"script", "memnet", "sim", "myelintest", "wire/wiretest"}
+var testFloor = []string{"script", "memnet", "sim", "torture", "myelintest", "wire/wiretest"}
 
 func TestLayers(t *testing.T) {
 	plan, err := parseLayers(layers)
