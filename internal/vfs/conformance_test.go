@@ -44,6 +44,8 @@ var conformance = []struct {
 	{"lock", testLock},
 	{"atomic", testAtomic},
 	{"parallel", testParallel},
+	{"cached", testCached},
+	{"reserve", testReserve},
 }
 
 func must(t *testing.T, err error) {
@@ -302,5 +304,61 @@ func testParallel(t *testing.T, f FS, at func(string) string) {
 		if int(v) != i/50 {
 			t.Fatal(i, v)
 		}
+	}
+}
+
+// testCached: what is said of memory must be true of the bytes, and advice must
+// not change any.
+func testCached(t *testing.T, f FS, at func(string) string) {
+	data := bytes.Repeat([]byte("0123456789abcdef"), 1024)
+	put(t, f, at("a"), string(data))
+	file, err := f.Open(at("a"), ReadWrite)
+	must(t, err)
+	n := int64(len(data))
+	check := func(when string) {
+		t.Helper()
+		if got := file.Cached(0, n); got < 0 || got > n {
+			t.Errorf("%s: %d of %d bytes are in memory", when, got, n)
+		}
+		p := make([]byte, 100)
+		if file.ReadCached(p, 1001) && !bytes.Equal(p, data[1001:1101]) {
+			t.Errorf("%s: memory has %q", when, p)
+		}
+		_, err := file.ReadAt(p, 1001)
+		must(t, err)
+		if !bytes.Equal(p, data[1001:1101]) {
+			t.Errorf("%s: the file has %q", when, p)
+		}
+	}
+	check("written")
+	must(t, file.Sync())
+	must(t, file.Advise(0, n, DontNeed))
+	check("dropped")
+	must(t, file.Advise(0, n, WillNeed))
+	check("wanted")
+	if file.ReadCached(make([]byte, 100), n-50) {
+		t.Error("ReadCached filled a buffer with bytes behind the end")
+	}
+	must(t, file.Close())
+}
+
+// testReserve: room that is reserved is not to be seen.
+func testReserve(t *testing.T, f FS, at func(string) string) {
+	put(t, f, at("a"), "hello")
+	file, err := f.Open(at("a"), ReadWrite)
+	must(t, err)
+	err = file.Reserve(5, 1<<20)
+	if !errors.Is(err, errors.ErrUnsupported) {
+		must(t, err)
+	}
+	if got := get(t, f, at("a")); got != "hello" {
+		t.Fatalf("after Reserve the file has %d bytes", len(got))
+	}
+	_, err = file.WriteAt([]byte(" there"), 5)
+	must(t, err)
+	must(t, file.Truncate(11))
+	must(t, file.Close())
+	if got := get(t, f, at("a")); got != "hello there" {
+		t.Fatalf("after a write into the reserved room the file has %q", got)
 	}
 }

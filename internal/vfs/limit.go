@@ -6,14 +6,20 @@ import "io"
 // others wait their turn. Every such call occupies a thread of the process, so
 // without a bound a stalled disk would make a thread for every connection.
 //
-// Lock, Space, BootID and Fd pass freely.
+// Reads of files may have at most half of them, so that however many wait for
+// old data, writes and syncs find the other half. What memory holds is read
+// without any.
+//
+// Lock, Space, BootID, Fd and what cannot wait pass freely.
 func Limit(f FS, n int) FS {
-	return &limited{FS: f, tokens: make(chan struct{}, max(n, 1))}
+	n = max(n, 1)
+	return &limited{FS: f, tokens: make(chan struct{}, n), reads: make(chan struct{}, (n+1)/2)}
 }
 
 type limited struct {
 	FS
 	tokens chan struct{} // one element for each call under way
+	reads  chan struct{} // and one here for each that reads
 }
 
 func (l *limited) take() { l.tokens <- struct{}{} }
@@ -88,6 +94,11 @@ type limitedFile struct {
 }
 
 func (f *limitedFile) ReadAt(p []byte, off int64) (int, error) {
+	if f.File.ReadCached(p, off) {
+		return len(p), nil
+	}
+	f.l.reads <- struct{}{}
+	defer func() { <-f.l.reads }()
 	f.l.take()
 	defer f.l.give()
 	return f.File.ReadAt(p, off)
@@ -127,6 +138,12 @@ func (f *limitedFile) DropCache() error {
 	f.l.take()
 	defer f.l.give()
 	return f.File.DropCache()
+}
+
+func (f *limitedFile) Reserve(off, end int64) error {
+	f.l.take()
+	defer f.l.give()
+	return f.File.Reserve(off, end)
 }
 
 func (f *limitedFile) Close() error {

@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"errors"
 	"io"
 	"io/fs"
 	"slices"
@@ -286,6 +287,20 @@ func (f *memFile) DropCache() error {
 	defer f.m.mu.Unlock()
 	f.n.reload()
 	return nil
+}
+
+// ReadCached answers false, so that every read goes through ReadAt and its hook.
+func (f *memFile) ReadCached([]byte, int64) bool { return false }
+
+// Cached answers that all is in memory, which it is.
+func (f *memFile) Cached(_, n int64) int64 { return n }
+
+// Advise does nothing.
+func (f *memFile) Advise(int64, int64, Advice) error { return nil }
+
+// Reserve is not there: it would only be another way to be full.
+func (f *memFile) Reserve(int64, int64) error {
+	return pathError("reserve", f.name, errors.ErrUnsupported)
 }
 
 func (f *memFile) Close() error {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync/atomic"
 )
 
 // OS is the machine's file system. Production runs on Linux; elsewhere the same
@@ -114,6 +115,9 @@ func (osFS) Lock(name string) (io.Closer, error) {
 type osFile struct {
 	f  *os.File
 	fd uintptr
+	// blind is set once the file system has said that it cannot read without
+	// waiting.
+	blind atomic.Bool
 }
 
 func (o *osFile) ReadAt(p []byte, off int64) (int, error)  { return o.f.ReadAt(p, off) }

@@ -74,3 +74,73 @@ func (o *osFile) DropCache() error {
 	runtime.KeepAlive(o.f)
 	return nil
 }
+
+// ReadCached is preadv2 with RWF_NOWAIT, which gives what the page cache has
+// from off on and stops at the first page that it lacks.
+func (o *osFile) ReadCached(p []byte, off int64) bool {
+	if o.blind.Load() {
+		return false
+	}
+	n, err := unix.Preadv2(int(o.fd), [][]byte{p}, off, unix.RWF_NOWAIT)
+	if err == unix.EOPNOTSUPP || err == unix.ENOSYS {
+		o.blind.Store(true)
+	}
+	runtime.KeepAlive(o.f)
+	return err == nil && n == len(p)
+}
+
+// Cached is cachestat (Linux 6.5). Before that the first and the last byte
+// speak for the range.
+func (o *osFile) Cached(off, n int64) int64 {
+	if n <= 0 {
+		return 0
+	}
+	page := int64(unix.Getpagesize())
+	var st unix.Cachestat_t
+	err := unix.Cachestat(uint(o.fd), &unix.CachestatRange{Off: uint64(off), Len: uint64(n)}, &st, 0)
+	runtime.KeepAlive(o.f)
+	if err == nil {
+		all := (off+n-1)/page - off/page + 1 // pages that the range touches
+		if int64(st.Cache) >= all {
+			return n
+		}
+		return min(n-1, int64(st.Cache)*page)
+	}
+	var b [1]byte
+	if o.blind.Load() || o.ReadCached(b[:], off) && o.ReadCached(b[:], off+n-1) {
+		return n
+	}
+	if o.blind.Load() {
+		return n
+	}
+	return 0
+}
+
+func (o *osFile) Advise(off, n int64, a Advice) error {
+	how := unix.FADV_WILLNEED
+	if a == DontNeed {
+		how = unix.FADV_DONTNEED
+	}
+	err := unix.Fadvise(int(o.fd), off, n, how)
+	runtime.KeepAlive(o.f)
+	if err != nil {
+		return pathError("fadvise", o.f.Name(), err)
+	}
+	return nil
+}
+
+// Reserve is fallocate that keeps the size: the blocks are the file's, and what
+// is not written of them reads as zeros if the file ever grows over it.
+func (o *osFile) Reserve(off, end int64) error {
+	for {
+		err := unix.Fallocate(int(o.fd), unix.FALLOC_FL_KEEP_SIZE, off, end-off)
+		if err == unix.EINTR {
+			continue
+		}
+		runtime.KeepAlive(o.f)
+		if err != nil {
+			return pathError("fallocate", o.f.Name(), err)
+		}
+		return nil
+	}
+}

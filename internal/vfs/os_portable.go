@@ -2,7 +2,10 @@
 
 package vfs
 
-import "io"
+import (
+	"errors"
+	"io"
+)
 
 // Writev writes the buffers in turn: these systems are for development only.
 func (o *osFile) Writev(bufs [][]byte, off int64) (int64, error) {
@@ -15,6 +18,20 @@ func (o *osFile) Sync() error { return o.f.Sync() }
 
 // DropCache does nothing: there is no portable way.
 func (o *osFile) DropCache() error { return nil }
+
+// ReadCached cannot say.
+func (o *osFile) ReadCached([]byte, int64) bool { return false }
+
+// Cached cannot say.
+func (o *osFile) Cached(_, n int64) int64 { return n }
+
+// Advise does nothing: there is no portable way.
+func (o *osFile) Advise(int64, int64, Advice) error { return nil }
+
+// Reserve is not there.
+func (o *osFile) Reserve(int64, int64) error {
+	return pathError("reserve", o.f.Name(), errors.ErrUnsupported)
+}
 
 // writeEach is Writev for systems without one.
 func writeEach(f io.WriterAt, bufs [][]byte, off int64) (int64, error) {

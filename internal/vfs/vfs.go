@@ -96,11 +96,35 @@ type File interface {
 	// DropCache asks the system to forget what it holds of this file in memory,
 	// so that the next read comes from the device. Dirty data stays: Sync first.
 	DropCache() error
+	// ReadCached is ReadAt out of what memory holds, without waiting for a
+	// device. It tells whether it filled p; where it did not, p may be changed,
+	// and ReadAt is the way. Systems that cannot say answer false.
+	ReadCached(p []byte, off int64) bool
+	// Cached is how many of the n bytes at off are in memory. It reads nothing.
+	// Systems that cannot say answer n.
+	Cached(off, n int64) int64
+	// Advise says what will become of the n bytes at off. It changes nothing that
+	// a reader sees.
+	Advise(off, n int64, a Advice) error
+	// Reserve takes room on the device for the bytes from off to end, which may
+	// lie behind the end of the file: its size stays. Truncate to any size gives
+	// back what lies behind that. A full disk answers as for a write; where there
+	// is no such call, the error is [errors.ErrUnsupported].
+	Reserve(off, end int64) error
 	Close() error
 	// Fd is the descriptor, for sendfile, while the file is open. Files that
 	// have none answer false.
 	Fd() (uintptr, bool)
 }
+
+// Advice is what a caller tells the system of a range of a file.
+type Advice int
+
+// The advice of [File.Advise].
+const (
+	WillNeed Advice = iota // begin to read it into memory, do not wait for it
+	DontNeed               // what is clean of it may go from memory
+)
 
 // ErrLocked says that another process, or another part of this one, holds the
 // lock.
