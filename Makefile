@@ -13,7 +13,7 @@ SHELL       := /bin/bash
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: build check cross test race sim fuzz golden compat bench gen map help
+.PHONY: build check cross test race sim fuzz golden compat system bench gen map help
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ check: ## formatting, vet, staticcheck, the rules of the house: under a minute
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then \
 		echo "run gofmt -w on:" $$unformatted; exit 1; fi
 	$(GO) vet ./...
-	$(GO) vet -tags compat,bench,invariants ./...
+	$(GO) vet -tags compat,bench,system,invariants ./...
 	$(GO) run $(STATICCHECK) ./...
 	$(GO) test -count=1 -run '^Test(Layers|Budgets|Package|NoInit|Machine|Selects|MapOrder|NoSleep|FolderMap|Dependencies|Changelog|FormatPages|Links|Config|ParseLayers|RulesBite)' .
 
@@ -55,6 +55,9 @@ golden: ## rewrite the expected outputs of scripts; read the difference before y
 
 compat: ## real clients of other languages, and a real Kafka beside us (needs Java 17 with Maven, Python 3, kcat)
 	$(GO) test -count=1 -tags compat -timeout 20m ./test/compat/...
+
+system: ## a real process under kill -9, full disks, power cuts and failing devices (root mounts them); SYSTEM_KILLS=200 SYSTEM_CUTS=100 is the long form
+	$(GO) test -count=1 -tags system -timeout 60m -v ./test/system/...
 
 bench: build ## the table of speed and memory; PEER=host:port,pid compares a running Kafka, ROWS=P1,P3 chooses, QUICK=1 shortens
 	$(GO) build -trimpath -o bin/bench ./test/bench
