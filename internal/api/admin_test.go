@@ -83,7 +83,7 @@ func (a *adminScript) start() (stop func()) {
 		a.t.Fatal(err)
 	}
 	flusher := commitlog.NewFlusher(commitlog.FlusherConfig{Now: time.Now, Logger: logger})
-	a.replicas = replica.NewTable(replica.Config{Self: 1, Home: home, FS: fs, Flusher: flusher,
+	a.replicas = replica.NewTable(replica.Config{Self: 1, Dirs: []replica.Dir{{Home: home, FS: fs, Flusher: flusher}},
 		Pool: record.NewPool(record.PoolConfig{}), Now: time.Now, Logger: logger})
 	a.meta, err = metadata.Open(metadata.Config{FS: fs, Home: home, Dir: "/data", LogDirs: []kafka.UUID{info.DirectoryID},
 		NodeID: 1, ClusterID: info.ClusterID, Properties: config.NewBroker(config.Settings{

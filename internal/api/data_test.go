@@ -51,7 +51,7 @@ func (s *stage) start(t *testing.T) (stop func()) {
 		t.Fatal(err)
 	}
 	flusher := commitlog.NewFlusher(commitlog.FlusherConfig{Now: time.Now, Logger: logger})
-	s.replicas = replica.NewTable(replica.Config{Self: 1, Home: home, FS: s.fs, Flusher: flusher,
+	s.replicas = replica.NewTable(replica.Config{Self: 1, Dirs: []replica.Dir{{Home: home, FS: s.fs, Flusher: flusher}},
 		Pool: record.NewPool(record.PoolConfig{}), Now: time.Now, Logger: logger})
 	ctx, cancel := context.WithCancel(context.Background())
 	flushing, stopFlusher := context.WithCancel(context.Background())

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 
 	"github.com/myelin-stream/myelin/internal/api"
-	"github.com/myelin-stream/myelin/internal/commitlog"
 	"github.com/myelin-stream/myelin/internal/group"
 	"github.com/myelin-stream/myelin/internal/listen"
 	"github.com/myelin-stream/myelin/internal/metadata"
@@ -25,7 +24,6 @@ type Broker struct {
 	dirs     *directories
 	sockets  *sockets
 	metadata *metadata.Metadata
-	flusher  *commitlog.Flusher
 	replicas *replica.Table
 	groups   *group.Service
 	sessions *api.FetchSessions
@@ -65,7 +63,7 @@ func Open(cfg Config) (*Broker, error) {
 func (b *Broker) build() error {
 	var err error
 	b.metadata, err = metadata.Open(metadata.Config{
-		FS: b.cfg.FS, Home: b.dirs.metadata, Dir: b.dirs.metadata.Path(), LogDirs: b.dirs.ids,
+		FS: b.cfg.FS, Home: b.dirs.metadata, Dir: b.dirs.metadata.Path(), LogDirs: b.dirs.ids(),
 		NodeID: b.self, ClusterID: b.dirs.info.ClusterID, Properties: b.cfg.Properties,
 		Endpoints: b.sockets.endpoints, Rack: b.rack(), PreviousEpoch: b.dirs.metadata.PreviousEpoch(),
 		Now: b.cfg.Now, Rand: b.dice(), Logger: b.logger.With("component", "metadata"),
@@ -74,9 +72,8 @@ func (b *Broker) build() error {
 		return fmt.Errorf("metadata in %s: %w", b.dirs.metadata.Path(), err)
 	}
 	props := b.metadata.Properties()
-	b.flusher = b.newFlusher(props)
 	b.replicas = replica.NewTable(replica.Config{
-		Self: b.self, Home: b.dirs.data[0], FS: b.cfg.FS, Flusher: b.flusher,
+		Self: b.self, Dirs: b.dirs.data,
 		Pool: record.NewPool(record.PoolConfig{}), Now: b.cfg.Now, Logger: b.logger.With("component", "replica"),
 		LagMax: props.Millis("replica.lag.time.max.ms"), RetentionEvery: props.Millis("log.retention.check.interval.ms"),
 	})
@@ -106,13 +103,14 @@ func (b *Broker) rack() *string {
 // Run serves until ctx ends, then drains: nobody new is heard, what was asked is
 // answered, logs are flushed and closed. It returns nil after a clean end.
 func (b *Broker) Run(ctx context.Context) error {
-	list := []activity{
-		{"metadata", b.metadata.Run},
-		{"flusher", b.flusher.Run},
-		{"replicas", b.replicas.Run},
-		{"groups", b.groups.Run},
-		{"deleted topics", b.forgetDeleted},
+	list := []activity{{"metadata", b.metadata.Run}}
+	for _, d := range b.dirs.data {
+		list = append(list, activity{"flusher of " + d.Home.Path(), d.Flusher.Run})
 	}
+	list = append(list,
+		activity{"replicas", b.replicas.Run},
+		activity{"groups", b.groups.Run},
+		activity{"deleted topics", b.forgetDeleted})
 	if b.sockets.admin != nil {
 		list = append(list, activity{"admin", b.admin().run})
 	}

@@ -7,14 +7,14 @@ import (
 	"github.com/myelin-stream/myelin/internal/commitlog"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/metadata"
+	"github.com/myelin-stream/myelin/internal/replica"
 	"github.com/myelin-stream/myelin/internal/vfs"
 )
 
 // directories are the open log directories of a node.
 type directories struct {
 	homes    []*commitlog.Home // as in log.dirs, and the metadata's own last if it is apart
-	data     []*commitlog.Home // those that hold partitions
-	ids      []kafka.UUID      // of data
+	data     []replica.Dir     // those that hold partitions
 	metadata *commitlog.Home
 	info     metadata.Info
 }
@@ -33,8 +33,9 @@ func openDirectories(cfg *Config) (*directories, error) {
 	}
 	d := &directories{}
 	for _, path := range all {
+		limited := vfs.Limit(cfg.FS, cfg.Properties.Int("log.dir.io.tokens"))
 		home, err := commitlog.OpenHome(commitlog.HomeConfig{
-			FS: vfs.Limit(cfg.FS, cfg.Properties.Int("log.dir.io.tokens")), Path: path, Logger: cfg.Logger, Now: cfg.Now,
+			FS: limited, Path: path, Logger: cfg.Logger, Now: cfg.Now,
 			MaxOpenFiles: maxOpenFiles(cfg.Properties.Int("max.open.files")), IndexCacheBytes: cfg.Properties.Int("index.cache.bytes"),
 		})
 		if err != nil {
@@ -42,11 +43,13 @@ func openDirectories(cfg *Config) (*directories, error) {
 			return nil, explainDirectory(path, err)
 		}
 		d.homes = append(d.homes, home)
+		if len(d.data) < len(paths) {
+			d.data = append(d.data, replica.Dir{Home: home, FS: limited, Flusher: newFlusher(cfg)})
+		}
 		if path == metaPath {
 			d.metadata = home
 		}
 	}
-	d.data = d.homes[:len(paths)]
 	if err := d.identify(cfg, all, metaPath); err != nil {
 		d.close(false)
 		return nil, err
@@ -80,10 +83,19 @@ func (d *directories) identify(cfg *Config, all []string, metaPath string) error
 			d.info = info
 		}
 		if i < len(d.data) {
-			d.ids = append(d.ids, info.DirectoryID)
+			d.data[i].ID = info.DirectoryID
 		}
 	}
 	return nil
+}
+
+// ids are the directory ids of those that hold partitions.
+func (d *directories) ids() []kafka.UUID {
+	var ids []kafka.UUID
+	for _, dir := range d.data {
+		ids = append(ids, dir.ID)
+	}
+	return ids
 }
 
 // close gives the directories back; clean leaves the mark that spares the next

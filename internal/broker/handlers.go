@@ -33,9 +33,9 @@ func (b *Broker) newTable(props *config.Broker) (*api.Table, error) {
 // logDirs asks the disks, for DescribeLogDirs.
 func (b *Broker) logDirs() []api.LogDir {
 	var out []api.LogDir
-	for _, h := range b.dirs.data {
-		d := api.LogDir{Path: h.Path(), Total: -1, Free: -1}
-		if space, err := b.cfg.FS.Space(h.Path()); err == nil {
+	for _, dir := range b.dirs.data {
+		d := api.LogDir{Path: dir.Home.Path(), Total: -1, Free: -1}
+		if space, err := dir.FS.Space(d.Path); err == nil {
 			d.Total, d.Free = space.Total, space.Free
 		}
 		out = append(out, d)

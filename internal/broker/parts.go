@@ -20,12 +20,13 @@ func (b *Broker) dice() *rand.Rand {
 	return rand.New(rand.NewPCG(b.cfg.Rand.Uint64(), b.cfg.Rand.Uint64()))
 }
 
-func (b *Broker) newFlusher(props *config.Broker) *commitlog.Flusher {
+// newFlusher makes a flusher, which each directory has for itself.
+func newFlusher(cfg *Config) *commitlog.Flusher {
 	return commitlog.NewFlusher(commitlog.FlusherConfig{
-		LazyBytes: props.Int64("log.flush.lazy.bytes"),
-		LazyDelay: props.Millis("log.flush.lazy.ms"),
-		Now:       b.cfg.Now,
-		Logger:    b.logger.With("component", "flusher"),
+		LazyBytes: cfg.Properties.Int64("log.flush.lazy.bytes"),
+		LazyDelay: cfg.Properties.Millis("log.flush.lazy.ms"),
+		Now:       cfg.Now,
+		Logger:    cfg.Logger.With("component", "flusher"),
 	})
 }
 

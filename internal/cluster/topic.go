@@ -87,6 +87,15 @@ type Partition struct {
 // HasReplica says whether the broker holds a copy of the partition.
 func (p *Partition) HasReplica(broker int32) bool { return slices.Contains(p.Replicas, broker) }
 
+// DirectoryOf is the log directory that the metadata names for a broker's copy;
+// zero when it names none.
+func (p *Partition) DirectoryOf(broker int32) kafka.UUID {
+	if at := slices.Index(p.Replicas, broker); at >= 0 && at < len(p.Directories) {
+		return p.Directories[at]
+	}
+	return kafka.UUID{}
+}
+
 // Kind says what sort of thing a dynamic setting belongs to; the numbers are
 // the protocol's.
 type Kind int8

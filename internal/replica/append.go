@@ -90,7 +90,10 @@ func (r *Replica) append(b *Batch) (Appended, error) {
 
 // Flush flushes, on the caller's goroutine, what its batch under [Batch.Lone]
 // asked for, and tells all who waited for that. It may find nothing to do.
-func (r *Replica) Flush() { r.env.flusher.Help(r.log) }
+func (r *Replica) Flush() {
+	b := r.at.Load()
+	b.dir.Flusher.Help(b.log)
+}
 
 // admit refuses early what the turn would refuse, so that nothing is opened or
 // queued in vain; the turn asks again.
@@ -155,9 +158,9 @@ func (r *Replica) write(own *entry) {
 
 	flush := r.produce(h)
 	var after aftermath
-	failed := false
+	at, failed := r.at.Load(), false
 	if len(h.batches) > 0 {
-		if err := r.log.Append(h.batches); err != nil {
+		if err := at.log.Append(h.batches); err != nil {
 			failed = true
 			r.spoil(fmt.Errorf("append: %w", err))
 			for _, e := range h.writes {
@@ -170,9 +173,9 @@ func (r *Replica) write(own *entry) {
 	switch {
 	case failed:
 	case flush && own.batch.Lone && len(h.group) == 1:
-		r.env.flusher.Hold(r.log)
+		at.dir.Flusher.Hold(at.log)
 	case flush || len(h.batches) > 0:
-		r.env.flusher.Schedule(r.log, flush)
+		at.schedule(flush)
 	}
 
 	// Once woken, an entry belongs to its owner, and once the turn is left, the
@@ -206,7 +209,7 @@ func (r *Replica) produce(h *holder) (flush bool) {
 	broken := r.Offline()
 
 	s := r.set.Load()
-	next, start := r.log.End(), r.log.Start()
+	next, start := r.log().End(), r.log().Start()
 	for _, e := range h.group {
 		switch {
 		case broken != nil:
@@ -228,7 +231,7 @@ func (r *Replica) produce(h *holder) (flush bool) {
 		if dup.Duplicate {
 			r.count.Duplicates.Add(1)
 			e.got = Appended{Base: dup.Base, Last: dup.Last, LogStart: start, AppendTime: dup.Timestamp, Duplicate: true}
-			flush = flush || b.Durable && !s.WriteCaching && r.log.Flushed() <= dup.Last
+			flush = flush || b.Durable && !s.WriteCaching && r.log().Flushed() <= dup.Last
 			continue
 		}
 		flush = flush || b.mustFlush(s)
@@ -243,7 +246,7 @@ func (r *Replica) produce(h *holder) (flush bool) {
 		}
 		e.got.Last = b.Header.LastOffset()
 		next = e.got.Last + 1
-		r.log.Producers().Update(&b.Header)
+		r.log().Producers().Update(&b.Header)
 		h.batches = append(h.batches, commitlog.Batch{Bytes: b.Bytes, Header: b.Header})
 		h.writes = append(h.writes, e)
 	}
@@ -257,9 +260,9 @@ func (r *Replica) known(b *Batch) (commitlog.Verdict, error) {
 		return commitlog.Verdict{}, nil
 	}
 	if b.Origin == Marker {
-		return commitlog.Verdict{}, r.log.Producers().CheckMarker(b.Header.ProducerID, b.Header.ProducerEpoch, b.CoordinatorEpoch)
+		return commitlog.Verdict{}, r.log().Producers().CheckMarker(b.Header.ProducerID, b.Header.ProducerEpoch, b.CoordinatorEpoch)
 	}
-	return r.log.Producers().Check(&b.Header)
+	return r.log().Producers().Check(&b.Header)
 }
 
 // demanding says whether a batch needs min.insync.replicas: acks=all, and

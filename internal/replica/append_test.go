@@ -422,7 +422,7 @@ func TestFlushDuringAWrite(t *testing.T) {
 		var writing sync.WaitGroup
 		writing.Go(func() { must(t, p, client(t, batchOf(1, 1), true)) })
 		time.Sleep(time.Second / 2)
-		r.table.env.flusher.Schedule(p.log, true)
+		p.at.Load().schedule(true)
 		writing.Wait()
 		a := await(p, 2, true, nil)
 		time.Sleep(time.Second)

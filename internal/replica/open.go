@@ -13,11 +13,12 @@ import (
 	"github.com/myelin-stream/myelin/internal/kafka"
 )
 
-// lane is the order of what happens to one partition's folder. A topic that is
-// deleted and made again has the same folder under another id: the old replica
-// has to be out of it before the new one opens. All fields but tp belong to
-// whoever holds the table's mutex.
+// lane is the order of what happens to one partition's folder in one directory.
+// A topic that is deleted and made again may have the same folder under another
+// id: the old replica has to be out of it before the new one opens. All fields
+// but dir and tp belong to whoever holds the table's mutex.
 type lane struct {
+	dir *directory
 	tp  kafka.TopicPartition
 	now *slot   // what should be there; nil for nothing
 	old []*slot // what is to go first
@@ -28,13 +29,25 @@ type lane struct {
 
 // slot is one incarnation of a partition here.
 type slot struct {
-	lane    *lane
+	tp      kafka.TopicPartition
 	id      kafka.UUID
+	lane    *lane         // nil before it has a place; guarded by the table's mutex
 	want    *Assignment   // the newest; guarded by the table's mutex
 	opened  chan struct{} // closed once replica or fault is set
 	replica atomic.Pointer[Replica]
 	fault   atomic.Pointer[fault]
 	stray   bool // on disk, but no image names it
+}
+
+func newSlot(a *Assignment) *slot {
+	return &slot{tp: a.TopicPartition, id: a.TopicID, opened: make(chan struct{})}
+}
+
+// spoil ends the waiting for a slot that will not open.
+func (s *slot) spoil(err error) {
+	if s.fault.Swap(&fault{err}) == nil {
+		close(s.opened)
+	}
 }
 
 // broken says whether the log could not be opened.
@@ -80,22 +93,11 @@ func (q *queue) next() *lane {
 	return nil
 }
 
-// call wakes openers for n jobs.
-func (t *Table) call(n int) {
-	for range min(n, cap(t.work)) {
-		select {
-		case t.work <- struct{}{}:
-		default:
-			return // enough are awake
-		}
-	}
-}
-
-// opener serves lanes until ctx ends.
-func (t *Table) opener(ctx context.Context) {
+// opener serves the lanes of a directory until ctx ends.
+func (t *Table) opener(ctx context.Context, d *directory) {
 	for ctx.Err() == nil {
 		t.mu.Lock()
-		l := t.mu.queue.next()
+		l := d.queue.next()
 		t.mu.Unlock()
 		if l != nil {
 			t.serve(l)
@@ -103,7 +105,7 @@ func (t *Table) opener(ctx context.Context) {
 		}
 		//house:select the loop looks at ctx again before it serves
 		select {
-		case <-t.work:
+		case <-d.work:
 		case <-ctx.Done():
 		}
 	}
@@ -121,16 +123,16 @@ func (t *Table) serve(l *lane) {
 		}
 		t.mu.Unlock()
 		for _, o := range old {
-			t.retire(o)
+			t.retire(l.dir, o)
 		}
 		if s != nil {
-			t.bring(s, want)
+			t.bring(l.dir, s, want)
 		}
 		t.mu.Lock()
 		if !l.again {
 			l.busy = false
 			if l.now == nil {
-				delete(t.mu.lanes, l.tp)
+				delete(l.dir.lanes, l.tp)
 			}
 			t.mu.Unlock()
 			return
@@ -140,19 +142,17 @@ func (t *Table) serve(l *lane) {
 }
 
 // bring opens the slot's replica if need be and gives it its role.
-func (t *Table) bring(s *slot, want *Assignment) {
+func (t *Table) bring(d *directory, s *slot, want *Assignment) {
 	r := s.replica.Load()
 	if r == nil {
-		r, err := t.openIn(s, want)
+		r, err := t.openIn(d, s, want)
 		if err != nil {
 			if kafka.CodeOf(err) == kafka.UnknownServerError {
 				err = fmt.Errorf("%w: %w", err, kafka.KafkaStorageError)
 			}
-			err = fmt.Errorf("partition %s cannot be opened: %w", s.lane.tp, err)
-			t.env.logger.Error("partition is offline", "partition", s.lane.tp.String(), "error", err)
-			if s.fault.Swap(&fault{err}) == nil {
-				close(s.opened)
-			}
+			err = fmt.Errorf("partition %s cannot be opened: %w", s.tp, err)
+			t.env.logger.Error("partition is offline", "partition", s.tp.String(), "error", err)
+			s.spoil(err)
 			return
 		}
 		r.assign(want.Role)
@@ -171,16 +171,16 @@ func (t *Table) bring(s *slot, want *Assignment) {
 // openIn opens the slot's replica. A folder of another topic id is of a topic
 // that was deleted before this one was made, when a crash came before its folder
 // was out of the way.
-func (t *Table) openIn(s *slot, want *Assignment) (*Replica, error) {
-	r, err := open(t.env, want)
+func (t *Table) openIn(d *directory, s *slot, want *Assignment) (*Replica, error) {
+	r, err := open(t.env, d, want)
 	if kafka.CodeOf(err) != kafka.InconsistentTopicID {
 		return r, err
 	}
-	t.env.logger.Warn("folder of another topic is set aside", "partition", s.lane.tp.String(), "cause", err)
-	if _, err := t.setAside(&slot{lane: s.lane, stray: true}, straySuffix); err != nil {
+	t.env.logger.Warn("folder of another topic is set aside", "partition", s.tp.String(), "cause", err)
+	if _, err := t.setAside(d, &slot{tp: s.tp, stray: true}, straySuffix); err != nil {
 		return nil, err
 	}
-	return open(t.env, want)
+	return open(t.env, d, want)
 }
 
 // doomed is a folder that is out of the way and still has to be removed.
@@ -193,7 +193,7 @@ type doomed struct {
 // folder renamed, so that its name is free and the log does not come back, also
 // after a power cut. What no image names is only set aside, not removed: the
 // fault may be the image's.
-func (t *Table) retire(s *slot) {
+func (t *Table) retire(d *directory, s *slot) {
 	delay := DefaultTopicConfig().FileDeleteDelay
 	if s.want != nil {
 		delay = s.want.Config.FileDeleteDelay
@@ -201,26 +201,26 @@ func (t *Table) retire(s *slot) {
 	if r := s.replica.Load(); r != nil {
 		delay = r.Config().FileDeleteDelay
 		if err := r.close(kafka.UnknownTopicOrPartition); err != nil {
-			t.env.logger.Warn("close of a removed partition", "partition", s.lane.tp.String(), "error", err)
+			t.env.logger.Warn("close of a removed partition", "partition", s.tp.String(), "error", err)
 		}
-	} else if s.fault.Swap(&fault{fmt.Errorf("partition %s: %w", s.lane.tp, kafka.UnknownTopicOrPartition)}) == nil {
-		close(s.opened)
+	} else {
+		s.spoil(fmt.Errorf("partition %s: %w", s.tp, kafka.UnknownTopicOrPartition))
 	}
 	suffix := "-delete"
 	if s.stray {
 		suffix = straySuffix
-		t.env.logger.Warn("folder of an unknown partition is set aside", "partition", s.lane.tp.String())
+		t.env.logger.Warn("folder of an unknown partition is set aside", "partition", s.tp.String())
 	}
-	aside, err := t.setAside(s, suffix)
+	aside, err := t.setAside(d, s, suffix)
 	if err != nil {
-		t.env.logger.Error("folder of a removed partition stays", "partition", s.lane.tp.String(), "error", err)
+		t.env.logger.Error("folder of a removed partition stays", "partition", s.tp.String(), "error", err)
 		return
 	}
 	if s.stray || aside == "" {
 		return
 	}
 	t.mu.Lock()
-	t.mu.trash = append(t.mu.trash, doomed{aside, t.env.now().Add(delay)})
+	d.trash = append(d.trash, doomed{aside, t.env.now().Add(delay)})
 	t.mu.Unlock()
 }
 
@@ -232,26 +232,26 @@ const maxName = 255
 
 // setAside renames the folder of a slot, as Kafka does: topic-0.id-delete. It
 // gives "" if there is none.
-func (t *Table) setAside(s *slot, suffix string) (string, error) {
-	root, tp := t.cfg.Home.Path(), s.lane.tp
+func (t *Table) setAside(d *directory, s *slot, suffix string) (string, error) {
+	root, tp := d.Home.Path(), s.tp
 	mark := s.id.String()
 	if s.stray {
 		mark = strconv.FormatInt(t.env.now().UnixMilli(), 10)
 	}
 	tail := fmt.Sprintf("-%d.%s%s", tp.Partition, mark, suffix)
 	name := path.Join(root, tp.Topic[:min(len(tp.Topic), maxName-len(tail))]+tail)
-	if err := t.cfg.FS.RemoveAll(name); err != nil { // it was here before, and moved away
+	if err := d.FS.RemoveAll(name); err != nil { // it was here before, and moved away
 		return "", err
 	}
-	err := t.cfg.FS.Rename(path.Join(root, tp.String()), name)
+	err := d.FS.Rename(path.Join(root, tp.String()), name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
 	if err != nil {
 		return "", err
 	}
-	if err := t.cfg.FS.SyncDir(root); err != nil {
+	if err := d.FS.SyncDir(root); err != nil {
 		return "", err
 	}
-	return name, t.cfg.Home.RemoveLog(tp)
+	return name, d.Home.RemoveLog(tp)
 }

@@ -82,7 +82,7 @@ func (r *Replica) read(q *Read) (Result, error) {
 	}
 	// The outer offsets are loaded last: they only grow, so every order of the
 	// four holds in the answer.
-	res := Result{LSO: r.LSO(), HW: r.HW(), LogEnd: r.log.End(), LogStart: r.log.Start()}
+	res := Result{LSO: r.LSO(), HW: r.HW(), LogEnd: r.log().End(), LogStart: r.log().Start()}
 	if q.LastFetchedEpoch != kafka.NoEpoch {
 		end, err := r.diverging(q)
 		if err != nil || end != nil {
@@ -104,12 +104,12 @@ func (r *Replica) read(q *Read) (Result, error) {
 		return res, nil
 	}
 	var err error
-	res.Range, err = r.log.Read(q.Offset, q.MaxBytes, limit, q.MinOne)
+	res.Range, err = r.log().Read(q.Offset, q.MaxBytes, limit, q.MinOne)
 	if err != nil {
 		return Result{}, r.storage(err)
 	}
 	if q.Isolation == ReadCommitted && res.Range.Len() > 0 {
-		if res.Aborted, err = r.log.Aborted(q.Offset, limit); err != nil {
+		if res.Aborted, err = r.log().Aborted(q.Offset, limit); err != nil {
 			res.Range.Release()
 			return Result{}, r.storage(err)
 		}
@@ -120,7 +120,7 @@ func (r *Replica) read(q *Read) (Result, error) {
 // diverging finds out whether the reader's last batch is in this log: nil if it
 // is, else where the logs part.
 func (r *Replica) diverging(q *Read) (*EpochEnd, error) {
-	epoch, end := r.log.EndOffsetForEpoch(q.LastFetchedEpoch)
+	epoch, end := r.log().EndOffsetForEpoch(q.LastFetchedEpoch)
 	switch {
 	case epoch == kafka.NoEpoch || end == kafka.NoOffset:
 		return nil, r.wrap(fmt.Errorf("no end is known of epoch %d: %w", q.LastFetchedEpoch, kafka.OffsetOutOfRange))
@@ -181,9 +181,9 @@ func (r *Replica) OffsetFor(q OffsetQuery) (commitlog.Found, error) {
 	case kafka.LatestTieredTimestamp, kafka.EarliestPendingUploadTimestamp:
 		return none, nil
 	case kafka.MaxTimestamp:
-		found, ok, err = r.log.MaxTimestamp()
+		found, ok, err = r.log().MaxTimestamp()
 	default:
-		found, ok, err = r.log.OffsetForTime(q.Timestamp)
+		found, ok, err = r.log().OffsetForTime(q.Timestamp)
 	}
 	switch {
 	case err != nil:
@@ -198,8 +198,8 @@ func (r *Replica) OffsetFor(q OffsetQuery) (commitlog.Found, error) {
 
 // earliest is the log's start, with its epoch where that is known.
 func (r *Replica) earliest() commitlog.Found {
-	f := commitlog.Found{Offset: r.log.Start(), Timestamp: kafka.NoTimestamp, Epoch: kafka.NoEpoch}
-	if epochs := r.log.Epochs(); len(epochs) > 0 && epochs[0].Start <= f.Offset {
+	f := commitlog.Found{Offset: r.log().Start(), Timestamp: kafka.NoTimestamp, Epoch: kafka.NoEpoch}
+	if epochs := r.log().Epochs(); len(epochs) > 0 && epochs[0].Start <= f.Offset {
 		f.Epoch = epochs[0].Epoch
 	}
 	return f
@@ -210,7 +210,7 @@ func (r *Replica) readable(i Isolation) int64 {
 	case ReadCommitted:
 		return r.LSO()
 	case ReadAll:
-		return r.log.End()
+		return r.log().End()
 	}
 	return r.HW()
 }
@@ -221,7 +221,7 @@ func (r *Replica) EndOffsetForEpoch(current, asked int32) (EpochEnd, error) {
 	if err := r.check(current, true); err != nil {
 		return EpochEnd{kafka.NoEpoch, kafka.NoOffset}, err
 	}
-	epoch, end := r.log.EndOffsetForEpoch(asked)
+	epoch, end := r.log().EndOffsetForEpoch(asked)
 	return EpochEnd{epoch, end}, nil
 }
 
@@ -244,20 +244,20 @@ func (r *Replica) DeleteRecords(offset int64) (int64, error) {
 	if offset < 0 || offset > hw {
 		return kafka.NoOffset, r.wrap(fmt.Errorf("offset %d, high watermark %d: %w", offset, hw, kafka.OffsetOutOfRange))
 	}
-	if offset > r.log.Start() {
-		if err := r.log.DeleteTo(offset); err != nil {
+	if offset > r.log().Start() {
+		if err := r.log().DeleteTo(offset); err != nil {
 			return kafka.NoOffset, r.storage(err)
 		}
 		r.startMoved()
 	}
-	return r.log.Start(), nil
+	return r.log().Start(), nil
 }
 
 // startMoved tells the partition and the watchers that the log begins later
 // now.
 func (r *Replica) startMoved() {
 	r.mu.Lock()
-	a := r.settle(r.mu.part.LogStart(r.log.Start()))
+	a := r.settle(r.mu.part.LogStart(r.log().Start()))
 	r.mu.Unlock()
 	a.run(&r.board)
 	r.ring()

@@ -19,7 +19,7 @@ type Replica struct {
 
 	id    kafka.UUID
 	env   *env
-	log   *commitlog.Log
+	at    atomic.Pointer[berth] // moves with the turn held
 	set   atomic.Pointer[settings]
 	turn  turn
 	held  holder // belongs to whoever holds the turn
@@ -29,8 +29,6 @@ type Replica struct {
 // env is what all replicas of a table share.
 type env struct {
 	self    int32
-	flusher *commitlog.Flusher
-	home    *commitlog.Home
 	pool    *record.Pool
 	entries sync.Pool
 	now     func() time.Time
@@ -79,23 +77,23 @@ func (r *Replica) TopicID() kafka.UUID { return r.id }
 func (r *Replica) Counters() *Counters { return &r.count }
 
 // LogStart is the first offset that can be read.
-func (r *Replica) LogStart() int64 { return r.log.Start() }
+func (r *Replica) LogStart() int64 { return r.log().Start() }
 
 // LogEnd is the offset that the next record gets.
-func (r *Replica) LogEnd() int64 { return r.log.End() }
+func (r *Replica) LogEnd() int64 { return r.log().End() }
 
 // Flushed is the offset below which this broker's disk has everything.
-func (r *Replica) Flushed() int64 { return r.log.Flushed() }
+func (r *Replica) Flushed() int64 { return r.log().Flushed() }
 
 // Size is the log's size in bytes.
-func (r *Replica) Size() int64 { return r.log.Size() }
+func (r *Replica) Size() int64 { return r.log().Size() }
 
 // Segments describes the log's files.
-func (r *Replica) Segments() []commitlog.SegmentInfo { return r.log.Segments() }
+func (r *Replica) Segments() []commitlog.SegmentInfo { return r.log().Segments() }
 
 // Producers describes the idempotent and transactional producers that the log
 // knows (DescribeProducers).
-func (r *Replica) Producers() []commitlog.Producer { return r.log.Producers().Describe() }
+func (r *Replica) Producers() []commitlog.Producer { return r.log().Producers().Describe() }
 
 // Leads says whether this broker leads the partition.
 func (r *Replica) Leads() bool {
@@ -111,7 +109,7 @@ func (r *Replica) Config() TopicConfig { return r.set.Load().TopicConfig }
 func (r *Replica) SetConfig(c TopicConfig) {
 	r.turn.lock()
 	r.set.Store(newSettings(r.tp, c))
-	r.log.SetConfig(c.Log)
+	r.log().SetConfig(c.Log)
 	r.caching.Store(c.WriteCaching)
 	r.turn.leave()
 	r.mu.Lock()

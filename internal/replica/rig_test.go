@@ -37,7 +37,7 @@ func start(t testing.TB, fs vfs.FS, dir string, change ...func(*Config)) *rig {
 		t.Fatal(err)
 	}
 	flusher := commitlog.NewFlusher(commitlog.FlusherConfig{Now: time.Now, Logger: logger})
-	cfg := Config{Self: self, Home: home, FS: fs, Flusher: flusher, Pool: record.NewPool(record.PoolConfig{}), Now: time.Now, Logger: logger}
+	cfg := Config{Self: self, Dirs: []Dir{{Home: home, FS: fs, Flusher: flusher}}, Pool: record.NewPool(record.PoolConfig{}), Now: time.Now, Logger: logger}
 	for _, c := range change {
 		c(&cfg)
 	}

@@ -11,13 +11,13 @@ import (
 // open opens a replica's log and recovers what a crash left. It has no role
 // before assign gives it one, so nothing is served that is not flushed: what
 // recovery accepted above the durable point is flushed here.
-func open(env *env, a *Assignment) (*Replica, error) {
+func open(env *env, d *directory, a *Assignment) (*Replica, error) {
 	r := &Replica{id: a.TopicID, env: env}
 	r.tp, r.isr, r.logger = a.TopicPartition, env.isr, env.logger
 	r.caching.Store(a.Config.WriteCaching)
 	r.set.Store(newSettings(r.tp, a.Config))
 	log, found, err := commitlog.Open(commitlog.Config{
-		Home: env.home, Topic: r.tp.Topic, Partition: r.tp.Partition, TopicID: a.TopicID,
+		Home: d.Home, Topic: r.tp.Topic, Partition: r.tp.Partition, TopicID: a.TopicID,
 		Logger: env.logger, Now: env.now, OnFlushed: r.flushed, Tunables: a.Config.Log,
 	})
 	if err != nil {
@@ -27,7 +27,8 @@ func open(env *env, a *Assignment) (*Replica, error) {
 		env.logger.Warn("recovery cut a torn end off", "partition", r.tp.String(), "bytes", found.CutBytes,
 			"from", found.CutFrom, "segments", found.CutSegments)
 	}
-	r.log, r.producers = log, log.Producers()
+	r.at.Store(&berth{d, log})
+	r.producers = log.Producers()
 	if log.Flushed() < log.End() {
 		if err := log.Flush(); err != nil {
 			_ = log.Close() // the flush error says more
@@ -48,23 +49,23 @@ func (r *Replica) close(reason error) error {
 	r.turn.lock()
 	var a aftermath
 	// From here on a turn writes nothing.
-	if r.fault.CompareAndSwap(nil, &fault{err: r.wrap(reason)}) && r.log.Flush() == nil {
+	if r.fault.CompareAndSwap(nil, &fault{err: r.wrap(reason)}) && r.log().Flush() == nil {
 		r.mu.Lock()
-		a = r.settle(r.mu.part.Flushed(r.log.Flushed()))
+		a = r.settle(r.mu.part.Flushed(r.log().Flushed()))
 		r.mu.Unlock()
 	} // an error of Flush comes back from Close
 	r.turn.leave()
 	a.run(&r.board)
 	r.dismiss(r.Offline(), true)
-	return r.log.Close()
+	return r.log().Close()
 }
 
 // assign gives the replica the role that the image says, in a turn of its own:
 // no append is under way while it changes.
 func (r *Replica) assign(a partition.Assignment) {
 	r.turn.lock()
-	if a.Leader == r.env.self && a.LeaderEpoch > r.log.LatestEpoch() && r.Offline() == nil {
-		if err := r.log.AssignEpoch(a.LeaderEpoch, r.log.End()); err != nil {
+	if a.Leader == r.env.self && a.LeaderEpoch > r.log().LatestEpoch() && r.Offline() == nil {
+		if err := r.log().AssignEpoch(a.LeaderEpoch, r.log().End()); err != nil {
 			r.spoil(fmt.Errorf("begin epoch %d: %w", a.LeaderEpoch, err))
 		}
 	}
@@ -84,8 +85,8 @@ func (r *Replica) assign(a partition.Assignment) {
 		r.dismiss(r.wrap(kafka.NotLeaderOrFollower), false)
 	default:
 		r.ring()
-		if r.log.Flushed() < r.log.End() {
-			r.env.flusher.Schedule(r.log, true)
+		if r.log().Flushed() < r.log().End() {
+			r.at.Load().schedule(true)
 		}
 	}
 }
@@ -122,7 +123,7 @@ func (r *Replica) retain() error {
 	if r.Offline() != nil {
 		return nil
 	}
-	n, err := r.log.Retain(r.HW())
+	n, err := r.log().Retain(r.HW())
 	if n > 0 {
 		r.startMoved()
 	}

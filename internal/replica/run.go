@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,16 +16,22 @@ import (
 const tickEvery = 500 * time.Millisecond
 
 // Run opens logs, applies roles and keeps house until ctx ends. Then it flushes
-// and closes all logs; its error is that of the closing. The flusher must run
+// and closes all logs; its error is that of the closing. The flushers must run
 // until Run has returned.
+//
+// Each directory has activities of its own: one that stalls holds up no other.
 func (t *Table) Run(ctx context.Context) error {
+	t.survey()
 	var workers sync.WaitGroup
-	for range t.cfg.Openers {
-		workers.Go(func() { t.opener(ctx) })
+	for _, d := range t.dirs {
+		for range t.cfg.Openers {
+			workers.Go(func() { t.opener(ctx, d) })
+		}
+		workers.Go(func() { every(ctx, tickEvery, func() { t.tidy(d) }) })
+		workers.Go(func() { every(ctx, t.cfg.CheckpointEvery, t.checkpoints(d)) })
+		workers.Go(func() { every(ctx, t.cfg.RetentionEvery, func() { t.retain(ctx, d) }) })
 	}
 	workers.Go(func() { every(ctx, tickEvery, t.tick) })
-	workers.Go(func() { every(ctx, t.cfg.CheckpointEvery, t.checkpoints()) })
-	workers.Go(func() { every(ctx, t.cfg.RetentionEvery, func() { t.retain(ctx) }) })
 	workers.Wait()
 	return t.closeAll()
 }
@@ -44,87 +51,91 @@ func every(ctx context.Context, d time.Duration, do func()) {
 	}
 }
 
-// tick looks for followers that lag, strays on disk and folders to remove.
+// tick looks for followers that lag. It does no I/O.
 func (t *Table) tick() {
-	if t.cfg.ISR != nil {
-		now := t.env.nowMs()
-		t.Each(func(r *Replica) {
-			if r.Leads() {
-				r.tick(now)
-			}
-		})
+	if t.cfg.ISR == nil {
+		return
 	}
-	t.sweep()
+	now := t.env.nowMs()
+	t.Each(func(r *Replica) {
+		if r.Leads() {
+			r.tick(now)
+		}
+	})
+}
+
+// tidy looks for strays in a directory and for folders to remove.
+func (t *Table) tidy(d *directory) {
+	t.sweep(d)
 	now := t.env.now()
 	t.mu.Lock()
 	var due, rest []doomed
-	for _, d := range t.mu.trash {
-		if d.due.After(now) {
-			rest = append(rest, d)
+	for _, g := range d.trash {
+		if g.due.After(now) {
+			rest = append(rest, g)
 		} else {
-			due = append(due, d)
+			due = append(due, g)
 		}
 	}
-	t.mu.trash = rest
+	d.trash = rest
 	t.mu.Unlock()
-	for _, d := range due {
-		if err := t.cfg.FS.RemoveAll(d.path); err != nil {
-			t.env.logger.Warn("folder of a deleted partition stays until the next start", "path", d.path, "error", err)
+	for _, g := range due {
+		if err := d.FS.RemoveAll(g.path); err != nil {
+			t.env.logger.Warn("folder of a deleted partition stays until the next start", "path", g.path, "error", err)
 		}
 	}
 }
 
 // sweep sets aside the folders that the complete image does not name.
-func (t *Table) sweep() {
+func (t *Table) sweep(d *directory) {
 	t.mu.Lock()
-	wanted := t.mu.sweep
-	t.mu.sweep = false
+	wanted := d.sweep && t.mu.surveyed
+	d.sweep = d.sweep && !wanted
 	t.mu.Unlock()
 	if !wanted {
 		return
 	}
-	list, err := t.cfg.Home.Logs()
+	list, err := d.Home.Logs()
 	if err != nil {
-		t.env.logger.Warn("the log directory cannot be listed", "error", err)
+		t.env.logger.Warn("the log directory cannot be listed", "dir", d.Home.Path(), "error", err)
 		return
 	}
 	t.mu.Lock()
 	for _, tp := range list {
-		if tp.Topic == kafka.MetadataTopic {
-			continue
+		if s := t.mu.slots[tp]; tp.Topic == kafka.MetadataTopic || d.lanes[tp] != nil || s != nil && s.lane == nil {
+			continue // not ours, in use, or perhaps what a slot without a place should have
 		}
-		if t.mu.lanes[tp] == nil {
-			l := t.laneLocked(tp)
-			l.old = append(l.old, &slot{lane: l, stray: true, opened: make(chan struct{})})
-			t.mu.queue.add(l)
-		}
+		l := d.laneLocked(tp)
+		l.old = append(l.old, &slot{tp: tp, lane: l, stray: true, opened: make(chan struct{})})
+		d.queue.add(l)
 	}
-	n := t.mu.queue.len()
+	d.found = nil
+	n := d.queue.len()
 	t.mu.Unlock()
-	t.call(n)
+	d.call(n)
 }
 
-// checkpoints gives a function that writes the durable points down if any moved
-// since it last did.
-func (t *Table) checkpoints() func() {
+// checkpoints gives a function that writes the durable points of a directory
+// down if any moved since it last did.
+func (t *Table) checkpoints(d *directory) func() {
 	var last int64
 	return func() {
 		var sum int64
-		t.Each(func(r *Replica) { sum += r.Flushed() + r.LogStart() })
+		t.eachIn(d, func(r *Replica) { sum += r.Flushed() + r.LogStart() })
 		if sum == last {
 			return
 		}
-		if err := t.cfg.Home.Checkpoint(); err != nil {
-			t.env.logger.Warn("durable points are not written down", "error", err)
+		if err := d.Home.Checkpoint(); err != nil {
+			t.env.logger.Warn("durable points are not written down", "dir", d.Home.Path(), "error", err)
 			return
 		}
 		last = sum
 	}
 }
 
-// retain runs retention over all replicas, one after the other.
-func (t *Table) retain(ctx context.Context) {
-	t.Each(func(r *Replica) {
+// retain runs retention over the replicas of a directory, one after the other.
+func (t *Table) retain(ctx context.Context, d *directory) {
+	t.eachIn(d, func(r *Replica) {
 		if ctx.Err() != nil {
 			return
 		}
@@ -134,21 +145,23 @@ func (t *Table) retain(ctx context.Context) {
 	})
 }
 
-// closeAll closes every open replica, a few at a time.
+// closeAll closes every open replica, a few at a time in each directory.
 func (t *Table) closeAll() error {
-	list := t.index.Load().sorted
-	var next atomic.Int64
 	var workers sync.WaitGroup
-	errs := make([]error, t.cfg.Openers)
-	for w := range errs {
-		workers.Go(func() {
-			for i := next.Add(1) - 1; int(i) < len(list); i = next.Add(1) - 1 {
-				if r := list[i].replica.Load(); r != nil {
-					errs[w] = errors.Join(errs[w], r.close(kafka.NotLeaderOrFollower))
+	errs := make([][]error, len(t.dirs))
+	for i, d := range t.dirs {
+		var list []*Replica
+		t.eachIn(d, func(r *Replica) { list = append(list, r) })
+		errs[i] = make([]error, t.cfg.Openers)
+		var next atomic.Int64
+		for w := range errs[i] {
+			workers.Go(func() {
+				for n := next.Add(1) - 1; int(n) < len(list); n = next.Add(1) - 1 {
+					errs[i][w] = errors.Join(errs[i][w], list[n].close(kafka.NotLeaderOrFollower))
 				}
-			}
-		})
+			})
+		}
 	}
 	workers.Wait()
-	return errors.Join(errs...)
+	return errors.Join(slices.Concat(errs...)...)
 }

@@ -8,24 +8,19 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/myelin-stream/myelin/internal/commitlog"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/partition"
 	"github.com/myelin-stream/myelin/internal/record"
-	"github.com/myelin-stream/myelin/internal/vfs"
 )
 
-// Config is what a table needs. Self, Home, FS, Flusher, Pool and Now must be
-// set.
+// Config is what a table needs. Self, Dirs, Pool and Now must be set.
 type Config struct {
 	// Self is this broker's id.
 	Self int32
-	// Home is the log directory, and FS the file system it is on. The caller
-	// closes it after Run returned.
-	Home *commitlog.Home
-	FS   vfs.FS
-	// Flusher makes the logs durable. It must run as long as the table does.
-	Flusher *commitlog.Flusher
+	// Dirs are the log directories, at least one, in the order of log.dirs. The
+	// caller closes the homes after Run returned; the flushers must run as long
+	// as the table does.
+	Dirs []Dir
 	// Pool opens batches where a topic's rules demand it.
 	Pool *record.Pool
 	// ISR takes proposals to the controller; nil while there are no followers.
@@ -33,7 +28,7 @@ type Config struct {
 	Now    func() time.Time
 	Logger *slog.Logger
 
-	// Openers is how many logs are opened at once; 0 means 8.
+	// Openers is how many logs are opened at once in each directory; 0 means 8.
 	Openers int
 	// OpenWait is how long a request waits for a replica that is opening; 0
 	// means 1 s.
@@ -72,8 +67,11 @@ func (c *Config) defaults() {
 type Assignment struct {
 	kafka.TopicPartition
 	TopicID kafka.UUID
-	Config  TopicConfig
-	Role    partition.Assignment
+	// Dir is the directory that the metadata names for this replica, or one of
+	// the reserved ids. It decides only what the disks leave open.
+	Dir    kafka.UUID
+	Config TopicConfig
+	Role   partition.Assignment
 }
 
 // Delta is a change of what this broker holds.
@@ -90,19 +88,17 @@ type Delta struct {
 
 // Table holds the replicas of this broker.
 type Table struct {
-	cfg Config
-	env *env
+	cfg  Config
+	env  *env
+	dirs []*directory // in the order of log.dirs
 
 	index atomic.Pointer[index] // what Get reads; replaced, never changed
 
 	mu struct {
 		sync.Mutex // memory only
-		lanes      map[kafka.TopicPartition]*lane
-		queue      queue
-		trash      []doomed // folders to remove when they are due
-		sweep      bool     // the folders on disk are to be compared with the lanes
+		slots      map[kafka.TopicPartition]*slot
+		surveyed   bool // the directories were listed: slots get their place
 	}
-	work chan struct{} // wakes openers
 }
 
 // index finds slots without a lock.
@@ -116,73 +112,88 @@ type index struct {
 func NewTable(cfg Config) *Table {
 	cfg.defaults()
 	t := &Table{cfg: cfg, env: &env{
-		self: cfg.Self, flusher: cfg.Flusher, home: cfg.Home, pool: cfg.Pool, now: cfg.Now, isr: cfg.ISR,
+		self: cfg.Self, pool: cfg.Pool, now: cfg.Now, isr: cfg.ISR,
 		logger: cfg.Logger, lagMax: cfg.LagMax, stall: cfg.StallMax,
 	}}
+	for _, d := range cfg.Dirs {
+		t.dirs = append(t.dirs, newDirectory(d, cfg.Openers))
+	}
 	t.env.entries.New = func() any { return &entry{wake: make(chan signal, 1)} }
 	t.index.Store(&index{})
-	t.mu.lanes = map[kafka.TopicPartition]*lane{}
-	t.work = make(chan struct{}, cfg.Openers)
+	t.mu.slots = map[kafka.TopicPartition]*slot{}
 	return t
 }
 
 // Apply takes in a change of the cluster's image. It does no I/O: Run opens and
 // closes logs and changes roles, in the order of Apply for each partition.
 func (t *Table) Apply(d Delta) {
+	var lost []misplaced
 	t.mu.Lock()
 	removed := d.Removed
 	if d.Complete {
 		removed = t.othersLocked(d.Assigned)
-		t.mu.sweep = true
+		for _, dir := range t.dirs {
+			dir.sweep = true
+		}
 	}
 	changed := false
 	for _, tp := range removed {
-		changed = t.removeLocked(tp) || changed
+		if s := t.mu.slots[tp]; s != nil {
+			delete(t.mu.slots, tp)
+			lost = append(lost, t.leaveLocked(s)...)
+			changed = true
+		}
 	}
 	for i := range d.Assigned {
-		changed = t.assignLocked(&d.Assigned[i]) || changed
+		more, unseated := t.assignLocked(&d.Assigned[i])
+		changed = changed || more
+		lost = append(lost, unseated...)
 	}
 	if changed {
 		t.publishLocked()
 	}
-	n := t.mu.queue.len()
 	t.mu.Unlock()
-	t.call(n)
+	t.tell(lost)
+	t.callAll()
 }
 
-// assignLocked says whether the partition is new to the index.
-func (t *Table) assignLocked(a *Assignment) bool {
-	l := t.laneLocked(a.TopicPartition)
-	same := l.now != nil && l.now.id == a.TopicID
-	changed := !same || l.now.broken() && !l.busy
-	if changed {
-		if l.now != nil && !same {
-			l.old = append(l.old, l.now)
+// assignLocked says whether the partition is new to the index, and which slots
+// have no place.
+func (t *Table) assignLocked(a *Assignment) (changed bool, lost []misplaced) {
+	s := t.mu.slots[a.TopicPartition]
+	same := s != nil && s.id == a.TopicID
+	switch {
+	case !same:
+		if s != nil {
+			lost = t.leaveLocked(s)
 		}
-		l.now = &slot{lane: l, id: a.TopicID, opened: make(chan struct{})} // or another try
+		s, changed = newSlot(a), true
+	case s.broken() && (s.lane == nil || !s.lane.busy):
+		again := newSlot(a) // another try, where the folder is
+		if again.lane = s.lane; s.lane != nil {
+			s.lane.now = again
+		}
+		s, changed = again, true
 	}
-	l.now.want = a
-	t.mu.queue.add(l)
-	return changed
+	t.mu.slots[a.TopicPartition] = s
+	s.want = a
+	if t.mu.surveyed {
+		lost = append(lost, t.seatLocked(s)...)
+	}
+	return changed, lost
 }
 
-func (t *Table) laneLocked(tp kafka.TopicPartition) *lane {
-	l := t.mu.lanes[tp]
+// leaveLocked has a slot's folder taken out of the way; one without a folder is
+// given back as lost.
+func (t *Table) leaveLocked(s *slot) []misplaced {
+	l := s.lane
 	if l == nil {
-		l = &lane{tp: tp}
-		t.mu.lanes[tp] = l
+		return []misplaced{{s, fmt.Errorf("partition %s: %w", s.tp, kafka.UnknownTopicOrPartition)}}
 	}
-	return l
-}
-
-func (t *Table) removeLocked(tp kafka.TopicPartition) bool {
-	l := t.mu.lanes[tp]
-	if l == nil || l.now == nil {
-		return false
-	}
-	l.old, l.now = append(l.old, l.now), nil
-	t.mu.queue.add(l)
-	return true
+	l.old, l.now = append(l.old, s), nil
+	l.dir.holds--
+	l.dir.queue.add(l)
+	return nil
 }
 
 // othersLocked lists what is held and not in the list.
@@ -192,8 +203,8 @@ func (t *Table) othersLocked(keep []Assignment) []kafka.TopicPartition {
 		in[keep[i].TopicPartition] = true
 	}
 	var out []kafka.TopicPartition
-	for tp, l := range t.mu.lanes {
-		if !in[tp] && l.now != nil {
+	for tp := range t.mu.slots {
+		if !in[tp] {
 			out = append(out, tp)
 		}
 	}
@@ -204,16 +215,13 @@ func (t *Table) othersLocked(keep []Assignment) []kafka.TopicPartition {
 // publishLocked makes the index anew.
 func (t *Table) publishLocked() {
 	ix := &index{byName: map[string][]*slot{}, byID: map[kafka.UUID][]*slot{}}
-	for _, l := range t.mu.lanes {
-		if l.now != nil {
-			ix.sorted = append(ix.sorted, l.now)
-		}
+	for _, s := range t.mu.slots {
+		ix.sorted = append(ix.sorted, s)
 	}
-	slices.SortFunc(ix.sorted, func(a, b *slot) int { return a.lane.tp.Compare(b.lane.tp) })
+	slices.SortFunc(ix.sorted, func(a, b *slot) int { return a.tp.Compare(b.tp) })
 	for _, s := range ix.sorted {
-		tp := s.lane.tp
-		ix.byName[tp.Topic] = at(ix.byName[tp.Topic], tp.Partition, s)
-		ix.byID[s.id] = at(ix.byID[s.id], tp.Partition, s)
+		ix.byName[s.tp.Topic] = at(ix.byName[s.tp.Topic], s.tp.Partition, s)
+		ix.byID[s.id] = at(ix.byID[s.id], s.tp.Partition, s)
 	}
 	t.index.Store(ix)
 }
@@ -258,7 +266,9 @@ func (t *Table) wait(s *slot) (*Replica, error) {
 		return r, nil
 	}
 	t.mu.Lock()
-	t.mu.queue.hurry(s.lane)
+	if l := s.lane; l != nil {
+		l.dir.queue.hurry(l)
+	}
 	t.mu.Unlock()
 	timer := time.NewTimer(t.cfg.OpenWait)
 	defer timer.Stop()
@@ -273,7 +283,7 @@ func (t *Table) wait(s *slot) (*Replica, error) {
 	if f := s.fault.Load(); f != nil {
 		return nil, f.err
 	}
-	return nil, fmt.Errorf("partition %s is still opening: %w", s.lane.tp, kafka.NotLeaderOrFollower)
+	return nil, fmt.Errorf("partition %s is still opening: %w", s.tp, kafka.NotLeaderOrFollower)
 }
 
 // Each calls do for every open replica, sorted by topic and partition.
