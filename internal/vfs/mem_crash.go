@@ -28,18 +28,31 @@ const (
 	NamesLost
 	// Zeros keeps all names and sizes but no data.
 	Zeros
+	// Pages keeps all names and sizes, and each written page of 4096 bytes or
+	// not: a device that writes back in an order of its own.
+	Pages
+	// Files keeps what was written to a file whole or not at all, and each
+	// change of a name or not.
+	Files
+	// SomeNames keeps all data and sizes, and each change of a name or not.
+	SomeNames
+	// Garbage is Sectors with all names and sizes, where what a file grew by and
+	// was lost reads as bytes that nobody wrote: blocks used before.
+	Garbage
 )
 
 // Policies are all of them, for tests that go through each.
-var Policies = []Policy{DropAll, KeepAll, Sectors, Torn, TornPages, NamesLost, Zeros}
+var Policies = []Policy{DropAll, KeepAll, Sectors, Torn, TornPages, NamesLost, Zeros, Pages, Files, SomeNames, Garbage}
 
-var policyNames = [...]string{"drop-all", "keep-all", "sectors", "torn", "torn-pages", "names-lost", "zeros"}
+var policyNames = [...]string{
+	"drop-all", "keep-all", "sectors", "torn", "torn-pages", "names-lost", "zeros", "pages", "files", "some-names", "garbage",
+}
 
 func (p Policy) String() string { return policyNames[p] }
 
 // Crash gives the disk as the next boot finds it. m itself stays as it is, so
 // one moment can be crashed in many ways; use [Mem.StopBefore] to hold it still.
-// Only Sectors, Torn and TornPages draw from r.
+// r may be nil for DropAll, KeepAll, NamesLost and Zeros, which draw nothing.
 func (m *Mem) Crash(p Policy, r *rand.Rand) *Mem {
 	next := NewMem(MemConfig{Now: m.now})
 	m.mu.Lock()
@@ -81,9 +94,9 @@ func (c *crash) names(t *tree) {
 	for i := range t.pending {
 		keep := false
 		switch c.policy {
-		case KeepAll, Zeros:
+		case KeepAll, Zeros, Pages, Garbage:
 			keep = true
-		case Sectors:
+		case Sectors, Files, SomeNames:
 			keep = c.rand.IntN(2) == 0
 		case Torn, TornPages:
 			keep = i < first
@@ -130,8 +143,14 @@ func (c *crash) file(f *content) content {
 	switch c.policy {
 	case DropAll:
 		limit = 0
-	case KeepAll, NamesLost:
+	case KeepAll, NamesLost, Pages, SomeNames, Garbage:
 		out.size = f.size
+	case Files:
+		if c.rand.IntN(2) == 0 {
+			out.size = f.size
+		} else {
+			limit = 0
+		}
 	case Zeros:
 		limit, out.size = 0, f.size
 	case Sectors:
@@ -173,10 +192,17 @@ func (c *crash) page(out, f *content, i, limit int64) {
 	for int64(len(out.pages)) <= i {
 		out.pages = append(out.pages, nil)
 	}
+	if c.policy == Pages && c.rand.IntN(2) == 0 {
+		return
+	}
 	var fresh *page
 	for s := range int64(pageSize / sectorSize) {
-		if f.dirty[i]&(1<<s) == 0 || i*pageSize+s*sectorSize >= limit ||
-			c.policy == Sectors && c.rand.IntN(2) == 0 {
+		at := i*pageSize + s*sectorSize
+		if f.dirty[i]&(1<<s) == 0 || at >= limit {
+			continue
+		}
+		lost := (c.policy == Sectors || c.policy == Garbage) && c.rand.IntN(2) == 0
+		if lost && (c.policy == Sectors || at < f.durableSize) {
 			continue
 		}
 		if fresh == nil {
@@ -186,8 +212,62 @@ func (c *crash) page(out, f *content, i, limit int64) {
 			}
 			out.pages[i] = fresh
 		}
-		copy(fresh[s*sectorSize:(s+1)*sectorSize], f.pages[i][s*sectorSize:])
+		sector := fresh[s*sectorSize : (s+1)*sectorSize]
+		if lost {
+			for b := range sector {
+				sector[b] = byte(c.rand.Uint32())
+			}
+			continue
+		}
+		copy(sector, f.pages[i][s*sectorSize:])
 	}
+}
+
+// Fork gives what a killed process leaves: the same run of the machine, so what
+// is written is there and still not durable; only the locks are gone. m itself
+// stays as it is.
+func (m *Mem) Fork() *Mem {
+	next := NewMem(MemConfig{Now: m.now})
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	made := map[*node]*node{}
+	next.mu.tree = tree{root: m.mu.root.fork(made)}
+	for _, op := range m.mu.pending {
+		op.dir, op.node, op.from = op.dir.fork(made), op.node.fork(made), op.from.fork(made)
+		next.mu.pending = append(next.mu.pending, op)
+	}
+	next.mu.boot, next.mu.budget, next.mu.used = m.mu.boot, m.mu.budget, m.mu.used
+	return next
+}
+
+// fork copies both faces of n.
+func (n *node) fork(made map[*node]*node) *node {
+	if n == nil {
+		return nil
+	}
+	if out := made[n]; out != nil {
+		return out
+	}
+	out := &node{mod: n.mod}
+	made[n] = out
+	if n.dir != nil {
+		out.dir, out.synced = map[string]*node{}, map[string]*node{}
+		for name, child := range n.dir {
+			out.dir[name] = child.fork(made)
+		}
+		for name, child := range n.synced {
+			out.synced[name] = child.fork(made)
+		}
+		return out
+	}
+	out.content = n.content
+	out.pages, out.durable = slices.Clone(n.pages), slices.Clone(n.durable)
+	out.dirty = make(map[int64]uint8, len(n.dirty))
+	for i, sectors := range n.dirty {
+		own := *n.pages[i]
+		out.pages[i], out.dirty[i] = &own, sectors
+	}
+	return out
 }
 
 // settle makes what a crash left the durable face, and clears what lies behind
