@@ -18,8 +18,8 @@ func TestKill(t *testing.T) {
 	dice := dice(t)
 	b := newBroker(t, folders(t, number(t, "SYSTEM_DIRS", 1)))
 	b.start(t)
-	l := startLoad(t, b.addr, loadConfig{producers: 4, partitions: 6, largest: 800,
-		topic: map[string]string{"segment.bytes": "262144", "segment.index.bytes": "4096"}})
+	l := startLoad(t, b.addr, loadConfig{producers: 4, partitions: 4, largest: 3000,
+		topic: map[string]string{"segment.bytes": "1048576", "segment.index.bytes": "4096"}})
 	early := 0
 	for i := range kills {
 		if dice.IntN(5) == 0 {
