@@ -20,7 +20,7 @@ func TestKill(t *testing.T) {
 	b.start(t)
 	l := startLoad(t, b.addr, loadConfig{producers: 4, partitions: 4, largest: 3000,
 		topic: map[string]string{"segment.bytes": "1048576", "segment.index.bytes": "4096"}})
-	early := 0
+	early, slowest, since := 0, time.Duration(0), time.Now()
 	for i := range kills {
 		if dice.IntN(5) == 0 {
 			early++
@@ -33,13 +33,15 @@ func TestKill(t *testing.T) {
 			if dice.IntN(10) == 0 {
 				wanted *= 20 // long enough for rolls and checkpoints
 			}
-			if err := l.awaitAcked(wanted, 30*time.Second); err != nil {
+			if err := l.awaitAcked(wanted, 60*time.Second); err != nil {
 				t.Fatalf("after %d kills: %v\n%s", i, err, b.tail())
 			}
 			pause(time.Duration(dice.IntN(5000)) * time.Microsecond)
 		}
 		b.kill()
 		b.launch(t)
+		slowest = max(slowest, time.Since(since))
+		since = time.Now()
 	}
 	if err := b.await(20 * time.Second); err != nil {
 		t.Fatalf("%v\n%s", err, b.tail())
@@ -48,7 +50,7 @@ func TestKill(t *testing.T) {
 	if t.Failed() {
 		t.Logf("%s", b.tail())
 	}
-	t.Logf("%d kills, %d of them during a start", kills, early)
+	t.Logf("%d kills, %d of them during a start; the slowest life was %v", kills, early, slowest.Round(time.Millisecond))
 	b.stop(t)
 }
 

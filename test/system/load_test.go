@@ -83,7 +83,7 @@ func client(t testing.TB, addr string, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
 	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(addr), kgo.MetadataMinAge(20 * time.Millisecond),
 		kgo.MetadataMaxAge(time.Second), kgo.RetryBackoffFn(func(int) time.Duration { return 10 * time.Millisecond }),
-		kgo.RequestRetries(1 << 30), kgo.RetryTimeout(2 * time.Minute), kgo.UnknownTopicRetries(-1), kgo.DialTimeout(2 * time.Second)}, opts...)...)
+		kgo.RequestRetries(1 << 30), kgo.RetryTimeout(2 * time.Minute), kgo.UnknownTopicRetries(-1), kgo.AlwaysRetryEOF(), kgo.DialTimeout(2 * time.Second)}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ package system
 import (
 	"bytes"
 	"errors"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -59,18 +60,29 @@ func newBroker(t testing.TB, dirs []string, settings ...string) *broker {
 	if err != nil {
 		t.Fatalf("building myelin: %v", err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
-	b := &broker{addr: addr, dirs: dirs, bin: bin, work: t.TempDir()}
+	b := &broker{addr: freeAddress(t), dirs: dirs, bin: bin, work: t.TempDir()}
 	for _, s := range settings {
 		b.args = append(b.args, "--set", s)
 	}
 	t.Cleanup(b.kill)
 	return b
+}
+
+// freeAddress finds a port below those that the system gives to connections: a
+// client that dials a port of those while nobody listens there may be connected
+// to itself, and then holds it.
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	for range 100 {
+		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(20000+rand.IntN(10000)))
+		if err != nil {
+			continue
+		}
+		defer l.Close()
+		return l.Addr().String()
+	}
+	t.Fatal("no free port")
+	return ""
 }
 
 func (b *broker) readyFile() string { return filepath.Join(b.work, "ready") }
@@ -103,7 +115,7 @@ func (b *broker) launch(t testing.TB) {
 func (b *broker) start(t testing.TB) {
 	t.Helper()
 	b.launch(t)
-	if err := b.await(30 * time.Second); err != nil {
+	if err := b.await(60 * time.Second); err != nil {
 		t.Fatalf("%v\n%s", err, b.tail())
 	}
 }
