@@ -30,6 +30,8 @@ type HomeConfig struct {
 	MaxOpenFiles int
 	// IndexCacheBytes bounds the indexes of closed segments in memory; 0 is 64 MiB.
 	IndexCacheBytes int
+	// Room says when the volume counts as full; zero: never.
+	Room RoomConfig
 }
 
 // Home is a log directory: a folder with a folder per log, and what all logs in
@@ -54,6 +56,9 @@ type Home struct {
 	saving                   *group    // writes of the checkpoint files
 	savedStarts, savedPoints []byte    // as written last; whoever saves has them
 	syncing                  *group    // syncs of the folder itself
+
+	room   *room
+	health *health
 
 	mu struct {
 		sync.Mutex // memory only: never held across I/O
@@ -89,6 +94,7 @@ func OpenHome(cfg HomeConfig) (*Home, error) {
 	h.cache = segment.NewCache(orDefault(cfg.IndexCacheBytes, 64<<20))
 	h.saving, h.syncing = newGroup(h.writeCheckpoints), newGroup(func() error { return h.fs.SyncDir(h.path) })
 	h.scanners.New = func() any { return new(scanner) }
+	h.room, h.health = newRoom(cfg.Room), newHealth()
 	h.mu.open = map[kafka.TopicPartition]*Log{}
 	h.mu.trust = map[kafka.TopicPartition]trust{}
 	if err := h.make(h.path); err != nil {
@@ -99,9 +105,10 @@ func OpenHome(cfg HomeConfig) (*Home, error) {
 		return nil, h.fail(err)
 	}
 	h.lock = lock
-	if err := h.begin(); err != nil {
+	if err := errors.Join(h.findBallast(), h.begin()); err != nil {
 		return nil, errors.Join(h.fail(err), lock.Close())
 	}
+	h.lookAtRoom()
 	return h, nil
 }
 

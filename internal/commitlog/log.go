@@ -128,6 +128,9 @@ func (l *Log) Failed() error {
 // Producers is the log's producer state.
 func (l *Log) Producers() *ProducerState { return l.producers }
 
+// Home is the log directory that the log is in.
+func (l *Log) Home() *Home { return l.home }
+
 // Name is the log's topic and partition.
 func (l *Log) Name() kafka.TopicPartition { return l.tp }
 

@@ -183,6 +183,27 @@ func ReadFile(f FS, name string, limit int64) ([]byte, error) {
 	return data[:n], err
 }
 
+// Allocate makes f size bytes long and takes the room for all of them now:
+// where [File.Reserve] is not there, zeros are written behind the end. On an
+// error the file may have grown less far.
+func Allocate(f File, size int64) error {
+	err := f.Reserve(0, size)
+	if err == nil {
+		return f.Truncate(size)
+	}
+	if !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	at, err := f.Size()
+	zeros := make([]byte, min(max(size-at, 0), 256<<10))
+	for at < size && err == nil {
+		var n int
+		n, err = f.WriteAt(zeros[:min(int64(len(zeros)), size-at)], at)
+		at += int64(n)
+	}
+	return err
+}
+
 // Exists tells whether name is there.
 func Exists(f FS, name string) (bool, error) {
 	_, err := f.Stat(name)

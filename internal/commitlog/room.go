@@ -1,0 +1,252 @@
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync/atomic"
+
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/vfs"
+)
+
+// Room is how much room a log directory's volume has left.
+//
+//	          soft watermark                      hard watermark
+//	Plenty          |            Soft                   |          Hard
+//	all goes on     |  clients' records are refused,    |  the ballast is given up,
+//	                |  all else goes on                 |  a step at a time, for what goes on
+//
+// A volume that gets room again comes back by itself, a little above the
+// watermark, so that it does not go to and fro.
+type Room int32
+
+// The states, from the best.
+const (
+	Plenty Room = iota
+	Soft
+	Hard
+)
+
+func (r Room) String() string { return [...]string{"plenty", "soft", "hard"}[r] }
+
+// RoomConfig says when a log directory counts as full. The zero value never
+// does, and has no ballast.
+type RoomConfig struct {
+	// SoftBytes of free room are the soft watermark (log.dir.soft.free.bytes),
+	// but never more than SoftPercent of the volume (log.dir.soft.free.percent),
+	// so that a small volume is not full from the start. SoftPercent 0 is no
+	// such bound; SoftBytes 0 turns the watermarks off.
+	SoftBytes   int64
+	SoftPercent float64
+	// Ballast is the size of the file that is given up when the volume is full
+	// (log.dir.ballast.bytes), but never more than 2 % of the volume. 0: none.
+	Ballast int64
+}
+
+const (
+	ballastFile  = ".myelin_ballast"
+	ballastSteps = 4       // in which it is given up
+	ballastShare = 50      // at most this part of the volume
+	ballastLeast = 1 << 20 // a smaller one is not worth the file
+)
+
+// marks are a RoomConfig for a volume of a known size, in bytes.
+type marks struct{ soft, hard, ballast int64 }
+
+func (c RoomConfig) marks(total int64) (m marks) {
+	m.soft = c.SoftBytes
+	if c.SoftPercent > 0 {
+		m.soft = min(m.soft, int64(float64(total)*c.SoftPercent/100))
+	}
+	if m.ballast = min(c.Ballast, total/ballastShare); m.ballast < ballastLeast {
+		m.ballast = 0
+	}
+	m.hard = min(m.soft/4, max(m.ballast/ballastSteps, ballastLeast/4))
+	return m
+}
+
+// next is the state that follows now with so much free.
+func (m marks) next(now Room, free int64) Room {
+	switch {
+	case free < m.hard, now == Hard && free < 2*m.hard:
+		return Hard
+	case free < m.soft, now != Plenty && free < m.soft+m.soft/4:
+		return Soft
+	}
+	return Plenty
+}
+
+// wanted tells how large the ballast should be with so much free, when it has
+// size bytes. It is made only once the volume begins to fill up: where there is
+// more than enough it would only be in the way. It never brings the volume to
+// its watermark.
+func (m marks) wanted(size, free int64) int64 {
+	missing := m.ballast - size
+	if missing > 0 && free-missing >= m.soft+m.soft/4 && free < 8*(m.soft+m.ballast) {
+		return m.ballast
+	}
+	return size
+}
+
+// room is what a Home knows of its volume.
+type room struct {
+	cfg   RoomConfig
+	state atomic.Int32
+	free  atomic.Int64
+	total atomic.Int64
+	full  atomic.Pointer[error] // what clients are told; nil while there is plenty
+	hits  atomic.Int64          // writes that found the volume full
+	look  chan struct{}         // one element: look now
+
+	turn    slot // of who changes the ballast
+	ballast atomic.Int64
+}
+
+func newRoom(cfg RoomConfig) *room {
+	return &room{cfg: cfg, look: make(chan struct{}, 1), turn: make(slot, 1)}
+}
+
+// Room says how full the volume is. It is cheap to ask.
+func (h *Home) Room() Room { return Room(h.room.state.Load()) }
+
+// Crowded is nil while there is plenty of room; otherwise the error, which wraps
+// KAFKA_STORAGE_ERROR, that a client's records are refused with.
+func (h *Home) Crowded() error {
+	if err := h.room.full.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// lookAtRoom asks how much is free and does what follows. An error is not acted
+// on: a volume that does not say counts as it did before.
+func (h *Home) lookAtRoom() {
+	r := h.room
+	space, err := h.fs.Space(h.path)
+	if err != nil {
+		h.logger.Warn("the log directory does not tell its free space", "dir", h.path, "error", err)
+		return
+	}
+	r.free.Store(space.Free)
+	r.total.Store(space.Total)
+	if r.cfg.SoftBytes <= 0 {
+		return
+	}
+	m := r.cfg.marks(space.Total)
+	now := h.Room()
+	next := m.next(now, space.Free)
+	if next != Plenty {
+		err := fmt.Errorf("log directory %s is nearly full: %d bytes are free, log.dir.soft.free asks for %d; "+
+			"free some space, delete records or topics, or shorten retention: %w", h.path, space.Free, m.soft, kafka.KafkaStorageError)
+		r.full.Store(&err)
+	} else {
+		r.full.Store(nil)
+	}
+	r.state.Store(int32(next))
+	switch {
+	case next > now:
+		h.logger.Warn("log directory runs full", "dir", h.path, "room", next.String(), "free", space.Free, "soft", m.soft, "hard", m.hard)
+	case next < now:
+		h.logger.Info("log directory has room again", "dir", h.path, "room", next.String(), "free", space.Free)
+	}
+	if next == Hard {
+		h.Relieve()
+		return
+	}
+	h.keepBallast(m, space.Free)
+}
+
+// foundFull notes that a write found the volume full, and has the watcher look.
+func (h *Home) foundFull() {
+	h.room.hits.Add(1)
+	select {
+	case h.room.look <- struct{}{}:
+	default: // it will
+	}
+}
+
+// Relieve gives up a step of the ballast, for what must be written although the
+// volume is full: metadata, offsets, checkpoints, what retention needs. It says
+// whether that made room, so that the write may be tried again.
+func (h *Home) Relieve() bool {
+	r := h.room
+	if r.ballast.Load() == 0 {
+		return false
+	}
+	r.turn.lock()
+	defer r.turn.unlock()
+	size := r.ballast.Load()
+	if size == 0 {
+		return false
+	}
+	step := max(r.cfg.marks(r.total.Load()).ballast/ballastSteps, ballastLeast/ballastSteps)
+	left := max(0, size-step)
+	if err := h.cutBallast(left); err != nil {
+		h.logger.Warn("the ballast cannot be given up", "dir", h.path, "error", err)
+		return false
+	}
+	r.ballast.Store(left)
+	h.logger.Warn("log directory is full: ballast is given up", "dir", h.path, "bytes", size-left, "left", left)
+	return true
+}
+
+func (h *Home) cutBallast(size int64) error {
+	if size == 0 {
+		return h.fs.Remove(h.join(ballastFile))
+	}
+	f, err := h.fs.Open(h.join(ballastFile), vfs.ReadWrite)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Truncate(size), f.Close())
+}
+
+// keepBallast makes the ballast, or what is missing of it, when it is time to.
+func (h *Home) keepBallast(m marks, free int64) {
+	r := h.room
+	size := r.ballast.Load()
+	want := m.wanted(size, free)
+	if want <= size {
+		return
+	}
+	r.turn.lock()
+	defer r.turn.unlock()
+	f, err := h.fs.Open(h.join(ballastFile), vfs.ReadWrite|vfs.CreateNew)
+	if err == nil {
+		err = errors.Join(vfs.Allocate(f, want), f.Close())
+	}
+	if err != nil {
+		h.logger.Warn("no ballast on the log directory", "dir", h.path, "error", err)
+		h.cutBallast(0) //nolint:errcheck // it is tried again at the next look
+		r.ballast.Store(0)
+		return
+	}
+	r.ballast.Store(want)
+	h.logger.Info("log directory keeps a ballast for when it is full", "dir", h.path, "bytes", want)
+}
+
+// findBallast takes over the ballast that the last owner left.
+func (h *Home) findBallast() error {
+	info, err := h.fs.Stat(h.join(ballastFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	h.room.ballast.Store(info.Size)
+	return err
+}
+
+// relieved does a write that must not fail for want of room: as long as it finds
+// the volume full and there is ballast, that makes way.
+func (h *Home) relieved(write func() error) error {
+	for {
+		err := write()
+		if err == nil || !vfs.IsNoSpace(err) {
+			return err
+		}
+		h.foundFull()
+		if !h.Relieve() {
+			return err
+		}
+	}
+}
