@@ -2,12 +2,11 @@ package commitlog
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/myelin-stream/myelin/internal/kafka"
@@ -27,19 +26,39 @@ const (
 // directory itself counts as failed.
 const manyFailed = 3
 
-// health is what a Home knows of its device.
-type health struct {
+// device is what a Home knows of the disk it is on: how much room is left, and
+// whether it answers.
+type device struct {
+	fs     vfs.FS
+	path   string
+	logger *slog.Logger
+	cfg    RoomConfig
+
+	// Room: see room.go.
+	state       atomic.Int32
+	free, total atomic.Int64
+	full        atomic.Pointer[error] // what clients are told; nil while there is plenty
+	hits        atomic.Int64          // writes that found the volume full
+	look        chan struct{}         // one element: look now
+	turn        slot                  // of who changes the ballast
+	ballast     atomic.Int64
+
+	// Failure.
 	fault atomic.Pointer[error] // why the directory is offline; set once
 	down  chan struct{}         // closed then
 	once  sync.Once
 	lost  atomic.Int64 // logs that failed for good
 
-	oldest  atomic.Int64 // ticks that the oldest call under way has seen, 0 if none is slow
-	warned  map[string]int64
+	// Calls under way.
+	oldest  atomic.Int64     // ticks that the oldest has seen, 0 if none is slow
+	warned  map[string]int64 // those that were told of, the watcher's own
 	stalled atomic.Bool
 }
 
-func newHealth() *health { return &health{down: make(chan struct{}), warned: map[string]int64{}} }
+func newDevice(cfg *HomeConfig, path string, logger *slog.Logger) *device {
+	return &device{fs: cfg.FS, path: path, logger: logger, cfg: cfg.Room, look: make(chan struct{}, 1), turn: make(slot, 1),
+		down: make(chan struct{}), warned: map[string]int64{}}
+}
 
 // Health is the state of a log directory, for metrics.
 type Health struct {
@@ -54,10 +73,10 @@ type Health struct {
 }
 
 // Health gives it as of the last look.
-func (h *Home) Health() Health {
-	out := Health{Path: h.path, Offline: h.Failed() != nil, Room: h.Room(), Free: h.room.free.Load(), Total: h.room.total.Load(),
-		Ballast: h.room.ballast.Load(), Full: h.room.hits.Load(), Slowest: time.Duration(h.health.oldest.Load()) * watchEvery}
-	if l, ok := h.fs.(*vfs.Limited); ok {
+func (d *device) Health() Health {
+	out := Health{Path: d.path, Offline: d.Failed() != nil, Room: d.Room(), Free: d.free.Load(), Total: d.total.Load(),
+		Ballast: d.ballast.Load(), Full: d.hits.Load(), Slowest: time.Duration(d.oldest.Load()) * watchEvery}
+	if l, ok := d.fs.(*vfs.Limited); ok {
 		out.Waiting = l.Waiting()
 	}
 	return out
@@ -65,46 +84,41 @@ func (h *Home) Health() Health {
 
 // Stalled says that a call to the device has been under way for more than 10 s:
 // partitions that have another replica should be led there.
-func (h *Home) Stalled() bool { return h.health.stalled.Load() }
+func (d *device) Stalled() bool { return d.stalled.Load() }
 
 // Failed is why the whole directory is offline, nil while it is not. It wraps
 // KAFKA_STORAGE_ERROR.
-func (h *Home) Failed() error {
-	if err := h.health.fault.Load(); err != nil {
+func (d *device) Failed() error {
+	if err := d.fault.Load(); err != nil {
 		return *err
 	}
 	return nil
 }
 
 // Down is closed once the directory has failed.
-func (h *Home) Down() <-chan struct{} { return h.health.down }
+func (d *device) Down() <-chan struct{} { return d.down }
 
 // Fail takes the directory offline until the process ends: its logs write and
 // flush no more, and who waits for them is told by [Home.Run]. The first cause
 // stays.
-func (h *Home) Fail(cause error) {
-	h.health.once.Do(func() {
-		err := fmt.Errorf("log directory %s is offline: %w: %w", h.path, kafka.KafkaStorageError, cause)
-		h.health.fault.Store(&err)
-		h.logger.Error("log directory is offline", "dir", h.path, "cause", cause)
-		close(h.health.down)
+func (d *device) Fail(cause error) {
+	d.once.Do(func() {
+		err := fmt.Errorf("log directory %s is offline: %w: %w", d.path, kafka.KafkaStorageError, cause)
+		d.fault.Store(&err)
+		d.logger.Error("log directory is offline", "dir", d.path, "cause", cause)
+		close(d.down)
 	})
 }
 
 // suspect hears of every error that ended a log, and decides whether it is the
 // directory's: when the device is gone or read-only, or when several logs failed.
-func (h *Home) suspect(err error) {
+func (d *device) suspect(err error) {
 	if vfs.IsNoSpace(err) {
 		return
 	}
-	if isDeviceGone(err) || h.health.lost.Add(1) >= manyFailed {
-		h.Fail(err)
+	if vfs.IsGone(err) || d.lost.Add(1) >= manyFailed {
+		d.Fail(err)
 	}
-}
-
-// isDeviceGone tells of errors that no single file has to itself.
-func isDeviceGone(err error) bool {
-	return slices.ContainsFunc([]error{syscall.EROFS, syscall.ENODEV, syscall.ENXIO}, func(e error) bool { return errors.Is(err, e) })
 }
 
 // Run watches the directory until ctx ends: the room on its volume, calls that
@@ -113,12 +127,12 @@ func isDeviceGone(err error) bool {
 func (h *Home) Run(ctx context.Context) error {
 	var both sync.WaitGroup
 	both.Go(func() { h.watchRoom(ctx) })
-	both.Go(func() { h.watchDevice(ctx) })
+	both.Go(func() { h.watchDevice(ctx, h.tellAll) })
 	both.Wait()
 	return nil
 }
 
-func (h *Home) watchRoom(ctx context.Context) {
+func (d *device) watchRoom(ctx context.Context) {
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
 	for {
@@ -127,18 +141,18 @@ func (h *Home) watchRoom(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-		case <-h.room.look:
+		case <-d.look:
 		}
-		h.lookAtRoom()
+		d.lookAtRoom()
 	}
 }
 
 // watchDevice has a goroutine of its own, so that a device that does not even
 // tell its free space is noticed.
-func (h *Home) watchDevice(ctx context.Context) {
+func (d *device) watchDevice(ctx context.Context, tellAll func()) {
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
-	down := h.health.down
+	down := d.down
 	for {
 		//house:select each is acted on in its own round
 		select {
@@ -146,16 +160,16 @@ func (h *Home) watchDevice(ctx context.Context) {
 			return
 		case <-down:
 			down = nil
-			h.tellAll()
+			tellAll()
 		case <-ticker.C:
-			h.tick()
+			d.tick()
 		}
 	}
 }
 
 // tick looks for calls that take long.
-func (h *Home) tick() {
-	l, ok := h.fs.(*vfs.Limited)
+func (d *device) tick() {
+	l, ok := d.fs.(*vfs.Limited)
 	if !ok {
 		return
 	}
@@ -169,16 +183,16 @@ func (h *Home) tick() {
 			continue // the oldest of its kind stands for all
 		}
 		still[key] = c.Ticks
-		if before := h.health.warned[key]; before > 0 && c.Ticks > before && (c.Ticks < stalledTicks || before >= stalledTicks) {
+		if before := d.warned[key]; before > 0 && c.Ticks > before && (c.Ticks < stalledTicks || before >= stalledTicks) {
 			continue // it was told
 		}
-		h.logger.Warn("the device is slow: a call does not come back", "dir", h.path, "call", c.Kind.String(), "file", c.Name,
+		d.logger.Warn("the device is slow: a call does not come back", "dir", d.path, "call", c.Kind.String(), "file", c.Name,
 			"age", time.Duration(c.Ticks-1)*watchEvery, "waiting", l.Waiting())
 	}
-	h.health.warned = still
-	h.health.oldest.Store(oldest)
-	if stalled := oldest >= stalledTicks-1; stalled != h.health.stalled.Swap(stalled) && !stalled {
-		h.logger.Info("the device answers again", "dir", h.path)
+	d.warned = still
+	d.oldest.Store(oldest)
+	if stalled := oldest >= stalledTicks-1; stalled != d.stalled.Swap(stalled) && !stalled {
+		d.logger.Info("the device answers again", "dir", d.path)
 	}
 }
 

@@ -57,8 +57,7 @@ type Home struct {
 	savedStarts, savedPoints []byte    // as written last; whoever saves has them
 	syncing                  *group    // syncs of the folder itself
 
-	room   *room
-	health *health
+	*device
 
 	mu struct {
 		sync.Mutex // memory only: never held across I/O
@@ -94,7 +93,7 @@ func OpenHome(cfg HomeConfig) (*Home, error) {
 	h.cache = segment.NewCache(orDefault(cfg.IndexCacheBytes, 64<<20))
 	h.saving, h.syncing = newGroup(h.writeCheckpoints), newGroup(func() error { return h.fs.SyncDir(h.path) })
 	h.scanners.New = func() any { return new(scanner) }
-	h.room, h.health = newRoom(cfg.Room), newHealth()
+	h.device = newDevice(&cfg, h.path, h.logger)
 	h.mu.open = map[kafka.TopicPartition]*Log{}
 	h.mu.trust = map[kafka.TopicPartition]trust{}
 	if err := h.make(h.path); err != nil {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"sync/atomic"
 
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/vfs"
@@ -40,7 +39,7 @@ type RoomConfig struct {
 	SoftBytes   int64
 	SoftPercent float64
 	// Ballast is the size of the file that is given up when the volume is full
-	// (log.dir.ballast.bytes), but never more than 2 % of the volume. 0: none.
+	// (log.did.ballast.bytes), but never more than 2 % of the volume. 0: none.
 	Ballast int64
 }
 
@@ -89,31 +88,13 @@ func (m marks) wanted(size, free int64) int64 {
 	return size
 }
 
-// room is what a Home knows of its volume.
-type room struct {
-	cfg   RoomConfig
-	state atomic.Int32
-	free  atomic.Int64
-	total atomic.Int64
-	full  atomic.Pointer[error] // what clients are told; nil while there is plenty
-	hits  atomic.Int64          // writes that found the volume full
-	look  chan struct{}         // one element: look now
-
-	turn    slot // of who changes the ballast
-	ballast atomic.Int64
-}
-
-func newRoom(cfg RoomConfig) *room {
-	return &room{cfg: cfg, look: make(chan struct{}, 1), turn: make(slot, 1)}
-}
-
 // Room says how full the volume is. It is cheap to ask.
-func (h *Home) Room() Room { return Room(h.room.state.Load()) }
+func (d *device) Room() Room { return Room(d.state.Load()) }
 
 // Crowded is nil while there is plenty of room; otherwise the error, which wraps
 // KAFKA_STORAGE_ERROR, that a client's records are refused with.
-func (h *Home) Crowded() error {
-	if err := h.room.full.Load(); err != nil {
+func (d *device) Crowded() error {
+	if err := d.full.Load(); err != nil {
 		return *err
 	}
 	return nil
@@ -121,47 +102,46 @@ func (h *Home) Crowded() error {
 
 // lookAtRoom asks how much is free and does what follows. An error is not acted
 // on: a volume that does not say counts as it did before.
-func (h *Home) lookAtRoom() {
-	r := h.room
-	space, err := h.fs.Space(h.path)
+func (d *device) lookAtRoom() {
+	space, err := d.fs.Space(d.path)
 	if err != nil {
-		h.logger.Warn("the log directory does not tell its free space", "dir", h.path, "error", err)
+		d.logger.Warn("the log directory does not tell its free space", "dir", d.path, "error", err)
 		return
 	}
-	r.free.Store(space.Free)
-	r.total.Store(space.Total)
-	if r.cfg.SoftBytes <= 0 {
+	d.free.Store(space.Free)
+	d.total.Store(space.Total)
+	if d.cfg.SoftBytes <= 0 {
 		return
 	}
-	m := r.cfg.marks(space.Total)
-	now := h.Room()
+	m := d.cfg.marks(space.Total)
+	now := d.Room()
 	next := m.next(now, space.Free)
 	if next != Plenty {
 		err := fmt.Errorf("log directory %s is nearly full: %d bytes are free, log.dir.soft.free asks for %d; "+
-			"free some space, delete records or topics, or shorten retention: %w", h.path, space.Free, m.soft, kafka.KafkaStorageError)
-		r.full.Store(&err)
+			"free some space, delete records or topics, or shorten retention: %w", d.path, space.Free, m.soft, kafka.KafkaStorageError)
+		d.full.Store(&err)
 	} else {
-		r.full.Store(nil)
+		d.full.Store(nil)
 	}
-	r.state.Store(int32(next))
+	d.state.Store(int32(next))
 	switch {
 	case next > now:
-		h.logger.Warn("log directory runs full", "dir", h.path, "room", next.String(), "free", space.Free, "soft", m.soft, "hard", m.hard)
+		d.logger.Warn("log directory runs full", "dir", d.path, "room", next.String(), "free", space.Free, "soft", m.soft, "hard", m.hard)
 	case next < now:
-		h.logger.Info("log directory has room again", "dir", h.path, "room", next.String(), "free", space.Free)
+		d.logger.Info("log directory has room again", "dir", d.path, "room", next.String(), "free", space.Free)
 	}
 	if next == Hard {
-		h.Relieve()
+		d.Relieve()
 		return
 	}
-	h.keepBallast(m, space.Free)
+	d.keepBallast(m, space.Free)
 }
 
 // foundFull notes that a write found the volume full, and has the watcher look.
-func (h *Home) foundFull() {
-	h.room.hits.Add(1)
+func (d *device) foundFull() {
+	d.hits.Add(1)
 	select {
-	case h.room.look <- struct{}{}:
+	case d.look <- struct{}{}:
 	default: // it will
 	}
 }
@@ -169,33 +149,32 @@ func (h *Home) foundFull() {
 // Relieve gives up a step of the ballast, for what must be written although the
 // volume is full: metadata, offsets, checkpoints, what retention needs. It says
 // whether that made room, so that the write may be tried again.
-func (h *Home) Relieve() bool {
-	r := h.room
-	if r.ballast.Load() == 0 {
+func (d *device) Relieve() bool {
+	if d.ballast.Load() == 0 {
 		return false
 	}
-	r.turn.lock()
-	defer r.turn.unlock()
-	size := r.ballast.Load()
+	d.turn.lock()
+	defer d.turn.unlock()
+	size := d.ballast.Load()
 	if size == 0 {
 		return false
 	}
-	step := max(r.cfg.marks(r.total.Load()).ballast/ballastSteps, ballastLeast/ballastSteps)
+	step := max(d.cfg.marks(d.total.Load()).ballast/ballastSteps, ballastLeast/ballastSteps)
 	left := max(0, size-step)
-	if err := h.cutBallast(left); err != nil {
-		h.logger.Warn("the ballast cannot be given up", "dir", h.path, "error", err)
+	if err := d.cutBallast(left); err != nil {
+		d.logger.Warn("the ballast cannot be given up", "dir", d.path, "error", err)
 		return false
 	}
-	r.ballast.Store(left)
-	h.logger.Warn("log directory is full: ballast is given up", "dir", h.path, "bytes", size-left, "left", left)
+	d.ballast.Store(left)
+	d.logger.Warn("log directory is full: ballast is given up", "dir", d.path, "bytes", size-left, "left", left)
 	return true
 }
 
-func (h *Home) cutBallast(size int64) error {
+func (d *device) cutBallast(size int64) error {
 	if size == 0 {
-		return h.fs.Remove(h.join(ballastFile))
+		return d.fs.Remove(d.ballastName())
 	}
-	f, err := h.fs.Open(h.join(ballastFile), vfs.ReadWrite)
+	f, err := d.fs.Open(d.ballastName(), vfs.ReadWrite)
 	if err != nil {
 		return err
 	}
@@ -203,49 +182,50 @@ func (h *Home) cutBallast(size int64) error {
 }
 
 // keepBallast makes the ballast, or what is missing of it, when it is time to.
-func (h *Home) keepBallast(m marks, free int64) {
-	r := h.room
-	size := r.ballast.Load()
+func (d *device) keepBallast(m marks, free int64) {
+	size := d.ballast.Load()
 	want := m.wanted(size, free)
 	if want <= size {
 		return
 	}
-	r.turn.lock()
-	defer r.turn.unlock()
-	f, err := h.fs.Open(h.join(ballastFile), vfs.ReadWrite|vfs.CreateNew)
+	d.turn.lock()
+	defer d.turn.unlock()
+	f, err := d.fs.Open(d.ballastName(), vfs.ReadWrite|vfs.CreateNew)
 	if err == nil {
 		err = errors.Join(vfs.Allocate(f, want), f.Close())
 	}
 	if err != nil {
-		h.logger.Warn("no ballast on the log directory", "dir", h.path, "error", err)
-		h.cutBallast(0) //nolint:errcheck // it is tried again at the next look
-		r.ballast.Store(0)
+		d.logger.Warn("no ballast on the log directory", "dir", d.path, "error", err)
+		d.cutBallast(0) //nolint:errcheck // it is tried again at the next look
+		d.ballast.Store(0)
 		return
 	}
-	r.ballast.Store(want)
-	h.logger.Info("log directory keeps a ballast for when it is full", "dir", h.path, "bytes", want)
+	d.ballast.Store(want)
+	d.logger.Info("log directory keeps a ballast for when it is full", "dir", d.path, "bytes", want)
 }
 
+func (d *device) ballastName() string { return d.path + "/" + ballastFile }
+
 // findBallast takes over the ballast that the last owner left.
-func (h *Home) findBallast() error {
-	info, err := h.fs.Stat(h.join(ballastFile))
+func (d *device) findBallast() error {
+	info, err := d.fs.Stat(d.ballastName())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	h.room.ballast.Store(info.Size)
+	d.ballast.Store(info.Size)
 	return err
 }
 
 // relieved does a write that must not fail for want of room: as long as it finds
 // the volume full and there is ballast, that makes way.
-func (h *Home) relieved(write func() error) error {
+func (d *device) relieved(write func() error) error {
 	for {
 		err := write()
 		if err == nil || !vfs.IsNoSpace(err) {
 			return err
 		}
-		h.foundFull()
-		if !h.Relieve() {
+		d.foundFull()
+		if !d.Relieve() {
 			return err
 		}
 	}

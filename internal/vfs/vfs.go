@@ -135,6 +135,12 @@ func IsNoSpace(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, errQuota)
 }
 
+// IsGone tells whether err says that the whole volume is gone or takes no writes,
+// which no file has to itself.
+func IsGone(err error) bool {
+	return errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.ENODEV) || errors.Is(err, syscall.ENXIO)
+}
+
 // WriteAtomic puts data under name so that a power cut leaves either the old
 // file whole or the new one, and the new one once it has returned: it writes
 // name.tmp, syncs it, renames it and syncs the folder.
