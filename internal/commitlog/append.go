@@ -109,13 +109,10 @@ func (l *appender) jitter(base int64, t *Tunables) time.Duration {
 // durable with the next Flush, before anything in the new one counts as flushed.
 func (l *appender) roll(base int64) error {
 	old := l.active()
-	segs := *l.segments.Load()
-	kept := segs[:len(segs):len(segs)]
 	if old.Size() == 0 {
 		if err := old.Remove(); err != nil { // it may have the new one's name
 			return err
 		}
-		kept = kept[: len(kept)-1 : len(kept)-1]
 	} else if err := old.Retire(); err != nil {
 		return err
 	}
@@ -124,9 +121,13 @@ func (l *appender) roll(base int64) error {
 		return err
 	}
 	l.mu.Lock()
+	segs := *l.segments.Load() // only now: a replacement may have changed those before
+	kept := segs[:len(segs):len(segs)]
 	l.mu.unsynced.names = true
 	if old.Size() > 0 {
 		l.mu.unsynced.retired = append(l.mu.unsynced.retired, retired{old, l.producers.encode(base), base})
+	} else {
+		kept = kept[: len(kept)-1 : len(kept)-1]
 	}
 	l.mu.size = 0
 	kept = append(kept, fresh)

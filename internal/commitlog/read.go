@@ -17,7 +17,24 @@ import (
 type reading struct {
 	view
 	segs []*segment.Segment
+	from *[]*segment.Segment // where segs were taken
 	log  *Log
+}
+
+// stale tells that err came of segments that were removed or replaced meanwhile:
+// another look will do.
+func (r *reading) stale(err error) bool {
+	return errors.Is(err, fs.ErrClosed) && r.log.Failed() == nil && r.log.segments.Load() != r.from
+}
+
+// steady looks at the log until what it saw was not stale.
+func steady(l *Log, look func(r *reading) error) error {
+	for {
+		r := l.picture()
+		if err := look(&r); !r.stale(err) {
+			return err
+		}
+	}
 }
 
 func (l *Log) picture() reading {
@@ -26,7 +43,8 @@ func (l *Log) picture() reading {
 	if l.mu.ahead == nil {
 		l.mu.ahead = new(cursors)
 	}
-	return reading{view: l.mu.view, segs: *l.segments.Load(), log: l}
+	from := l.segments.Load()
+	return reading{view: l.mu.view, segs: *from, from: from, log: l}
 }
 
 // Read gives whole batches from the one that holds offset on, or from the next
@@ -37,23 +55,23 @@ func (l *Log) picture() reading {
 // The range is empty at or above limit. It holds its segment until Release.
 // Outside [Start, End] the error wraps OFFSET_OUT_OF_RANGE.
 func (l *Log) Read(offset int64, maxBytes int, limit int64, minOne bool) (Range, error) {
-	r := l.picture()
-	if offset < l.Start() || offset > r.end {
-		return Range{}, l.outOfRange(offset, r.end)
+	for {
+		r := l.picture()
+		if offset < l.Start() || offset > r.end {
+			return Range{}, l.outOfRange(offset, r.end)
+		}
+		most := min(limit, r.end)
+		if offset >= most {
+			return Range{}, nil
+		}
+		out, err := r.find(offset, maxBytes, most, minOne)
+		if err == nil {
+			return out, nil
+		}
+		if !r.stale(err) {
+			return Range{}, storageError(fmt.Sprintf("log %s: read at %d", l.tp, offset), err)
+		}
 	}
-	limit = min(limit, r.end)
-	if offset >= limit {
-		return Range{}, nil
-	}
-	out, err := r.find(offset, maxBytes, limit, minOne)
-	if err != nil && offset < l.Start() || errors.Is(err, fs.ErrClosed) && l.Failed() == nil {
-		// The segment went away meanwhile.
-		return Range{}, l.outOfRange(offset, r.end)
-	}
-	if err != nil {
-		return Range{}, storageError(fmt.Sprintf("log %s: read at %d", l.tp, offset), err)
-	}
-	return out, nil
 }
 
 func (l *Log) outOfRange(offset, end int64) error {
@@ -202,22 +220,29 @@ func (r *reading) boundary(at *place, most int64) (int64, error) {
 
 // OffsetForTime finds the first record, from the start offset on, with a
 // timestamp of ts (ms) or later. It opens one batch.
-func (l *Log) OffsetForTime(ts int64) (Found, bool, error) {
-	r := l.picture()
+func (l *Log) OffsetForTime(ts int64) (found Found, ok bool, err error) {
+	err = steady(l, func(r *reading) (err error) {
+		found, ok, err = r.offsetForTime(ts)
+		return err
+	})
+	return found, ok, l.lookupError(err)
+}
+
+func (r *reading) offsetForTime(ts int64) (Found, bool, error) {
 	for i, seg := range r.segs {
-		if i+1 < len(r.segs) && r.segs[i+1].Base() <= l.Start() {
+		if i+1 < len(r.segs) && r.segs[i+1].Base() <= r.log.Start() {
 			continue
 		}
 		newest, _, err := seg.Newest()
 		if err != nil {
-			return Found{}, false, l.lookupError(err)
+			return Found{}, false, err
 		}
 		if newest < ts {
 			continue
 		}
 		found, ok, err := r.searchTime(i, ts)
 		if err != nil || ok {
-			return found, ok, l.lookupError(err)
+			return found, ok, err
 		}
 	}
 	return Found{}, false, nil
@@ -273,13 +298,20 @@ func firstRecord(batch []byte, match func(*record.Record) bool) (Found, bool, er
 
 // MaxTimestamp finds the first record that has the largest timestamp of the log
 // (KIP-734).
-func (l *Log) MaxTimestamp() (Found, bool, error) {
-	r := l.picture()
+func (l *Log) MaxTimestamp() (found Found, ok bool, err error) {
+	err = steady(l, func(r *reading) (err error) {
+		found, ok, err = r.maxTimestamp()
+		return err
+	})
+	return found, ok, l.lookupError(err)
+}
+
+func (r *reading) maxTimestamp() (Found, bool, error) {
 	best, at, stamp := -1, int64(-1), int64(-1)
 	for i, seg := range r.segs {
 		ts, offset, err := seg.Newest()
 		if err != nil {
-			return Found{}, false, l.lookupError(err)
+			return Found{}, false, err
 		}
 		if ts > stamp {
 			best, at, stamp = i, offset, ts
@@ -302,18 +334,29 @@ func (l *Log) MaxTimestamp() (Found, bool, error) {
 			return err
 		})
 	}
-	return found, ok, l.lookupError(err)
+	return found, ok, err
 }
 
 // Aborted lists the rolled back transactions that overlap [from, to), by their
 // first offset: what a read_committed reader of that range must skip.
 func (l *Log) Aborted(from, to int64) ([]AbortedTxn, error) {
-	r := l.picture()
 	var out []AbortedTxn
+	err := steady(l, func(r *reading) (err error) {
+		out, err = r.aborted(from, to)
+		return err
+	})
+	if err != nil {
+		return nil, storageError("log "+l.tp.String()+": aborted transactions", err)
+	}
+	slices.SortFunc(out, func(a, b AbortedTxn) int { return int(a.First - b.First) })
+	return out, nil
+}
+
+func (r *reading) aborted(from, to int64) (out []AbortedTxn, err error) {
 	for i := r.segmentOf(from); i < len(r.segs); i++ {
 		all, err := r.segs[i].Aborted()
 		if err != nil {
-			return nil, storageError("log "+l.tp.String()+": aborted transactions", err)
+			return nil, err
 		}
 		for _, a := range all {
 			if a.Last >= from && a.First < to {
@@ -325,7 +368,6 @@ func (l *Log) Aborted(from, to int64) ([]AbortedTxn, error) {
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b AbortedTxn) int { return int(a.First - b.First) })
 	return out, nil
 }
 

@@ -92,9 +92,14 @@ func (l *Log) Retain(limit int64) (deleted int, err error) {
 	if l.Failed() != nil || t.KeepAll {
 		return 0, nil
 	}
-	r := l.picture()
 	tr := trimmer{l}
-	n, err := tr.expired(&r, limit, t)
+	var r reading
+	n := 0
+	err = steady(l, func(now *reading) (err error) {
+		r = *now
+		n, err = tr.expired(now, limit, t)
+		return err
+	})
 	if err != nil || n == 0 {
 		return 0, err
 	}
@@ -156,16 +161,9 @@ func (l trimmer) tooOld(seg *segment.Segment, now int64, t *Tunables) (bool, err
 	if t.RetentionAge < 0 {
 		return false, nil
 	}
-	newest, _, err := seg.Newest()
+	newest, err := Rewriter{l.Log}.youngest(seg)
 	if err != nil {
 		return false, storageError("log "+l.tp.String()+": retention", err)
-	}
-	if newest < 0 { // no batch has a time: that of the file
-		info, err := l.fs.Stat(l.path(segment.Name(seg.Base(), segment.LogSuffix)))
-		if err != nil {
-			return false, storageError("log "+l.tp.String()+": retention", err)
-		}
-		newest = info.ModTime.UnixMilli()
 	}
 	if newest > now {
 		l.logger.Warn("segment has a timestamp in the future, retention by time waits for it",

@@ -94,6 +94,9 @@ func (s *Segment) Aborted() ([]AbortedTxn, error) {
 
 func (s *Segment) readAborted() ([]AbortedTxn, error) {
 	data, err := vfs.ReadFile(s.cfg.FS, s.path(TxnSuffix), max(s.size.Load(), 1<<20))
+	if gone := s.names.ours(); gone != nil {
+		return nil, gone
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -217,6 +217,9 @@ func (s *Segment) view() (index, error) {
 	if errors.Is(err, errBadIndex) {
 		x, err = s.remake()
 	}
+	if err == nil {
+		err = s.names.ours()
+	}
 	if err != nil {
 		return index{}, err
 	}
@@ -360,6 +363,11 @@ func (s *Segment) remake() (index, error) {
 		return x, err
 	}
 	x.addTime(x.newest, s.base)
+	s.names.take()
+	defer s.names.give()
+	if err := s.names.ours(); err != nil {
+		return x, err
+	}
 	for _, file := range []struct {
 		suffix string
 		table  []byte
@@ -394,5 +402,5 @@ func (s *Segment) readTail() (stamp, error) {
 	}
 	x := index{times: e[:]}
 	ts, rel := x.time(0)
-	return stamp{ts, s.base + int64(rel)}, nil
+	return stamp{ts, s.base + int64(rel)}, s.names.ours()
 }

@@ -1,6 +1,8 @@
 package segment
 
 import (
+	"errors"
+	"io/fs"
 	"sort"
 )
 
@@ -74,6 +76,9 @@ func (s *Segment) Newest() (timestamp, offset int64, err error) {
 		return newest.timestamp, newest.offset, nil
 	}
 	newest, err = s.readTail()
+	if errors.Is(err, fs.ErrClosed) {
+		return -1, -1, err
+	}
 	if err != nil || newest.timestamp <= 0 || newest.offset < s.base {
 		x, err := s.view() // looks the files over
 		if err != nil {

@@ -80,6 +80,8 @@ type Config struct {
 	IndexInterval int
 	// IndexBytes is how large each index may grow.
 	IndexBytes int
+	// Ending follows the name of every file, see [Swap.Rename].
+	Ending string
 }
 
 // Segment is one segment. Write, Note, Persist, Seal, Truncate and
@@ -89,6 +91,8 @@ type Segment struct {
 	base int64
 	data *vfs.Handle
 	size atomic.Int64
+
+	names names
 
 	mu struct {
 		sync.Mutex // memory only: never held across I/O
@@ -136,6 +140,8 @@ func Open(cfg Config, size int64) *Segment {
 
 func newSegment(cfg Config) *Segment {
 	s := &Segment{cfg: cfg, base: cfg.Base}
+	s.names.turn = make(turn, 1)
+	s.names.ending.Store(&cfg.Ending)
 	s.data = cfg.Pool.Handle(s.path(LogSuffix), vfs.ReadWrite)
 	return s
 }
@@ -148,7 +154,7 @@ func removeIfThere(f vfs.FS, name string) error {
 }
 
 func (s *Segment) path(suffix string) string {
-	return path.Join(s.cfg.Dir, Name(s.base, suffix))
+	return path.Join(s.cfg.Dir, Name(s.base, suffix)+*s.names.ending.Load())
 }
 
 // Base is the offset that names the segment: no batch in it begins below.
