@@ -174,8 +174,11 @@ func TestJudge(t *testing.T) {
 }
 
 func TestChoose(t *testing.T) {
-	if got, err := choose("p4,P13"); err != nil || len(got) != 3 {
+	if got, err := choose("p4,P13-10k"); err != nil || len(got) != 3 {
 		t.Errorf("choose gave %d rows, %v", len(got), err)
+	}
+	if got, err := choose("P13"); err != nil || len(got) != 3 {
+		t.Errorf("choose gave %d rows of P13, %v", len(got), err)
 	}
 	if _, err := choose("P5"); err == nil || !strings.Contains(err.Error(), "P1 P2 P3") {
 		t.Errorf("an unknown row: %v", err)

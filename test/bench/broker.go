@@ -29,8 +29,17 @@ func startMyelin(ctx context.Context, binary, dir string) (*myelin, error) {
 	if err != nil {
 		return nil, err
 	}
+	return serve(ctx, binary, dir)
+}
+
+// serve starts the binary on what is in dir and waits until it says that it is
+// ready.
+func serve(ctx context.Context, binary, dir string, args ...string) (*myelin, error) {
 	ready := filepath.Join(dir, "ready")
-	m, err := spawn(binary, dir, "--port", "0", "--ready-file", ready)
+	if err := os.RemoveAll(ready); err != nil { // of the run before
+		return nil, err
+	}
+	m, err := spawn(binary, dir, append([]string{"--port", "0", "--ready-file", ready}, args...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -69,16 +78,26 @@ func spawn(binary, dir string, args ...string) (*myelin, error) {
 
 // stop ends the broker and removes what it wrote.
 func (m *myelin) stop() error {
-	m.cmd.Process.Signal(syscall.SIGTERM)
 	defer os.RemoveAll(m.dir)
+	return m.end(20 * time.Second)
+}
+
+// end ends the broker in order and leaves what it wrote.
+func (m *myelin) end(within time.Duration) error {
+	m.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case err := <-m.gone:
 		return err
-	case <-time.After(20 * time.Second):
-		m.cmd.Process.Kill()
-		<-m.gone
-		return fmt.Errorf("%s did not end within 20 s of SIGTERM and was killed", m.cmd.Path)
+	case <-time.After(within):
+		m.kill()
+		return fmt.Errorf("%s did not end within %v of SIGTERM and was killed", m.cmd.Path, within)
 	}
+}
+
+// kill ends the broker as kill -9 does.
+func (m *myelin) kill() {
+	m.cmd.Process.Kill()
+	<-m.gone
 }
 
 func (m *myelin) log() string {
@@ -135,15 +154,9 @@ func firstAck(ctx context.Context, binary, dir string) (took time.Duration, err 
 }
 
 func firstProduce(ctx context.Context, addr string, frame []byte) error {
-	var c *conn
-	for {
-		var err error
-		if c, err = dial(ctx, addr); err == nil {
-			break
-		}
-		if err := pause(ctx, 200*time.Microsecond); err != nil {
-			return err
-		}
+	c, err := dialUntil(ctx, addr)
+	if err != nil {
+		return err
 	}
 	defer c.Close()
 	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Now()) })
@@ -158,6 +171,25 @@ func firstProduce(ctx context.Context, addr string, frame []byte) error {
 			return err
 		}
 	}
+	return c.produceUntil(ctx, frame)
+}
+
+// dialUntil connects as soon as somebody listens.
+func dialUntil(ctx context.Context, addr string) (*conn, error) {
+	for {
+		if c, err := dial(ctx, addr); err == nil {
+			return c, nil
+		}
+		if err := pause(ctx, 200*time.Microsecond); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// produceUntil sends a Produce request until it is answered without an error.
+func (c *conn) produceUntil(ctx context.Context, frame []byte) error {
+	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Now()) })
+	defer stop()
 	for {
 		body, err := c.exchange(frame)
 		if err != nil {
@@ -167,7 +199,7 @@ func firstProduce(ctx context.Context, addr string, frame []byte) error {
 		if code == 0 || err != nil {
 			return err
 		}
-		if err := ctx.Err(); err != nil {
+		if err := pause(ctx, 200*time.Microsecond); err != nil {
 			return fmt.Errorf("still error code %d: %w", code, err)
 		}
 	}

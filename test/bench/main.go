@@ -79,7 +79,8 @@ func bench(ctx context.Context, o options) (ok bool, err error) {
 	}
 	defer os.RemoveAll(dir)
 	s := &session{binary: o.binary, dir: dir, quick: o.quick, times: o.times, cache: newWarmCache(dir, o.noFill),
-		tag: fmt.Sprintf("%04x", rand.IntN(1<<16)), log: func(format string, args ...any) {
+		crowds: map[int]*crowd{},
+		tag:    fmt.Sprintf("%04x", rand.IntN(1<<16)), log: func(format string, args ...any) {
 			fmt.Fprintf(os.Stderr, time.Now().Format("15:04:05 ")+format+"\n", args...)
 		}}
 	if o.quick {
@@ -131,7 +132,8 @@ func (s *session) open(ctx context.Context, o options) error {
 	return err
 }
 
-// choose finds rows by their ids; an id may stand for several.
+// choose finds rows by their ids; an id stands for all that begin with it and a
+// hyphen too.
 func choose(list string) ([]*row, error) {
 	all := rows()
 	if list == "" {
@@ -139,7 +141,11 @@ func choose(list string) ([]*row, error) {
 	}
 	var out []*row
 	for _, id := range strings.Split(list, ",") {
-		found := slices.DeleteFunc(slices.Clone(all), func(r *row) bool { return !strings.EqualFold(r.id, strings.TrimSpace(id)) })
+		id = strings.ToUpper(strings.TrimSpace(id))
+		found := slices.DeleteFunc(slices.Clone(all), func(r *row) bool {
+			of := strings.ToUpper(r.id)
+			return of != id && !strings.HasPrefix(of, id+"-")
+		})
 		if len(found) == 0 {
 			var ids []string
 			for _, r := range all {

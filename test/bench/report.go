@@ -71,7 +71,7 @@ func (r *result) judge(metric int, l limit) verdict {
 	return verdict{ratio, "MISS"}
 }
 
-const lineForm = "%-5s %-52s %-11s %-24s %-24s %-20s %-8s %-18s %s\n"
+const lineForm = "%-8s %-52s %-11s %-24s %-24s %-20s %-8s %-18s %s\n"
 
 // report prints the table and tells whether every limit that could be judged
 // holds.
@@ -99,11 +99,11 @@ func report(w io.Writer, results []*result) (ok bool) {
 				fmt.Fprintf(w, lineForm, r.row.id, work, unit, side("myelin"), side("kafka"), side("floor"), v.ratio, l, v.result)
 			}
 			if r.samples["plain"] != nil {
-				fmt.Fprintf(w, "%-5s plain: %s %s\n", "", side("plain"), m.unit)
+				fmt.Fprintf(w, "%-8s plain: %s %s\n", "", side("plain"), m.unit)
 			}
 		}
 		if r.note != "" {
-			fmt.Fprintf(w, "%-5s %s\n", "", strings.ReplaceAll(r.note, "\n", "\n      "))
+			fmt.Fprintf(w, "%-8s %s\n", "", strings.ReplaceAll(r.note, "\n", "\n      "))
 			ok = ok && !strings.HasPrefix(r.note, "failed")
 		}
 	}
@@ -130,7 +130,7 @@ func preface(w io.Writer, s *session, chosen []*row) {
 		first("/proc/sys/kernel/osrelease", "?"), runtime.Version(),
 		first("/proc/sys/net/ipv4/tcp_congestion_control", "?"), time.Now().UTC().Format(time.RFC3339))
 	fmt.Fprintf(w, "medians [least-greatest] of %d; GB = 1e9 bytes; CPU is the broker's own, user and system\n\n", s.times)
-	fmt.Fprintf(w, "%-5s %5s %10s %6s  %-13s %-12s %-18s %s\n", "row", "conns", "partitions", "window", "request", "batch", "holding", "topic configs")
+	fmt.Fprintf(w, "%-8s %5s %10s %6s  %-13s %-12s %-18s %s\n", "row", "conns", "partitions", "window", "request", "batch", "holding", "topic configs")
 	for _, r := range chosen {
 		fmt.Fprintln(w, r.describe())
 	}

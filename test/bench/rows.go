@@ -22,7 +22,7 @@ type row struct {
 	// against; may be nil.
 	plain func(ctx context.Context, s *session, topic string) ([]float64, error)
 	// own replaces everything above where the row starts brokers of its own.
-	own func(ctx context.Context, s *session) (*result, error)
+	own func(ctx context.Context, s *session, r *row) (*result, error)
 
 	peerConfigs []string // of the topic on the peer, besides load.configs
 	probe       string   // what must hold still: "sync" or "echo"
@@ -75,10 +75,10 @@ func packedLoad(codec string) load {
 	return l
 }
 
-// rows is the table of issue 3: what is done, what is measured, what it must
+// rows is the table of issues 3 and 4: what is done, what is measured, what it must
 // reach. Their order is that of the run: what starts brokers of its own is last.
 func rows() []*row {
-	return slices.Concat(produceRows(), durableRows(), packedRows(), fetchRows(), latencyRows(), ownRows())
+	return slices.Concat(produceRows(), durableRows(), packedRows(), fetchRows(), latencyRows(), ownRows(), crowdRows())
 }
 
 func produceRows() []*row {
@@ -252,7 +252,7 @@ func (r *row) describe() string {
 	if len(r.peerConfigs) > 0 {
 		configs += " (kafka: " + strings.Join(r.peerConfigs, " ") + ")"
 	}
-	return fmt.Sprintf("%-5s %5d %10d %6d  %-13s %-12s %-18s %s", r.id, l.conns, l.partitions, l.window, what, batch, record, configs)
+	return fmt.Sprintf("%-8s %5d %10d %6d  %-13s %-12s %-18s %s", r.id, l.conns, l.partitions, l.window, what, batch, record, configs)
 }
 
 // topicConfigs are the configs of every topic here: what is deleted goes at

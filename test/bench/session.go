@@ -21,6 +21,7 @@ type session struct {
 	own    *myelin
 	peer   *target // nil when there is none
 	log    func(format string, args ...any)
+	crowds map[int]*crowd // by partitions
 }
 
 // result is what a row's measurements came to: samples[side][metric][run].
@@ -85,7 +86,7 @@ func (s *session) run(ctx context.Context, r *row) *result {
 	var err error
 	switch {
 	case r.own != nil:
-		out, err = r.own(ctx, s)
+		out, err = r.own(ctx, s, r)
 	case r.latency:
 		out, err = s.onTopics(ctx, r, s.measureQuietly)
 	default:
@@ -94,7 +95,7 @@ func (s *session) run(ctx context.Context, r *row) *result {
 	if err != nil {
 		return failed(r, err)
 	}
-	s.log("%-5s %s: %.0f s %s", r.id, r.work, time.Since(begin).Seconds(), out.note)
+	s.log("%-8s %s: %.0f s %s", r.id, r.work, time.Since(begin).Seconds(), out.note)
 	return out
 }
 
@@ -322,8 +323,8 @@ func (s *session) warmTarget(ctx context.Context, to target, d time.Duration) er
 }
 
 // memoryRow is P12: a fresh broker, idle, and then under P1.
-func memoryRow(ctx context.Context, s *session) (*result, error) {
-	r := newResult(rowByID("P12"))
+func memoryRow(ctx context.Context, s *session, of *row) (*result, error) {
+	r := newResult(of)
 	for range s.times {
 		m, err := startMyelin(ctx, s.binary, s.dir)
 		if err != nil {
@@ -366,8 +367,8 @@ func (s *session) memoryOf(ctx context.Context, to target, l load) ([]float64, e
 }
 
 // startRow is P13: 20 starts, each on an empty directory.
-func startRow(ctx context.Context, s *session) (*result, error) {
-	r := newResult(rowByID("P13"))
+func startRow(ctx context.Context, s *session, of *row) (*result, error) {
+	r := newResult(of)
 	n := 20
 	if s.quick {
 		n = 5
@@ -415,15 +416,6 @@ func (s *session) oneExchange(ctx context.Context, to target, begin time.Time) (
 	defer c.Close()
 	_, err = c.exchange(produceFrame("floor", 0, -1, b))
 	return []float64{time.Since(begin).Seconds() * 1e3}, err
-}
-
-func rowByID(id string) *row {
-	for _, r := range rows() {
-		if r.id == id {
-			return r
-		}
-	}
-	return nil
 }
 
 // workDir is where brokers of this run write: below the given folder, or the
