@@ -60,7 +60,7 @@ const layers = `
 	myelin, memnet < myelintest;
 	broker, memnet < sim;
 	compact, replica, memnet < torture;
-	NONE < test/system;
+	vfs < test/system/lazyfs < test/system;
 	NONE < test/bench;
 	listen < test/compat/wirecmp < test/compat;
 	wire/msg, wire/state < wire/wiretest;
@@ -90,6 +90,7 @@ var modules = map[string][]string{
 	"cli":        {"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/twmb/franz-go", "golang.org/x/term", "golang.org/x/sys", "github.com/goccy/go-yaml"},
 	"test/bench": {"github.com/twmb/franz-go/pkg/kmsg", "github.com/klauspost/compress", "github.com/pierrec/lz4/v4"},
 
+	"test/system/lazyfs":  {"github.com/hanwen/go-fuse/v2"},
 	"test/compat/wirecmp": {"github.com/twmb/franz-go/pkg/kmsg"},
 }
 

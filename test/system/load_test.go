@@ -27,6 +27,7 @@ type load struct {
 	largest    int // bytes of a record
 	producers  []*producer
 	acked      atomic.Int64
+	ackedIn    []atomic.Int64 // by partition
 	stop       chan struct{}
 	writing    sync.WaitGroup
 	reading    sync.WaitGroup
@@ -50,9 +51,15 @@ type producer struct {
 	cl   *kgo.Client
 	next []uint64 // by partition: the number of the next record
 
-	mu    sync.Mutex
-	acked [][]int64 // by partition and number: the offset acknowledged, -1 before
+	mu      sync.Mutex
+	acked   [][]int64 // by partition and number: the offset acknowledged, -1 before
+	waiting []int     // by partition: records without an answer
+	freed   chan struct{}
 }
+
+// window is how many records of a producer may wait for their answer in each
+// partition: one that is offline must not hold up the others.
+const window = 16
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -104,13 +111,15 @@ func startLoad(t testing.TB, addr string, cfg loadConfig) *load {
 	if err != nil || res.Err != nil {
 		t.Fatalf("creating the topic: %v %v", err, res.Err)
 	}
-	l := &load{addr: addr, partitions: int32(cfg.partitions), largest: cfg.largest, stop: make(chan struct{})}
+	l := &load{addr: addr, partitions: int32(cfg.partitions), largest: cfg.largest, stop: make(chan struct{}),
+		ackedIn: make([]atomic.Int64, cfg.partitions)}
 	l.live = l.newLedger(cfg.producers)
 	for i := range cfg.producers {
 		codec := []kgo.CompressionCodec{kgo.NoCompression(), kgo.Lz4Compression(), kgo.ZstdCompression()}[i%3]
 		p := &producer{id: uint16(i), next: make([]uint64, cfg.partitions), acked: make([][]int64, cfg.partitions),
+			waiting: make([]int, cfg.partitions), freed: make(chan struct{}, 1),
 			cl: client(t, addr, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.RequiredAcks(kgo.AllISRAcks()), kgo.ProducerBatchCompression(codec),
-				kgo.MaxBufferedRecords(64), kgo.ProducerLinger(0), kgo.StopProducerOnDataLossDetected())}
+				kgo.MaxBufferedRecords(window*cfg.partitions), kgo.ProducerLinger(0), kgo.StopProducerOnDataLossDetected())}
 		l.producers = append(l.producers, p)
 	}
 	for _, p := range l.producers {
@@ -152,33 +161,66 @@ func (l *load) broken() []string {
 	return l.faults
 }
 
-// write produces until the load is stopped; at most 64 records wait for their
-// answer.
+// write produces until the load is stopped.
 func (l *load) write(p *producer) {
 	dice := rand.New(rand.NewPCG(uint64(p.id), 1))
 	for {
+		part, ok := p.choose(dice)
+		if !ok { // every window is full
+			select {
+			case <-l.stop:
+				return
+			case <-p.freed:
+			}
+			continue
+		}
 		select {
 		case <-l.stop:
 			return
 		default:
 		}
-		part := dice.Int32N(l.partitions)
 		seq := p.next[part]
 		p.next[part]++
 		p.mu.Lock()
 		p.acked[part] = append(p.acked[part], -1)
+		p.waiting[part]++
 		p.mu.Unlock()
 		r := &kgo.Record{Topic: topic, Partition: part, Value: encode(p.id, part, seq, l.largest)}
-		p.cl.Produce(context.Background(), r, func(r *kgo.Record, err error) {
-			if err != nil {
-				l.fault("producer %d, partition %d, record %d was refused for good: %v", p.id, part, seq, err)
-				return
-			}
-			p.mu.Lock()
-			p.acked[part][seq] = r.Offset
-			p.mu.Unlock()
-			l.acked.Add(1)
-		})
+		p.cl.Produce(context.Background(), r, func(r *kgo.Record, err error) { l.answered(p, seq, r, err) })
+	}
+}
+
+// choose throws the dice for a partition whose window has room.
+func (p *producer) choose(dice *rand.Rand) (partition int32, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	first := dice.IntN(len(p.waiting))
+	for i := range p.waiting {
+		if part := (first + i) % len(p.waiting); p.waiting[part] < window {
+			return int32(part), true
+		}
+	}
+	return 0, false
+}
+
+// answered takes the answer for record number seq.
+func (l *load) answered(p *producer, seq uint64, r *kgo.Record, err error) {
+	if err != nil {
+		l.fault("producer %d, partition %d, record %d was refused for good: %v", p.id, r.Partition, seq, err)
+	}
+	p.mu.Lock()
+	p.waiting[r.Partition]--
+	if err == nil {
+		p.acked[r.Partition][seq] = r.Offset
+	}
+	p.mu.Unlock()
+	select {
+	case p.freed <- struct{}{}:
+	default:
+	}
+	if err == nil {
+		l.ackedIn[r.Partition].Add(1)
+		l.acked.Add(1)
 	}
 }
 
@@ -202,10 +244,23 @@ func (l *load) awaitAcked(n int64, limit time.Duration) error {
 	return nil
 }
 
-// finish ends the writing, waits until everything is acknowledged, reads the
-// topic whole and compares: what was acknowledged, what the live reader saw,
-// and what is there.
+// finish ends the load and fails the test for every fault; see [load.settle].
 func (l *load) finish(t testing.TB) {
+	t.Helper()
+	l.settle(t)
+	for _, f := range l.broken() {
+		t.Error(f)
+	}
+	if t.Failed() {
+		return
+	}
+	t.Logf("%d records of %d producers in %d partitions: all there once, in order", l.acked.Load(), len(l.producers), l.partitions)
+}
+
+// settle ends the writing, waits until everything is acknowledged, reads the
+// topic whole and compares: what was acknowledged, what the live reader saw,
+// and what is there. What does not agree is a fault.
+func (l *load) settle(t testing.TB) {
 	t.Helper()
 	close(l.stop)
 	done := make(chan struct{})
@@ -218,8 +273,8 @@ func (l *load) finish(t testing.TB) {
 	}()
 	select {
 	case <-done:
-	case <-time.After(60 * time.Second):
-		t.Fatalf("records still wait for their answer after 60 s: %v", l.broken())
+	case <-time.After(2 * time.Minute):
+		t.Fatalf("records still wait for their answer after 2 min: %v", l.broken())
 	}
 	for _, p := range l.producers {
 		p.cl.Close()
@@ -239,10 +294,6 @@ func (l *load) finish(t testing.TB) {
 	cancel()
 	reading.Wait()
 	again.settle(l, "a fresh reader")
-	for _, f := range l.broken() {
-		t.Error(f)
-	}
-	t.Logf("%d records of %d producers in %d partitions: all there once, in order", l.acked.Load(), len(l.producers), l.partitions)
 }
 
 // ends asks for the end of each partition.
