@@ -25,6 +25,22 @@ func (l *load) newLedger(producers int) *ledger {
 	return g
 }
 
+// skip begins at the offsets low, and takes what lies below from another reader.
+func (g *ledger) skip(from *ledger, low []int64) {
+	from.mu.Lock()
+	defer from.mu.Unlock()
+	copy(g.next, low)
+	for part := range g.seen {
+		for id, seen := range from.seen[part] {
+			n := 0
+			for n < len(seen) && seen[n] < low[part] {
+				n++
+			}
+			g.seen[part][id] = append([]int64(nil), seen[:n]...)
+		}
+	}
+}
+
 // follow reads until ctx ends. Offsets have no gaps, since nothing here makes
 // one; each producer's numbers rise by one. Anything else is a fault.
 func (l *load) follow(ctx context.Context, cl *kgo.Client, g *ledger) {

@@ -34,6 +34,7 @@ type load struct {
 	endReading context.CancelFunc
 	live       *ledger
 	cl         *kgo.Client // the live reader's
+	low        []int64     // by partition: what was deleted on request; nil if nothing was
 
 	mu     sync.Mutex
 	faults []string // what can never be
@@ -125,7 +126,7 @@ func startLoad(t testing.TB, addr string, cfg loadConfig) *load {
 	for _, p := range l.producers {
 		l.writing.Go(func() { l.write(p) })
 	}
-	l.cl = client(t, addr, kgo.ConsumePartitions(l.everything()), kgo.ConsumeResetOffset(kgo.NoResetOffset()), kgo.FetchMaxWait(100*time.Millisecond))
+	l.cl = client(t, addr, kgo.ConsumePartitions(l.from(l.live.at())), kgo.ConsumeResetOffset(kgo.NoResetOffset()), kgo.FetchMaxWait(100*time.Millisecond))
 	reading, endReading := context.WithCancel(context.Background())
 	l.endReading = endReading
 	l.reading.Go(func() { l.follow(reading, l.cl, l.live) })
@@ -136,11 +137,11 @@ func startLoad(t testing.TB, addr string, cfg loadConfig) *load {
 	return l
 }
 
-// everything names all partitions from their begin.
-func (l *load) everything() map[string]map[int32]kgo.Offset {
+// from names all partitions with where to read from.
+func (l *load) from(offsets []int64) map[string]map[int32]kgo.Offset {
 	out := map[int32]kgo.Offset{}
-	for p := range l.partitions {
-		out[p] = kgo.NewOffset().At(0)
+	for p, at := range offsets {
+		out[int32(p)] = kgo.NewOffset().At(at)
 	}
 	return map[string]map[int32]kgo.Offset{topic: out}
 }
@@ -286,9 +287,12 @@ func (l *load) settle(t testing.TB) {
 	l.live.settle(l, "the live reader")
 
 	again := l.newLedger(len(l.producers))
+	if l.low != nil {
+		again.skip(l.live, l.low)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var reading sync.WaitGroup
-	cl := client(t, l.addr, kgo.ConsumePartitions(l.everything()), kgo.ConsumeResetOffset(kgo.NoResetOffset()))
+	cl := client(t, l.addr, kgo.ConsumePartitions(l.from(again.at())), kgo.ConsumeResetOffset(kgo.NoResetOffset()))
 	reading.Go(func() { l.follow(ctx, cl, again) })
 	l.awaitRead(t, again, ends)
 	cancel()
