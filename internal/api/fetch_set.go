@@ -117,8 +117,9 @@ func (s *fetchSet) rotate() {
 // fileRange is a range of a log as [Reply] takes it.
 type fileRange struct{ r commitlog.Range }
 
-func (f *fileRange) Len() int { return f.r.Len() }
-func (f *fileRange) Release() { f.r.Release() }
+func (f *fileRange) Len() int         { return f.r.Len() }
+func (f *fileRange) Ready(at int) int { return f.r.Ready(at) }
+func (f *fileRange) Release()         { f.r.Release() }
 
 func (f *fileRange) ReadAt(p []byte, off int) error {
 	n, err := f.r.ReadAt(p, int64(off))

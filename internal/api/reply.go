@@ -104,6 +104,9 @@ type Range interface {
 	Len() int
 	// ReadAt fills p from byte off of the range.
 	ReadAt(p []byte, off int) error
+	// Ready tells how many bytes from byte at on can be sent without waiting for
+	// a device: more than none if any are left. It waits for those.
+	Ready(at int) int
 	// Fd gives the descriptor and the offset in it for sendfile, false where
 	// there is none, as in memory.
 	Fd() (fd uintptr, off int64, ok bool)

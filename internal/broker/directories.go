@@ -37,6 +37,7 @@ func openDirectories(cfg *Config) (*directories, error) {
 		home, err := commitlog.OpenHome(commitlog.HomeConfig{
 			FS: limited, Path: path, Logger: cfg.Logger, Now: cfg.Now,
 			MaxOpenFiles: maxOpenFiles(cfg.Properties.Int("max.open.files")), IndexCacheBytes: cfg.Properties.Int("index.cache.bytes"),
+			ColdReads: cfg.Properties.Int("log.dir.cold.reads"), ColdCacheBytes: cfg.Properties.Int("log.dir.cold.cache.bytes"),
 		})
 		if err != nil {
 			d.close(false)

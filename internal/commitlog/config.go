@@ -90,8 +90,5 @@ type Found struct {
 	Epoch     int32 // leader epoch of the batch
 }
 
-// Range is a run of whole batches in one segment's file, see [Log.Read].
-type Range = segment.Range
-
 // AbortedTxn is a transaction that was rolled back, for read_committed fetches.
 type AbortedTxn = segment.AbortedTxn

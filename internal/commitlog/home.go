@@ -30,6 +30,11 @@ type HomeConfig struct {
 	MaxOpenFiles int
 	// IndexCacheBytes bounds the indexes of closed segments in memory; 0 is 64 MiB.
 	IndexCacheBytes int
+	// ColdReads is how many readers of what is not in memory the device serves at
+	// once; 0 is 4.
+	ColdReads int
+	// ColdCacheBytes bounds what such readers leave in memory; 0 is 256 MiB.
+	ColdCacheBytes int
 	// Room says when the volume counts as full; zero: never.
 	Room RoomConfig
 }
@@ -44,6 +49,7 @@ type Home struct {
 	now    func() time.Time
 	pool   *vfs.Pool
 	cache  *segment.Cache
+	ahead  *ahead
 	lock   io.Closer
 
 	clean    bool  // the last owner closed it in order
@@ -91,6 +97,7 @@ func OpenHome(cfg HomeConfig) (*Home, error) {
 	}
 	h.pool = vfs.NewPool(h.fs, orDefault(cfg.MaxOpenFiles, 4096))
 	h.cache = segment.NewCache(orDefault(cfg.IndexCacheBytes, 64<<20))
+	h.ahead = newAhead(orDefault(cfg.ColdReads, 4), int64(orDefault(cfg.ColdCacheBytes, 256<<20)))
 	h.saving, h.syncing = newGroup(h.writeCheckpoints), newGroup(func() error { return h.fs.SyncDir(h.path) })
 	h.scanners.New = func() any { return new(scanner) }
 	h.device = newDevice(&cfg, h.path, h.logger)
@@ -420,6 +427,7 @@ func (h *Home) closing(l *Log, inOrder bool) {
 // Close gives the directory back. With clean, and if every log was closed in
 // order, it leaves the mark that spares the next owner the examination.
 func (h *Home) Close(clean bool) error {
+	h.ahead.close()
 	err := h.saving.do()
 	h.mu.Lock()
 	inOrder := clean && err == nil && !h.mu.failed && len(h.mu.open) == 0

@@ -76,6 +76,7 @@ type place struct {
 	seg        *segment.Segment
 	base, last int64
 	pos, size  int64
+	recent     bool // it was found among the last ones written
 }
 
 // unsynced is what Flush must make durable besides the active segment's data.

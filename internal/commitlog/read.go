@@ -99,14 +99,14 @@ func (r *reading) find(offset int64, maxBytes int, limit int64, minOne bool) (Ra
 			if !minOne {
 				return Range{}, nil
 			}
-			return at.seg.Range(at.pos, int(at.size), at.base)
+			return r.give(i, &at, at.pos+at.size)
 		}
 		if end-at.pos > int64(maxBytes) {
 			if end, err = r.boundary(&at, at.pos+int64(maxBytes)); err != nil {
 				return Range{}, err
 			}
 		}
-		return at.seg.Range(at.pos, int(end-at.pos), at.base)
+		return r.give(i, &at, end)
 	}
 	return Range{}, nil
 }
@@ -131,7 +131,9 @@ func (r *reading) locate(i int, offset int64) (place, bool, error) {
 	for n := min(r.written, recentBatches); n > 0; n-- {
 		p := &r.recent[(r.written-n)%recentBatches]
 		if p.seg == seg && p.base <= offset && offset <= p.last {
-			return *p, true, nil
+			found := *p
+			found.recent = true
+			return found, true, nil
 		}
 	}
 	if p, ok := r.ahead.find(seg, offset); ok {

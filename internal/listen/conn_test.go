@@ -436,6 +436,7 @@ type memory struct {
 
 func (m *memory) Len() int                   { return len(m.b) }
 func (m *memory) Fd() (uintptr, int64, bool) { return 0, 0, false }
+func (m *memory) Ready(at int) int           { return len(m.b) - at }
 func (m *memory) Release()                   { m.released++ }
 func (m *memory) ReadAt(p []byte, off int) error {
 	if m.short && off+len(p) > len(m.b)/2 {

@@ -61,11 +61,19 @@ func (c *conn) write(p []byte) error {
 }
 
 // sendRange sends a range of a file: by the kernel where it can, else through a
-// pooled buffer.
+// pooled buffer. The kernel is given what is in memory, since its thread would
+// stand still for the rest.
 func (c *conn) sendRange(f api.Range) error {
 	if c.raw != nil {
 		if fd, off, ok := f.Fd(); ok {
-			return c.raw.sendfile(c, fd, off, f.Len())
+			for at := 0; at < f.Len(); {
+				n := f.Ready(at)
+				if err := c.raw.sendfile(c, fd, off+int64(at), n); err != nil {
+					return err
+				}
+				at += n
+			}
+			return nil
 		}
 	}
 	buf := c.s.buffers.takeFrame(frameAtOnce / 8)

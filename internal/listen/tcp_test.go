@@ -101,6 +101,7 @@ type onDisk struct {
 }
 
 func (d *onDisk) Len() int                   { return d.n }
+func (d *onDisk) Ready(at int) int           { return min(d.n-at, 100_000) } // piece by piece
 func (d *onDisk) Fd() (uintptr, int64, bool) { return d.f.Fd(), int64(d.off), true }
 func (d *onDisk) ReadAt(p []byte, off int) error {
 	_, err := d.f.ReadAt(p, int64(d.off+off))
