@@ -242,10 +242,39 @@ func (o *opener) list() error {
 		o.segs = o.segs[1:]
 		o.mu.unsynced.names = true
 	}
+	if err := o.cutHeadless(); err != nil {
+		return err
+	}
 	if len(o.segs) == 0 {
 		return o.create(o.start)
 	}
 	o.start = max(o.start, o.segs[0].Base())
+	return nil
+}
+
+// cutHeadless takes away all segments if a power cut took the name of the first.
+// Its name is durable before anything in any of them is promised, and the start
+// before a deletion, so none of them holds a promise. To keep them would be to
+// keep the later half of what producers are going to send again.
+func (o *opener) cutHeadless() error {
+	if len(o.segs) == 0 || o.rec.Clean || o.rec.SameBoot || !o.home.ours {
+		return nil
+	}
+	first := o.segs[0].Base()
+	if first <= o.start || first <= o.rec.RecoveryPoint {
+		return nil
+	}
+	o.rec.CutFrom = o.start
+	for j := len(o.segs) - 1; j >= 0; j-- {
+		o.rec.CutBytes += o.segs[j].Size()
+		o.rec.CutSegments++
+		if err := o.segs[j].Remove(); err != nil {
+			return err
+		}
+	}
+	o.logger.Warn("log lacks its first segment, which was never durable: cut off whole", "log", o.tp.String(),
+		"start", o.start, "first", first, "bytes", o.rec.CutBytes, "segments", o.rec.CutSegments)
+	o.segs = nil
 	return nil
 }
 

@@ -153,19 +153,15 @@ func (p *ProducerState) Update(h *record.Header) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	e := p.entryLocked(h.ProducerID)
-	if e.n > 0 && h.ProducerEpoch == e.epoch && e.batches[e.n-1].lastOffset >= h.LastOffset() {
-		return
+	if e.n == 0 || h.ProducerEpoch != e.epoch || e.batches[e.n-1].lastOffset < h.LastOffset() {
+		e.setEpoch(h.ProducerEpoch)
+		e.remember(batchTrace{
+			lastSequence: h.LastSequence(), delta: h.LastOffsetDelta, lastOffset: h.LastOffset(), timestamp: h.MaxTimestamp,
+		})
+		e.timestamp = h.MaxTimestamp
 	}
-	e.setEpoch(h.ProducerEpoch)
-	if e.n == remembered {
-		copy(e.batches[:], e.batches[1:])
-		e.n--
-	}
-	e.batches[e.n] = batchTrace{
-		lastSequence: h.LastSequence(), delta: h.LastOffsetDelta, lastOffset: h.LastOffset(), timestamp: h.MaxTimestamp,
-	}
-	e.n++
-	e.timestamp = h.MaxTimestamp
+	// Also for one that is in already: the marker of the transaction before
+	// may have been appended together with it, after it was taken in.
 	if h.Attributes.Has(record.Transactional) && e.txnFirst < 0 {
 		e.txnFirst = h.BaseOffset
 		p.open = append(p.open, txn{producer: e.id, first: h.BaseOffset})
@@ -179,6 +175,16 @@ func (p *ProducerState) entryLocked(id int64) *producer {
 		p.byID[id] = e
 	}
 	return e
+}
+
+// remember adds the newest batch.
+func (e *producer) remember(t batchTrace) {
+	if e.n == remembered {
+		copy(e.batches[:], e.batches[1:])
+		e.n--
+	}
+	e.batches[e.n] = t
+	e.n++
 }
 
 // setEpoch begins a new epoch, which knows no batches yet.

@@ -1,6 +1,7 @@
 package commitlog
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"testing"
@@ -118,6 +119,47 @@ func TestSnapshotLeavesOutWhatIsNotAppended(t *testing.T) {
 	}
 	if v, err := q.Check(head(batchID{1, 0}, 2, 2, 12, true)); v.Duplicate || err != nil {
 		t.Fatal(v, err)
+	}
+}
+
+// TestTransactionBehindItsMarker: a batch may be appended together with the
+// marker of the transaction before, and was then taken in before the marker was.
+// Its transaction is open all the same.
+func TestTransactionBehindItsMarker(t *testing.T) {
+	r := newRig(t, Tunables{})
+	p := record.Producer{ID: 9}
+	r.must(r.produce(batchSpec{producer: &p, flags: record.Transactional}))
+	end := bytes.Clone(record.EndTxnMarker(p, record.Commit, 0, 1))
+	record.Stamp(end, 1, 0)
+	h, err := record.Check(end)
+	r.must(err)
+	next := makeBatch(batchSpec{at: 2, producer: &record.Producer{ID: 9, Sequence: 1}, flags: record.Transactional})
+	r.log.Producers().Update(&next.Header)
+	r.must(r.log.Append([]Batch{{Bytes: end, Header: h}, next}))
+	if first, ok := r.log.Producers().FirstUnstable(3); !ok || first != 2 {
+		t.Fatal("the second transaction is open from", first, ok)
+	}
+}
+
+// TestSnapshotRemembersFive: what a client may have in flight is known for a
+// duplicate after a clean restart too.
+func TestSnapshotRemembersFive(t *testing.T) {
+	p := newProducerState()
+	for i := range int32(7) {
+		p.Update(head(batchID{1, 3}, 2*i, 2, int64(100+2*i), true))
+	}
+	q := newProducerState()
+	if err := q.decode(p.encode(114)); err != nil {
+		t.Fatal(err)
+	}
+	for i := range int32(7) {
+		v, err := q.Check(head(batchID{1, 3}, 2*i, 2, 0, true))
+		if i >= 2 && (err != nil || !v.Duplicate || v.Base != int64(100+2*i)) || i < 2 && err == nil {
+			t.Error(i, v, err)
+		}
+	}
+	if first, ok := q.FirstUnstable(114); !ok || first != 100 || len(q.open) != 1 {
+		t.Error(first, ok, q.open)
 	}
 }
 

@@ -304,3 +304,34 @@ func (d *damager) litter() {
 	d.must(err)
 	d.must(f.Close())
 }
+
+// TestFirstSegmentLost: a power cut took the name of the first segment and left
+// that of the second. Nothing was promised, so what the producer is going to
+// send again must not be there by half.
+func TestFirstSegmentLost(t *testing.T) {
+	r := newRig(t, Tunables{SegmentBytes: 500})
+	p := record.Producer{ID: 5}
+	for r.log.End() < 40 {
+		p.Sequence = int32(r.log.End())
+		r.must(r.produce(batchSpec{n: 2, size: 40, producer: &p}))
+	}
+	r.crash(vfs.KeepAll, 0)
+	r.must(r.disk.Remove("/data/t-3/" + segment.Name(0, segment.LogSuffix)))
+	r.start()
+	if r.log.Start() != 0 || r.log.End() != 0 || r.rec.CutSegments < 2 || r.rec.CutFrom != 0 {
+		t.Fatalf("%d to %d: %+v", r.log.Start(), r.log.End(), r.rec)
+	}
+	// What is promised stays, whatever is missing before it.
+	for r.log.End() < 40 {
+		p.Sequence = int32(r.log.End())
+		r.must(r.produce(batchSpec{n: 2, size: 40, producer: &p}))
+	}
+	r.must(r.log.Flush())
+	r.must(r.home.Checkpoint())
+	r.crash(vfs.DropAll, 0)
+	r.must(r.disk.Remove("/data/t-3/" + segment.Name(0, segment.LogSuffix)))
+	r.start()
+	if r.log.Start() == 0 || r.log.End() != 40 {
+		t.Fatalf("%d to %d: %+v", r.log.Start(), r.log.End(), r.rec)
+	}
+}

@@ -20,15 +20,16 @@ import (
 //	offset size  field
 //	     0    2  version, 1
 //	     2    4  CRC-32C of what follows
-//	     6    4  number of producers
-//	    10   46  each producer:
+//	     6    4  number of entries
+//	    10   46  each entry:
 //	                8  producer id            4  last offset − first offset
 //	                2  epoch                  8  timestamp of the last batch, ms
 //	                4  last sequence          4  coordinator epoch
 //	                8  last offset            8  first offset of the open transaction
 //
-// It keeps the newest batch of each producer only, as Kafka does. -1 stands for
-// none.
+// -1 stands for none. A producer has an entry for each of its batches that are
+// remembered, the newest last, so that a batch sent again is known after a
+// restart too. Kafka writes the newest alone, and takes the last of several.
 const (
 	snapshotSuffix   = ".snapshot"
 	snapshotVersion  = 1
@@ -55,27 +56,35 @@ func (p *ProducerState) encode(at int64) []byte {
 	be := binary.BigEndian
 	b := make([]byte, snapshotHead, snapshotHead+len(all)*snapshotProducer)
 	be.PutUint16(b, snapshotVersion)
-	be.PutUint32(b[6:], uint32(len(all)))
+	entries := 0
 	for _, e := range all {
-		last := batchTrace{lastSequence: -1, lastOffset: -1}
-		for _, t := range e.batches[:e.n] {
-			if t.lastOffset < at {
-				last = t
-			}
-		}
 		txnFirst := e.txnFirst
 		if txnFirst >= at {
 			txnFirst = -1
 		}
-		b = be.AppendUint64(b, uint64(e.id))
-		b = be.AppendUint16(b, uint16(e.epoch))
-		b = be.AppendUint32(b, uint32(last.lastSequence))
-		b = be.AppendUint64(b, uint64(last.lastOffset))
-		b = be.AppendUint32(b, uint32(last.delta))
-		b = be.AppendUint64(b, uint64(e.timestamp))
-		b = be.AppendUint32(b, uint32(e.coordinatorEpoch))
-		b = be.AppendUint64(b, uint64(txnFirst))
+		known := e.batches[:e.n]
+		for len(known) > 0 && known[len(known)-1].lastOffset >= at {
+			known = known[:len(known)-1]
+		}
+		if len(known) == 0 {
+			known = []batchTrace{{lastSequence: -1, lastOffset: -1}}
+		}
+		for i, t := range known {
+			if i == len(known)-1 {
+				t.timestamp = e.timestamp
+			}
+			b = be.AppendUint64(b, uint64(e.id))
+			b = be.AppendUint16(b, uint16(e.epoch))
+			b = be.AppendUint32(b, uint32(t.lastSequence))
+			b = be.AppendUint64(b, uint64(t.lastOffset))
+			b = be.AppendUint32(b, uint32(t.delta))
+			b = be.AppendUint64(b, uint64(t.timestamp))
+			b = be.AppendUint32(b, uint32(e.coordinatorEpoch))
+			b = be.AppendUint64(b, uint64(txnFirst))
+			entries++
+		}
 	}
+	be.PutUint32(b[6:], uint32(entries))
 	be.PutUint32(b[2:], crc32.Checksum(b[6:], castagnoli))
 	return b
 }
@@ -91,7 +100,7 @@ func (p *ProducerState) decode(b []byte) error {
 	case be.Uint32(b[2:]) != crc32.Checksum(b[6:], castagnoli):
 		return fmt.Errorf("wrong CRC: %w", errMalformed)
 	case int64(be.Uint32(b[6:]))*snapshotProducer != int64(len(b)-snapshotHead):
-		return fmt.Errorf("%d producers in %d bytes: %w", be.Uint32(b[6:]), len(b), errMalformed)
+		return fmt.Errorf("%d entries in %d bytes: %w", be.Uint32(b[6:]), len(b), errMalformed)
 	}
 	p.reset()
 	p.mu.Lock()
@@ -105,13 +114,16 @@ func (p *ProducerState) decode(b []byte) error {
 			lastSequence: int32(be.Uint32(b[10:])), lastOffset: int64(be.Uint64(b[14:])),
 			delta: int32(be.Uint32(b[22:])), timestamp: e.timestamp,
 		}
-		if last.lastSequence >= 0 {
-			e.batches[0], e.n = last, 1
+		if before := p.byID[e.id]; before != nil && before.epoch == e.epoch {
+			e.batches, e.n = before.batches, before.n
 		}
-		p.byID[e.id] = e
-		if e.txnFirst >= 0 {
+		if last.lastSequence >= 0 {
+			e.remember(last)
+		}
+		if e.txnFirst >= 0 && p.byID[e.id] == nil {
 			p.open = append(p.open, txn{producer: e.id, first: e.txnFirst})
 		}
+		p.byID[e.id] = e
 	}
 	slices.SortFunc(p.open, func(a, b txn) int { return cmp.Compare(a.first, b.first) })
 	return nil
