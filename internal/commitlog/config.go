@@ -45,6 +45,17 @@ type Tunables struct {
 	FlushMessages     int64         // flush.messages; 0 unlimited
 	FlushAfter        time.Duration // flush.ms; 0 leaves it to the flusher
 	ProducerRetention time.Duration // producer.id.expiration.ms, 24 h
+	FileDeleteDelay   time.Duration // file.delete.delay.ms; 0 removes at once
+	Compaction        Compaction
+}
+
+// Compaction is what a topic's settings say of compaction.
+type Compaction struct {
+	On              bool          // cleanup.policy holds compact
+	DirtyRatio      float64       // min.cleanable.dirty.ratio
+	MinLag          time.Duration // min.compaction.lag.ms
+	MaxLag          time.Duration // max.compaction.lag.ms; 0 unlimited
+	DeleteRetention time.Duration // delete.retention.ms
 }
 
 // Batch is one checked and stamped batch: Bytes are final, Header is parsed from

@@ -62,6 +62,8 @@ type Home struct {
 	saving                   *group    // writes of the checkpoint files
 	savedStarts, savedPoints []byte    // as written last; whoever saves has them
 	syncing                  *group    // syncs of the folder itself
+	cleaned                  *cleanPoints
+	trash                    trash
 
 	*device
 
@@ -99,6 +101,7 @@ func OpenHome(cfg HomeConfig) (*Home, error) {
 	h.cache = segment.NewCache(orDefault(cfg.IndexCacheBytes, 64<<20))
 	h.ahead = newAhead(orDefault(cfg.ColdReads, 4), int64(orDefault(cfg.ColdCacheBytes, 256<<20)))
 	h.saving, h.syncing = newGroup(h.writeCheckpoints), newGroup(func() error { return h.fs.SyncDir(h.path) })
+	h.cleaned = newCleanPoints(h.fs, h.path, h.logger)
 	h.scanners.New = func() any { return new(scanner) }
 	h.device = newDevice(&cfg, h.path, h.logger)
 	h.mu.open = map[kafka.TopicPartition]*Log{}
@@ -286,6 +289,9 @@ func (h *Home) RemoveLog(tp kafka.TopicPartition) error {
 	h.mu.Unlock()
 	if open {
 		return fmt.Errorf("%s: remove: the log is open", tp)
+	}
+	if err := h.cleaned.forget(tp); err != nil {
+		return h.fail(err)
 	}
 	gone := h.join(tp.String() + ".0" + deleteSuffix)
 	if err := h.fs.RemoveAll(gone); err != nil {

@@ -235,10 +235,11 @@ func (r *Replacement) Commit() error {
 	if err := r.check(); err != nil {
 		return err
 	}
-	if err := r.swap(); err != nil {
+	err := r.swap()
+	r.parts = nil // they are the log's
+	if err != nil {
 		return l.fail(err)
 	}
-	r.parts = nil
 	return nil
 }
 
@@ -279,8 +280,7 @@ func (r *Replacement) swap() error {
 	}
 	r.publish()
 	for _, old := range r.olds {
-		segment.Swap{Segment: old}.Detach()
-		if err := (segment.Swap{Segment: old}).Rename(deletedSuffix); err != nil {
+		if err := l.home.trash.put(l, old); err != nil {
 			return err
 		}
 	}
@@ -295,11 +295,6 @@ func (r *Replacement) swap() error {
 	}
 	if err := l.fs.SyncDir(l.dir); err != nil {
 		return err
-	}
-	for _, old := range r.olds {
-		if err := l.home.discard(l, old); err != nil {
-			return err
-		}
 	}
 	return l.snaps.drop(r.orphan)
 }
@@ -321,35 +316,74 @@ func (r *Replacement) orphan(at int64) bool {
 	return slices.ContainsFunc(r.olds, is) && !slices.ContainsFunc(r.parts, is)
 }
 
-// discard removes a replaced segment's files.
-func (h *Home) discard(_ *Log, old *segment.Segment) error { return old.Remove() }
-
 // ClosedSegment describes a segment that is not written any more.
 type ClosedSegment struct {
-	Base, Next   int64 // Next is the base of the segment behind
-	Bytes        int64
-	MaxTimestamp int64 // ms; the file's time if no batch has one
-	// OffsetIndexBytes and TimeIndexBytes are how large its indexes are.
-	OffsetIndexBytes, TimeIndexBytes int
+	Base, Next int64 // Next is the base of the segment behind
+	Bytes      int64
 }
 
-// Closed lists all segments but the active one, in their order.
-func (l Rewriter) Closed() ([]ClosedSegment, error) {
+// Closed lists all segments but the active one, in their order. It costs no
+// look at the disk.
+func (l Rewriter) Closed() []ClosedSegment {
 	segs := *l.segments.Load()
 	out := make([]ClosedSegment, 0, len(segs)-1)
 	for i, s := range segs[:len(segs)-1] {
-		c := ClosedSegment{Base: s.Base(), Next: segs[i+1].Base(), Bytes: s.Size()}
-		var err error
-		c.OffsetIndexBytes, c.TimeIndexBytes, err = segment.Swap{Segment: s}.IndexSizes()
-		if err == nil {
-			c.MaxTimestamp, err = l.youngest(s)
-		}
-		if err != nil {
-			return nil, storageError(fmt.Sprintf("log %s: segment %d", l.tp, s.Base()), err)
-		}
-		out = append(out, c)
+		out = append(out, ClosedSegment{Base: s.Base(), Next: segs[i+1].Base(), Bytes: s.Size()})
 	}
-	return out, nil
+	return out
+}
+
+// closed finds a closed segment; ErrOvertaken if there is none.
+func (l Rewriter) closed(base int64) (*segment.Segment, error) {
+	segs := *l.segments.Load()
+	i := slices.IndexFunc(segs, func(s *segment.Segment) bool { return s.Base() == base })
+	if i < 0 || i == len(segs)-1 {
+		return nil, fmt.Errorf("log %s: segment %d: %w", l.tp, base, ErrOvertaken)
+	}
+	return segs[i], nil
+}
+
+// Youngest is the largest timestamp (ms) of a closed segment, or the time of its
+// file if no batch has one.
+func (l Rewriter) Youngest(base int64) (int64, error) {
+	s, err := l.closed(base)
+	if err != nil {
+		return 0, err
+	}
+	ts, err := l.youngest(s)
+	return ts, l.segmentError(base, err)
+}
+
+// First is the largest timestamp (ms) of a closed segment's first batch; -1 if
+// it has none.
+func (l Rewriter) First(base int64) (ts int64, err error) {
+	s, err := l.closed(base)
+	if err != nil {
+		return 0, err
+	}
+	ts = kafka.NoTimestamp
+	err = s.With(func(f vfs.File) error {
+		walk := newScanner(f, 0, s.Size())
+		if walk.Next() {
+			ts = walk.head.MaxTimestamp
+		}
+		return walk.err
+	})
+	return ts, l.segmentError(base, err)
+}
+
+// IndexBytes are how large a closed segment's two indexes are.
+func (l Rewriter) IndexBytes(base int64) (offsets, times int, err error) {
+	s, err := l.closed(base)
+	if err != nil {
+		return 0, 0, err
+	}
+	offsets, times, err = segment.Swap{Segment: s}.IndexSizes()
+	return offsets, times, l.segmentError(base, err)
+}
+
+func (l Rewriter) segmentError(base int64, err error) error {
+	return storageError(fmt.Sprintf("log %s: segment %d", l.tp, base), err)
 }
 
 // youngest is the largest timestamp of a segment, or the time of its file if no
@@ -373,14 +407,13 @@ func (l Rewriter) youngest(s *segment.Segment) (int64, error) {
 // A batch that is damaged is CORRUPT_MESSAGE. ErrOvertaken: there is no such
 // segment.
 func (l Rewriter) Scan(base int64, visit func(h *record.Header, batch []byte) error) error {
-	segs := *l.segments.Load()
-	i := slices.IndexFunc(segs, func(s *segment.Segment) bool { return s.Base() == base })
-	if i < 0 || i == len(segs)-1 {
-		return fmt.Errorf("log %s: segment %d: %w", l.tp, base, ErrOvertaken)
+	seg, err := l.closed(base)
+	if err != nil {
+		return err
 	}
 	var visited error // by visit, whose errors are not the disk's
-	err := segs[i].With(func(f vfs.File) error {
-		s := newScanner(f, 0, segs[i].Size())
+	err = seg.With(func(f vfs.File) error {
+		s := newScanner(f, 0, seg.Size())
 		s.window = bodyWindow
 		for s.Next() {
 			batch, err := s.Body()
@@ -399,5 +432,5 @@ func (l Rewriter) Scan(base int64, visit func(h *record.Header, batch []byte) er
 	if visited != nil {
 		return visited
 	}
-	return storageError(fmt.Sprintf("log %s: segment %d", l.tp, base), err)
+	return l.segmentError(base, err)
 }

@@ -70,7 +70,7 @@ func (l trimmer) removeBelow(offset int64) (int, error) {
 	l.mu.unsynced.retired = slices.DeleteFunc(l.mu.unsynced.retired, func(r retired) bool { return r.seg.Base() < kept[0].Base() })
 	l.mu.Unlock()
 	for _, s := range segs[:n] {
-		if err := s.Remove(); err != nil {
+		if err := l.home.trash.put(l.Log, s); err != nil {
 			return 0, l.fail(err)
 		}
 	}
@@ -238,6 +238,9 @@ func (l trimmer) retreat(end int64) error {
 	l.closedAt = -1
 	l.cuts++
 	l.flushed.Store(min(l.flushed.Load(), end))
+	if err := l.home.cleaned.cut(l.tp, end); err != nil {
+		return err
+	}
 	if l.point.Load() <= end {
 		return nil
 	}

@@ -52,7 +52,9 @@ type Reader struct {
 	seen   int32
 	last   int64 // offset delta of the record before
 	err    error
-	shapes bool  // look at shapes only: keys and values are not held
+	shapes bool // look at shapes only: keys and values are not held
+	bare   bool // leave the headers of records out
+	raw    []byte
 	key    int64 // their sizes then, -1 for null
 	value  int64
 }
@@ -61,7 +63,7 @@ type Reader struct {
 // untouched until the last Next. Expanding to more than limit bytes is an
 // error. Errors show in [Reader.Err] once Next is false.
 func (r *Reader) Reset(batch []byte, limit int64) {
-	r.seen, r.last, r.err, r.rec, r.shapes = 0, -1, nil, Record{Headers: r.rec.Headers[:0]}, false
+	r.seen, r.last, r.err, r.rec, r.shapes, r.bare = 0, -1, nil, Record{Headers: r.rec.Headers[:0]}, false, false
 	r.head, r.err = ParseHeader(batch)
 	if r.err != nil {
 		return
@@ -81,6 +83,10 @@ func (r *Reader) Reset(batch []byte, limit int64) {
 	}
 	r.win.reset(nil, src, limit)
 }
+
+// Bare makes the reader leave the headers of records out, which then costs
+// nothing for them. Call it after Reset.
+func (r *Reader) Bare() { r.bare = true }
 
 // Header is the header of the batch that Reset was given.
 func (r *Reader) Header() *Header { return &r.head }
@@ -121,7 +127,7 @@ func (r *Reader) Release() {
 	r.win.release()
 	r.dec.release()
 	clear(r.rec.Headers[:cap(r.rec.Headers)])
-	r.rec = Record{Headers: r.rec.Headers[:0]}
+	r.rec, r.raw = Record{Headers: r.rec.Headers[:0]}, nil
 	if cap(r.rec.Headers) > 1024 {
 		r.rec.Headers = nil
 	}
@@ -149,9 +155,13 @@ func (r *Reader) whole() error {
 	}
 	p := parser{b: b}
 	p.skip(1) // attributes: none are defined
+	r.raw = b
 	r.stamp(p.varint(), p.varint())
 	r.rec.Key = p.bytes()
 	r.rec.Value = p.bytes()
+	if r.bare && !p.bad {
+		return nil
+	}
 	n := p.varint()
 	if n < 0 || n > int64(len(p.b))/2 {
 		return fmt.Errorf("%d headers in %d bytes: %w", n, len(p.b), errMalformed)
