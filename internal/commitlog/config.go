@@ -67,7 +67,7 @@ type Batch struct {
 
 // Recovered says what Open found and did.
 type Recovered struct {
-	Clean          bool  // the last run closed the directory: nothing was examined
+	Clean          bool  // the last run closed the directory, or left the log at rest: nothing was examined
 	SameBoot       bool  // the machine has not restarted since: the page cache survived
 	RecoveryPoint  int64 // where the examination began
 	ScannedBytes   int64

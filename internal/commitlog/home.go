@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -66,14 +67,17 @@ type Home struct {
 	trash                    trash
 
 	*device
+	journal journal // the manifest
 
 	mu struct {
 		sync.Mutex // memory only: never held across I/O
-		points     offsetTable
-		starts     offsetTable
-		open       map[kafka.TopicPartition]*Log
-		trust      map[kafka.TopicPartition]trust
-		failed     bool // some log failed: no clean end
+		recorded
+		points offsetTable
+		starts offsetTable
+		open   map[kafka.TopicPartition]*Log
+		trust  map[kafka.TopicPartition]trust
+		buried map[kafka.TopicPartition]bool // removed, but still in the checkpoint files
+		failed bool                          // some log failed: no clean end
 	}
 }
 
@@ -106,6 +110,7 @@ func OpenHome(cfg HomeConfig) (*Home, error) {
 	h.device = newDevice(&cfg, h.path, h.logger)
 	h.mu.open = map[kafka.TopicPartition]*Log{}
 	h.mu.trust = map[kafka.TopicPartition]trust{}
+	h.mu.buried = map[kafka.TopicPartition]bool{}
 	if err := h.make(h.path); err != nil {
 		return nil, h.fail(err)
 	}
@@ -115,7 +120,7 @@ func OpenHome(cfg HomeConfig) (*Home, error) {
 	}
 	h.lock = lock
 	if err := errors.Join(h.findBallast(), h.begin()); err != nil {
-		return nil, errors.Join(h.fail(err), lock.Close())
+		return nil, errors.Join(h.fail(err), h.closeManifest(false), lock.Close())
 	}
 	h.lookAtRoom()
 	return h, nil
@@ -189,6 +194,9 @@ func (h *Home) begin() error {
 		return err
 	}
 	if err := h.sweep(); err != nil {
+		return err
+	}
+	if err := h.loadManifest(); err != nil {
 		return err
 	}
 	if h.clean {
@@ -311,22 +319,58 @@ func (h *Home) RemoveLog(tp kafka.TopicPartition) error {
 	delete(h.mu.points, tp)
 	delete(h.mu.starts, tp)
 	delete(h.mu.trust, tp)
+	h.mu.buried[tp] = true // see unearth
 	h.mu.Unlock()
-	if err := h.saving.do(); err != nil {
-		return err
-	}
+	h.forgetRest(tp)
 	return h.fs.RemoveAll(gone)
+}
+
+// unearth takes what the checkpoint files say of a removed log out of them, before
+// another of its name is made: a start offset of the old one would hide records
+// of the new. Until then nobody minds, and many removals share one save.
+func (h *Home) unearth(tp kafka.TopicPartition) error {
+	h.mu.Lock()
+	buried := h.mu.buried[tp]
+	h.mu.Unlock()
+	if !buried {
+		return nil
+	}
+	return h.saving.do()
 }
 
 // Checkpoint writes down how far each log is durable, so that the next start
 // examines less. Call it every few seconds.
 func (h *Home) Checkpoint() error {
-	for _, l := range h.openLogs() {
-		if err := l.checkpoint(); err != nil {
+	for _, l := range h.busyLogs() {
+		err := l.checkpoint()
+		if err == nil {
+			err = l.repose()
+		}
+		if err != nil {
 			h.logger.Error("log is left out of the checkpoint", "log", l.tp.String(), "error", err)
 		}
 	}
-	return h.saving.do()
+	err := h.saving.do()
+	h.keepManifest()
+	return err
+}
+
+// busyLogs are the open logs that are not at rest: only they change.
+func (h *Home) busyLogs() []*Log {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var out []*Log
+	for tp, l := range h.mu.open {
+		if _, resting := h.mu.rest[tp]; !resting && l.segments.Load() != nil {
+			out = append(out, l)
+		}
+	}
+	sortLogs(out)
+	return out
+}
+
+func sortLogs(list []*Log) {
+	slices.SortFunc(list, func(a, b *Log) int { return a.tp.Compare(b.tp) })
 }
 
 func (h *Home) openLogs() []*Log {
@@ -336,7 +380,7 @@ func (h *Home) openLogs() []*Log {
 	for _, l := range h.mu.open {
 		out = append(out, l)
 	}
-	slices.SortFunc(out, func(a, b *Log) int { return a.tp.Compare(b.tp) })
+	sortLogs(out)
 	return out
 }
 
@@ -351,7 +395,13 @@ func (h *Home) writeCheckpoints() error {
 		h.keepStartLocked(l)
 	}
 	points, starts := h.mu.points.encode(), h.mu.starts.encode()
+	buried := maps.Clone(h.mu.buried)
 	h.mu.Unlock()
+	if !bytes.Equal(points, h.savedPoints) || !bytes.Equal(starts, h.savedStarts) {
+		if err := h.announce(points, starts); err != nil {
+			return h.fail(err)
+		}
+	}
 	// The turn of saving guards what was written last. Start offsets first: a
 	// start that is lost cannot be found again.
 	for _, file := range []struct {
@@ -368,6 +418,11 @@ func (h *Home) writeCheckpoints() error {
 		}
 		*file.last = file.now
 	}
+	h.mu.Lock()
+	for tp := range buried {
+		delete(h.mu.buried, tp)
+	}
+	h.mu.Unlock()
 	return nil
 }
 
@@ -386,6 +441,7 @@ func (h *Home) keepStartLocked(l *Log) {
 func (h *Home) distrust(tp kafka.TopicPartition) {
 	h.mu.Lock()
 	h.mu.trust[tp] = untrusted
+	delete(h.mu.rest, tp) // the file lost it when the log was stirred, or it is empty
 	first := !h.mu.failed
 	h.mu.failed = true
 	h.mu.Unlock()
@@ -438,6 +494,9 @@ func (h *Home) Close(clean bool) error {
 	h.mu.Lock()
 	inOrder := clean && err == nil && !h.mu.failed && len(h.mu.open) == 0
 	h.mu.Unlock()
+	if err := h.closeManifest(err == nil); err != nil {
+		h.logger.Warn("manifest is not kept, the next start may take longer", "dir", h.path, "error", err)
+	}
 	if inOrder {
 		mark, _ := json.Marshal(cleanMark{BrokerEpoch: h.epoch}) // two numbers: it cannot fail
 		err = vfs.WriteAtomic(h.fs, h.join(cleanFile), mark)

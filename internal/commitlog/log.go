@@ -20,6 +20,7 @@ type Log struct {
 	home   *Home
 	fs     vfs.FS
 	tp     kafka.TopicPartition
+	id     kafka.UUID // zero: not known
 	dir    string
 	logger *slog.Logger
 	now    func() time.Time
@@ -44,8 +45,12 @@ type Log struct {
 
 	w        appender // the turn holder's
 	cuts     int      // the flushing holder's: how often the end was moved back
-	closedAt int64    // the turn holder's: where the last owner closed the log in order; -1 unless that still holds
+	closedAt int64    // the turn holder's: the end of which all caches are on disk; -1 unless that still holds
+	lastEnd  int64    // the turn holder's: the end when the log was last asked to come to rest
+	loose    bool     // the turn holder's: at rest, but its caches may not be on disk
 	snaps    snapshotFiles
+
+	stirred atomic.Bool // the manifest does not say that the log is at rest; see rest
 
 	dirtyBytes, dirtyRecords atomic.Int64
 	due                      schedule // the Flusher's
@@ -81,6 +86,7 @@ type place struct {
 
 // unsynced is what Flush must make durable besides the active segment's data.
 type unsynced struct {
+	stir    bool      // that the log's rest is over
 	topicID bool      // partition.metadata is written, not synced
 	names   bool      // the log's folder has new names
 	root    bool      // the log's folder is new
@@ -175,6 +181,9 @@ func (l *Log) Append(batches []Batch) error {
 	if err := l.w.admit(batches, t); err != nil {
 		return err
 	}
+	if err := l.stir(); err != nil {
+		return err // nothing has changed
+	}
 	for len(batches) > 0 {
 		n, err := l.w.room(batches, t)
 		if err == nil {
@@ -254,6 +263,11 @@ func (l *Log) flushLocked() error {
 
 // sync makes all of it durable, and then the active segment's data.
 func (todo *unsynced) sync(l *Log, active *segment.Segment) error {
+	if todo.stir {
+		if err := l.home.journal.syncing.do(); err != nil {
+			return err
+		}
+	}
 	if todo.topicID {
 		if err := syncFile(l.fs, l.path(metadataFile)); err != nil {
 			return err
@@ -331,7 +345,7 @@ func (l *Log) checkpoint() error {
 	flushed, cuts := l.flushed.Load(), l.cuts
 	l.flushing.unlock()
 	err := l.tidy()
-	if err == nil {
+	if err == nil && !l.small() { // otherwise every batch is looked at anyway
 		err = l.saveEpochs()
 	}
 	if err != nil {
@@ -390,26 +404,35 @@ func (l *Log) closeInOrder() error {
 	if err := l.Failed(); err != nil {
 		return err
 	}
+	end := l.End()
+	if !l.stirred.Load() && end == l.closedAt {
+		return nil
+	}
 	if err := l.active().Seal(); err != nil {
 		return l.fail(err)
 	}
-	if err := l.flushLocked(); err != nil {
-		return err
+	if !l.stirred.Load() {
+		return l.leaveCaches(end)
+	}
+	if !l.unwritten() {
+		if err := l.flushLocked(); err != nil {
+			return err
+		}
 	}
 	if err := l.tidy(); err != nil {
 		return l.fail(err)
 	}
-	end := l.End()
-	if err := l.saveEpochs(); err != nil {
-		return l.fail(err)
+	var err error
+	if l.small() {
+		err = l.leaveCaches(end)
+	} else if end != l.closedAt {
+		err = vfs.WriteAtomic(l.fs, l.snaps.name(end), l.producers.encode(end))
 	}
-	if end != l.closedAt {
-		if err := l.active().SyncIndexes(); err != nil {
-			return l.fail(err)
-		}
-		if err := vfs.WriteAtomic(l.fs, l.snaps.name(end), l.producers.encode(end)); err != nil {
-			return l.fail(err)
-		}
+	if err == nil {
+		err = l.rest()
+	}
+	if err != nil {
+		return l.fail(err)
 	}
 	l.point.Store(end)
 	return nil

@@ -42,11 +42,18 @@ func (r *rig) start() {
 }
 
 func (r *rig) tryStart() error {
-	now := func() time.Time { return r.now }
-	var err error
-	if r.home, err = OpenHome(HomeConfig{FS: r.fs, Path: "/data", Now: now}); err != nil {
+	if err := r.openHome(); err != nil {
 		return err
 	}
+	return r.open()
+}
+
+func (r *rig) openHome() (err error) {
+	r.home, err = OpenHome(HomeConfig{FS: r.fs, Path: "/data", Now: func() time.Time { return r.now }})
+	return err
+}
+
+func (r *rig) open() (err error) {
 	r.log, r.rec, err = Open(Config{Home: r.home, Topic: "t", Partition: 3, TopicID: kafka.UUID{1}, Tunables: r.tun})
 	return err
 }

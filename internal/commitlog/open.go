@@ -41,6 +41,10 @@ func (t Tunables) withDefaults() Tunables {
 // which is never cut off.
 func Open(cfg Config) (*Log, Recovered, error) {
 	l := newLog(cfg)
+	if err := l.home.unearth(l.tp); err != nil {
+		return nil, Recovered{}, err
+	}
+	known, wanted := cfg.Home.Resting(l.tp)
 	found, point, start, err := l.home.opening(l)
 	if err != nil {
 		return nil, Recovered{}, err
@@ -57,7 +61,17 @@ func Open(cfg Config) (*Log, Recovered, error) {
 	case untrusted:
 		o.rec.SameBoot = false
 	}
-	if err := o.open(cfg.TopicID); err != nil {
+	if wanted && found != untrusted && known.TopicID == cfg.TopicID {
+		woken, err := o.wake(known)
+		if woken {
+			return l, o.rec, nil
+		}
+		if err != nil {
+			o.abandon()
+			return nil, o.rec, fmt.Errorf("open log %s: %w", l.tp, err)
+		}
+	}
+	if err := o.walk(cfg.TopicID, known); err != nil {
 		o.abandon()
 		return nil, o.rec, fmt.Errorf("open log %s: %w", l.tp, err)
 	}
@@ -68,7 +82,7 @@ func newLog(cfg Config) *Log {
 	l := &Log{
 		home: cfg.Home, fs: cfg.Home.fs, tp: kafka.TopicPartition{Topic: cfg.Topic, Partition: cfg.Partition},
 		logger: cfg.Logger, now: cfg.Now, onFlushed: cfg.OnFlushed, producers: newProducerState(),
-		turn: make(slot, 1), tidying: make(slot, 1), flushing: make(slot, 1), closedAt: -1,
+		turn: make(slot, 1), tidying: make(slot, 1), flushing: make(slot, 1), closedAt: -1, lastEnd: -1, id: cfg.TopicID,
 	}
 	l.dir = path.Join(cfg.Home.path, l.tp.String())
 	if l.logger == nil {

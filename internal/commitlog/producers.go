@@ -262,6 +262,13 @@ func (p *ProducerState) expire(before int64) {
 	}
 }
 
+// any tells whether a producer is known.
+func (p *ProducerState) any() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.byID) > 0
+}
+
 // reset forgets everything.
 func (p *ProducerState) reset() {
 	p.mu.Lock()

@@ -252,6 +252,7 @@ func TestTransactions(t *testing.T) {
 	r.stop()
 	r.start()
 	check()
+	r.must(r.log.AssignEpoch(9, r.log.End())) // or the manifest would spare it the examination
 	r.must(r.log.Flush())
 	r.kill()
 	r.start()

@@ -389,6 +389,11 @@ func (l *Log) EndOffsetForEpoch(epoch int32) (foundEpoch int32, end int64) {
 // AssignEpoch notes that a leader began its epoch at start, usually End. The
 // file follows at the next checkpoint.
 func (l *Log) AssignEpoch(epoch int32, start int64) error {
+	l.turn.lock()
+	defer l.turn.unlock()
+	if err := l.stir(); err != nil {
+		return err
+	}
 	l.epochs.assign(epoch, start)
 	return l.Failed()
 }

@@ -235,6 +235,9 @@ func (r *Replacement) Commit() error {
 	if err := r.check(); err != nil {
 		return err
 	}
+	if err := l.stirForGood(); err != nil {
+		return err
+	}
 	err := r.swap()
 	r.parts = nil // they are the log's
 	if err != nil {

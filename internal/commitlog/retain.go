@@ -31,6 +31,9 @@ func (l trimmer) deleteLocked(offset int64) error {
 	if offset > l.End() {
 		return fmt.Errorf("log %s: delete up to %d, the log ends at %d: %w", l.tp, offset, l.End(), kafka.OffsetOutOfRange)
 	}
+	if err := l.stirForGood(); err != nil {
+		return err
+	}
 	// Also for the producer snapshot that rolling has left for later:
 	// without it, what the removed batches told of their producers is lost.
 	if err := l.Flush(); err != nil {
@@ -113,6 +116,8 @@ func (l *Log) Retain(limit int64) (deleted int, err error) {
 		start = r.segs[n].Base()
 	} else if l.End() != r.end {
 		return 0, nil // it was written meanwhile: next time
+	} else if err := l.stirForGood(); err != nil {
+		return 0, err
 	} else if err := l.w.roll(r.end); err != nil {
 		return 0, l.fail(err)
 	}
@@ -191,6 +196,9 @@ func (l *Log) TruncateTo(offset int64) error {
 	}
 	if offset < l.Start() {
 		return fmt.Errorf("log %s: truncate to %d, the log starts at %d: %w", l.tp, offset, l.Start(), kafka.OffsetOutOfRange)
+	}
+	if err := l.stirForGood(); err != nil {
+		return err
 	}
 	if err := (trimmer{l}).truncate(offset); err != nil {
 		return l.fail(err)
@@ -273,6 +281,9 @@ func (l *Log) ResetTo(offset int64) error {
 	l.flushing.lock()
 	defer l.flushing.unlock()
 	if err := l.Failed(); err != nil {
+		return err
+	}
+	if err := l.stirForGood(); err != nil {
 		return err
 	}
 	if err := (trimmer{l}).reset(offset); err != nil {

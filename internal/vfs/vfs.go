@@ -154,6 +154,20 @@ func WriteAtomic(f FS, name string, data []byte) error {
 	return f.SyncDir(path.Dir(name))
 }
 
+// WriteFile is WriteAtomic without a sync: a reader sees the old file or the new
+// one, but after a power cut what is there may be neither. It is for caches.
+func WriteFile(f FS, name string, data []byte) error {
+	file, err := f.Create(name + ".tmp")
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteAt(data, 0)
+	if err = errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	return f.Rename(name+".tmp", name)
+}
+
 func writeSynced(f FS, name string, data []byte) (err error) {
 	file, err := f.Create(name)
 	if err != nil {

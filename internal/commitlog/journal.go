@@ -1,0 +1,348 @@
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"maps"
+	"slices"
+
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/vfs"
+)
+
+// journal is the manifest as a home keeps it: written whole now and then, and in
+// between what changes is put behind.
+//
+// A log comes to rest in memory first, which needs no file call; the operation
+// goes to the file with the next that must. Before a resting log changes it is
+// stirred: that is in the file before the change is, and durable before anything
+// of the change counts as durable. So a manifest never praises a log that has
+// moved on, whenever the process or the machine dies; at worst it says nothing.
+type journal struct {
+	turn    slot      // whoever writes; held over I/O
+	syncing *group    // its run syncs the file
+	file    vfs.File  // nil: there is no manifest; the turn's
+	end     int64     // where the next frame goes; the turn's
+	whole   int64     // bytes of it that were written at once; the turn's
+	crc     uint32    // of the last frame; the turn's
+	renew   bool      // what it says of the machine's run is out of date; the turn's
+	failed  error     // a manifest is there that cannot be changed; the turn's
+	sums    [2]uint32 // CRC-32C of both checkpoint files; the turn's
+	scratch []byte    // the turn's
+}
+
+// recorded is the part of it that is memory only, under the home's mutex.
+type recorded struct {
+	rest   map[kafka.TopicPartition]resting
+	writer manifestWriter
+	kept   bool                   // there is a file, so operations are worth making
+	late   []kafka.TopicPartition // while it is written anew: what came to rest meanwhile
+}
+
+// loadManifest reads what the last owner left. A manifest that is missing or
+// wrong, or older than what somebody else did here, costs a walk, no more.
+func (h *Home) loadManifest() error {
+	h.journal.turn = make(slot, 1)
+	h.journal.syncing = newGroup(h.syncJournal)
+	h.mu.rest = map[kafka.TopicPartition]resting{}
+	if err := h.sumCheckpoints(); err != nil {
+		return err
+	}
+	data, err := vfs.ReadFile(h.fs, h.join(manifestFile), maxManifest)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	m, err := parseManifest(data)
+	if err == nil {
+		err = h.fits(m)
+	}
+	if err == nil {
+		h.journal.file, err = h.fs.Open(h.join(manifestFile), vfs.ReadWrite)
+	}
+	if err != nil {
+		h.logger.Warn("manifest is not used, logs are walked", "error", err)
+		return h.fs.Remove(h.join(manifestFile))
+	}
+	if !h.sameBoot || m.boot != h.fs.BootID() {
+		for tp, r := range m.logs {
+			r.doubt()
+			m.logs[tp] = r
+		}
+		h.journal.renew = true
+	}
+	h.journal.end, h.journal.whole, h.journal.crc = m.good, m.good, m.crc
+	h.mu.rest, h.mu.writer, h.mu.kept = m.logs, m.writer(), true
+	return nil
+}
+
+// sumCheckpoints notes how the checkpoint files are.
+func (h *Home) sumCheckpoints() error {
+	for i, name := range []string{pointFile, startFile} {
+		data, err := vfs.ReadFile(h.fs, h.join(name), maxCheckpoint)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		h.journal.sums[i] = crc32.Checksum(data, castagnoli)
+	}
+	return nil
+}
+
+// fits tells whether the checkpoint files are those that the manifest knows: if
+// not, another program worked here since.
+func (h *Home) fits(m *manifest) error {
+	for i, have := range h.journal.sums {
+		if have != m.points[0][i] && have != m.points[1][i] {
+			return fmt.Errorf("%s: the checkpoints are not those it was written with: %w", manifestFile, errMalformed)
+		}
+	}
+	return nil
+}
+
+// Resting tells what is known of a log that is at rest, open or not, without a
+// file call; false if it is not at rest.
+func (h *Home) Resting(tp kafka.TopicPartition) (*Rest, bool) {
+	h.mu.Lock()
+	r, ok := h.mu.rest[tp]
+	h.mu.Unlock()
+	if !ok {
+		return nil, false
+	}
+	known, err := r.decode()
+	return known, err == nil
+}
+
+// RestingLogs lists the logs that are at rest, sorted.
+func (h *Home) RestingLogs() []kafka.TopicPartition {
+	h.mu.Lock()
+	list := slices.Collect(maps.Keys(h.mu.rest))
+	h.mu.Unlock()
+	slices.SortFunc(list, kafka.TopicPartition.Compare)
+	return list
+}
+
+// rested notes that a log is at rest. It makes no file call.
+func (h *Home) rested(l *Log, known *Rest) {
+	r := resting{id: l.id, facts: known.encode()}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.mu.rest[l.tp] = r
+	if h.mu.kept {
+		h.mu.writer.rest(l.tp, r)
+	}
+	if h.mu.late != nil {
+		h.mu.late = append(h.mu.late, l.tp)
+	}
+}
+
+// stir notes that a log is going to change, in the file too: on return a process
+// that dies leaves no word of its rest. That the machine may die, [Log.Flush]
+// sees to.
+func (h *Home) stir(l *Log) error {
+	h.journal.turn.lock()
+	defer h.journal.turn.unlock()
+	h.mu.Lock()
+	_, had := h.mu.rest[l.tp]
+	if had && h.mu.kept {
+		h.mu.writer.stir(l.tp, l.id)
+	}
+	h.mu.Unlock()
+	if !had {
+		return nil
+	}
+	if err := h.journal.failed; err != nil {
+		return storageError(manifestFile, err)
+	}
+	if err := h.writeJournal(); err != nil {
+		return storageError(manifestFile, err)
+	}
+	h.mu.Lock()
+	delete(h.mu.rest, l.tp)
+	h.mu.Unlock()
+	return nil
+}
+
+// forgetRest drops what is known of a log that is gone. A manifest that still
+// tells of it does no harm: no log of that topic id is opened any more.
+func (h *Home) forgetRest(tp kafka.TopicPartition) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if r, ok := h.mu.rest[tp]; ok {
+		delete(h.mu.rest, tp)
+		if h.mu.kept {
+			h.mu.writer.stir(tp, r.id)
+		}
+	}
+}
+
+// writeJournal puts what is recorded behind the file. The caller has the turn.
+func (h *Home) writeJournal() error {
+	j := &h.journal
+	h.mu.Lock()
+	body := h.mu.writer.body
+	h.mu.writer.body = nil
+	h.mu.Unlock()
+	if j.file == nil || len(body) == 0 {
+		return nil
+	}
+	out, crc := appendFrame(j.scratch[:0], j.crc, body)
+	j.scratch = out[:0]
+	if cap(out) > manifestFrame {
+		j.scratch = nil
+	}
+	if _, err := j.file.WriteAt(out, j.end); err != nil {
+		h.mu.Lock() // to be tried again, at the same place
+		h.mu.writer.body = append(body, h.mu.writer.body...)
+		h.mu.Unlock()
+		return err
+	}
+	j.end += int64(len(out))
+	j.crc = crc
+	return nil
+}
+
+// syncJournal makes durable what is in the file. It is the run of a group: see
+// renewManifest for why the file stays open meanwhile.
+func (h *Home) syncJournal() error {
+	h.journal.turn.lock()
+	f := h.journal.file
+	h.journal.turn.unlock()
+	if f == nil {
+		return nil
+	}
+	return f.Sync()
+}
+
+// announce writes down, durably, how both checkpoint files are going to be.
+func (h *Home) announce(points, starts []byte) error {
+	h.journal.turn.lock()
+	h.journal.sums = [2]uint32{crc32.Checksum(points, castagnoli), crc32.Checksum(starts, castagnoli)}
+	h.mu.Lock()
+	if h.mu.kept {
+		h.mu.writer.points(h.journal.sums[0], h.journal.sums[1])
+	}
+	h.mu.Unlock()
+	err := h.writeJournal()
+	h.journal.turn.unlock()
+	if err == nil {
+		err = h.journal.syncing.do()
+	}
+	return storageError(manifestFile, err)
+}
+
+// keepManifest brings the file up to date: what is recorded goes behind it, or,
+// when that has become more than was worth keeping, all is written anew. Nothing
+// depends on its success. It runs under the turn of saving.
+func (h *Home) keepManifest() {
+	j := &h.journal
+	j.turn.lock()
+	var err error
+	anew := j.file == nil || j.renew || j.end > 2*j.whole+4<<20
+	if !anew {
+		err = h.writeJournal()
+	}
+	j.turn.unlock()
+	if anew {
+		err = h.renewManifest()
+	}
+	if err != nil {
+		h.logger.Warn("manifest is not kept up, the next start may take longer", "error", err)
+	}
+}
+
+// renewManifest writes the manifest whole. Whoever syncs the old file is waited
+// for.
+func (h *Home) renewManifest() error {
+	j := &h.journal
+	j.syncing.turn <- struct{}{}
+	defer func() { <-j.syncing.turn }()
+	j.turn.lock()
+	defer j.turn.unlock()
+	w := newManifestWriter(h.fs.BootID())
+	w.points(j.sums[0], j.sums[1])
+	h.mu.Lock()
+	out, crc, logs := h.mu.encode(&w)
+	h.mu.late = []kafka.TopicPartition{} // what comes to rest from here on is not in out
+	h.mu.Unlock()
+	if logs == 0 && j.file == nil {
+		return nil // nothing to keep
+	}
+	old := j.file
+	err := vfs.WriteAtomic(h.fs, h.join(manifestFile), out)
+	if err == nil {
+		j.file, err = h.fs.Open(h.join(manifestFile), vfs.ReadWrite)
+	}
+	h.mu.Lock()
+	late := h.mu.late
+	h.mu.late = nil
+	h.mu.writer, h.mu.kept = w, err == nil
+	for _, tp := range late {
+		if r, ok := h.mu.rest[tp]; ok && err == nil {
+			h.mu.writer.rest(tp, r)
+		}
+	}
+	h.mu.Unlock()
+	if old != nil {
+		_ = old.Close() // nothing in it counts any more
+	}
+	if err != nil {
+		return errors.Join(err, h.dropManifest())
+	}
+	j.end, j.whole, j.crc, j.renew = int64(len(out)), int64(len(out)), crc, false
+	return nil
+}
+
+// encode makes the frames of a whole manifest.
+func (r *recorded) encode(w *manifestWriter) (out []byte, crc uint32, logs int) {
+	list := slices.Collect(maps.Keys(r.rest))
+	slices.SortFunc(list, kafka.TopicPartition.Compare)
+	for _, tp := range list {
+		w.rest(tp, r.rest[tp])
+		if len(w.body) >= manifestFrame {
+			out, crc = appendFrame(out, crc, w.body)
+			w.body = w.body[:0]
+		}
+	}
+	if len(w.body) > 0 {
+		out, crc = appendFrame(out, crc, w.body)
+	}
+	w.body = nil
+	return out, crc, len(list)
+}
+
+// dropManifest takes the file away for good after it could not be replaced: it
+// might praise what is going to change. If even that fails nothing at rest may
+// change. The caller has the turn.
+func (h *Home) dropManifest() error {
+	j := &h.journal
+	j.file, j.failed = nil, nil
+	err := h.fs.Remove(h.join(manifestFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err == nil {
+		err = h.fs.SyncDir(h.path)
+	}
+	j.failed = err
+	return err
+}
+
+// closeManifest ends the keeping; with clean, what is in the file is durable.
+func (h *Home) closeManifest(clean bool) error {
+	var err error
+	if clean {
+		h.keepManifest()
+		err = h.journal.syncing.do()
+	}
+	h.journal.turn.lock()
+	defer h.journal.turn.unlock()
+	if f := h.journal.file; f != nil {
+		h.journal.file = nil
+		err = errors.Join(err, f.Close())
+	}
+	return err
+}

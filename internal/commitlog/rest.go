@@ -1,0 +1,272 @@
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/segment"
+	"github.com/myelin-stream/myelin/internal/vfs"
+)
+
+// smallLog is up to how many bytes a log of one segment is so small that an
+// examination costs less than keeping its caches durable: at rest these are left
+// to the manifest.
+const smallLog = 64 << 10
+
+// stir says that the log is going to change, before anything of it does. The
+// caller has turn or tidying, so the log cannot come to rest meanwhile. It is cheap where the log is stirred already; that its
+// rest is over becomes durable with the next Flush.
+func (l *Log) stir() error {
+	if l.stirred.Load() {
+		return nil
+	}
+	if err := l.home.stir(l); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	l.mu.unsynced.stir = true
+	l.mu.Unlock()
+	l.stirred.Store(true)
+	return nil
+}
+
+// stirForGood is stir for who takes something away: that the rest is over is
+// durable when it returns.
+func (l *Log) stirForGood() error {
+	if err := l.stir(); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	unsynced := l.mu.unsynced.stir
+	l.mu.Unlock()
+	if !unsynced {
+		return nil
+	}
+	if err := l.home.journal.syncing.do(); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	l.mu.unsynced.stir = false
+	l.mu.Unlock()
+	return nil
+}
+
+// small tells whether the log's caches are not worth a sync.
+func (l *Log) small() bool {
+	segs := *l.segments.Load()
+	return len(segs) == 1 && segs[0].Size() <= smallLog
+}
+
+// repose lets the log come to rest if nothing was written since the last time it
+// was asked. It stays open; a crash then costs it no examination.
+func (l *Log) repose() error {
+	l.turn.lock()
+	defer l.turn.unlock()
+	if !l.stirred.Load() || l.Failed() != nil {
+		return nil
+	}
+	end := l.End()
+	if quiet := end == l.lastEnd; !quiet || l.Flushed() != end {
+		l.lastEnd = end
+		return nil
+	}
+	l.tidying.lock()
+	defer l.tidying.unlock()
+	l.flushing.lock()
+	defer l.flushing.unlock()
+	if err := l.rest(); err != nil {
+		return l.failUnlessFull(err)
+	}
+	return nil
+}
+
+// rest tells the home what is known of the log, which is durable as a whole.
+// The caller has turn, tidying and flushing.
+func (l *Log) rest() error {
+	l.mu.Lock()
+	end, todo, untidy := l.mu.end, l.mu.unsynced, len(l.mu.untidy)
+	l.mu.Unlock()
+	empty := l.unwritten()
+	unnamed := todo.names || todo.root || todo.topicID
+	if l.Flushed() != end || untidy > 0 || len(todo.retired) > 0 || unnamed && !empty {
+		return nil // another time
+	}
+	small := l.small()
+	if !small {
+		if err := l.saveCaches(end); err != nil {
+			return err
+		}
+	}
+	known := &Rest{TopicID: l.id, Start: l.Start(), End: end, Epochs: l.epochs.all(), firstStamp: l.w.firstStamp, loose: small, unnamed: unnamed}
+	var ok bool
+	if known.producers, ok = l.producers.encodeTraces(end); !ok {
+		if err := vfs.WriteAtomic(l.fs, l.snaps.name(end), l.producers.encode(end)); err != nil {
+			return err
+		}
+		known.producers, known.snapshot = nil, true
+	}
+	for _, seg := range *l.segments.Load() {
+		stamp, at, err := seg.Newest()
+		if err != nil {
+			return err
+		}
+		known.Segments = append(known.Segments, SegmentInfo{Base: seg.Base(), Bytes: seg.Size(), MaxTimestamp: stamp})
+		known.newestAt = append(known.newestAt, at)
+	}
+	l.stirred.Store(false)
+	l.loose = small
+	l.point.Store(end)
+	l.home.rested(l, known)
+	return nil
+}
+
+// unwritten tells whether nothing was ever written: should its folder be lost, it
+// is made again as it was.
+func (l *Log) unwritten() bool { return l.End() == 0 && l.active().Size() == 0 }
+
+// leaveCaches writes epochs and producers of a small log for other programs and
+// does not sync them: we have them in the manifest, and a file that is not whole
+// is not believed.
+func (l *Log) leaveCaches(end int64) error {
+	if data, version, ok := l.epochs.unsaved(); ok {
+		if err := vfs.WriteFile(l.fs, l.path(epochFile), data); err != nil {
+			return err
+		}
+		l.epochs.markSaved(version)
+	}
+	if !l.producers.any() {
+		return nil
+	}
+	return vfs.WriteFile(l.fs, l.snaps.name(end), l.producers.encode(end))
+}
+
+// saveCaches makes durable what spares a later open a look at the batches.
+func (l *Log) saveCaches(end int64) error {
+	if err := l.saveEpochs(); err != nil || end == l.closedAt {
+		return err
+	}
+	if err := l.active().Seal(); err != nil {
+		return err
+	}
+	if err := l.active().SyncIndexes(); err != nil {
+		return err
+	}
+	l.closedAt = end
+	return nil
+}
+
+// wake opens the log from what is known of it, with one look at the folder. It
+// tells false, and leaves everything to be found out, if the folder is not as it
+// was left.
+func (o *opener) wake(known *Rest) (bool, error) {
+	if known.suspect || known.Start < o.start {
+		return false, nil
+	}
+	list, err := o.fs.ReadDir(o.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, storageError("folder", err)
+	}
+	if what := known.differs(list); what != "" {
+		o.logger.Warn("log is not as it was left at rest: examined", "log", o.tp.String(), "found", what)
+		return false, nil
+	}
+	for i, s := range known.Segments {
+		seg := segment.Open(o.segmentConfig(s.Base), s.Bytes)
+		seg.Remember(s.MaxTimestamp, known.newestAt[i])
+		o.segs = append(o.segs, seg)
+	}
+	if err := o.revive(known); err != nil {
+		o.logger.Warn("log at rest cannot be woken: examined", "log", o.tp.String(), "error", err)
+		o.letGo()
+		return false, nil
+	}
+	return true, nil
+}
+
+// differs says what in the folder is not as it was, "" if nothing.
+func (r *Rest) differs(list []vfs.Info) string {
+	n := 0
+	for _, i := range list {
+		base, suffix, ok := segment.ParseName(i.Name)
+		switch {
+		case i.Dir || !ok:
+		case strings.HasSuffix(suffix, swapSuffix) || strings.HasSuffix(suffix, cleanedSuffix) || strings.HasSuffix(suffix, deletedSuffix):
+			return i.Name
+		case suffix != segment.LogSuffix:
+		case n == len(r.Segments) || r.Segments[n].Base != base || r.Segments[n].Bytes != i.Size:
+			return fmt.Sprintf("%s of %d bytes", i.Name, i.Size)
+		default:
+			n++
+		}
+	}
+	if n < len(r.Segments) {
+		return "a segment less"
+	}
+	return ""
+}
+
+// revive makes the state of a log of which all segments are as they were.
+func (o *opener) revive(known *Rest) error {
+	active := o.segs[len(o.segs)-1]
+	if err := active.Resume(); err != nil {
+		return err
+	}
+	if known.snapshot {
+		at, err := o.snaps.load(o.producers, known.End, known.End)
+		if err != nil || at != known.End {
+			return errors.Join(err, errMalformed)
+		}
+	} else if err := o.producers.decodeTraces(known.producers); err != nil {
+		return err
+	}
+	o.producers.expire(o.now().Add(-o.tunables.Load().ProducerRetention).UnixMilli())
+	o.epochs.set(known.Epochs)
+	if known.loose {
+		o.epochs.touch() // their file may not be there
+	}
+	l := o.Log
+	l.w.firstStamp, l.w.createdAt = known.firstStamp, o.now()
+	l.segments.Store(&o.segs)
+	l.mu.end, l.mu.size = known.End, active.Size()
+	l.mu.unsynced.names, l.mu.unsynced.root, l.mu.unsynced.topicID = known.unnamed, known.unnamed, known.unnamed && !l.id.IsZero()
+	l.start.Store(known.Start)
+	l.flushed.Store(known.End)
+	l.point.Store(known.End)
+	l.lastEnd = known.End
+	if !known.loose {
+		l.closedAt = known.End
+	}
+	l.loose = known.loose
+	o.rec.Clean, o.rec.End = true, known.End
+	return nil
+}
+
+// letGo gives back the segments of a waking that came to nothing.
+func (o *opener) letGo() {
+	for _, s := range o.segs {
+		s.Close()
+	}
+	o.segs = nil
+	o.producers.reset()
+	o.epochs.set(nil)
+}
+
+// walk opens a log from its folder. What a manifest may still say of it is taken
+// back first.
+func (o *opener) walk(id kafka.UUID, known *Rest) error {
+	if known != nil {
+		if err := o.home.stir(o.Log); err != nil {
+			return err
+		}
+		o.mu.unsynced.stir = true
+		o.rec.Clean = false
+	}
+	o.stirred.Store(true)
+	return o.open(id)
+}
