@@ -120,7 +120,7 @@ func OpenHome(cfg HomeConfig) (*Home, error) {
 	}
 	h.lock = lock
 	if err := errors.Join(h.findBallast(), h.begin()); err != nil {
-		return nil, errors.Join(h.fail(err), h.closeManifest(false), lock.Close())
+		return nil, errors.Join(h.fail(err), h.journal.close(false), lock.Close())
 	}
 	h.lookAtRoom()
 	return h, nil
@@ -196,7 +196,7 @@ func (h *Home) begin() error {
 	if err := h.sweep(); err != nil {
 		return err
 	}
-	if err := h.loadManifest(); err != nil {
+	if err := h.journal.load(h); err != nil {
 		return err
 	}
 	if h.clean {
@@ -321,7 +321,7 @@ func (h *Home) RemoveLog(tp kafka.TopicPartition) error {
 	delete(h.mu.trust, tp)
 	h.mu.buried[tp] = true // see unearth
 	h.mu.Unlock()
-	h.forgetRest(tp)
+	h.journal.forget(tp)
 	return h.fs.RemoveAll(gone)
 }
 
@@ -344,14 +344,14 @@ func (h *Home) Checkpoint() error {
 	for _, l := range h.busyLogs() {
 		err := l.checkpoint()
 		if err == nil {
-			err = l.repose()
+			err = rester{l}.repose()
 		}
 		if err != nil {
 			h.logger.Error("log is left out of the checkpoint", "log", l.tp.String(), "error", err)
 		}
 	}
 	err := h.saving.do()
-	h.keepManifest()
+	h.journal.keep()
 	return err
 }
 
@@ -398,7 +398,7 @@ func (h *Home) writeCheckpoints() error {
 	buried := maps.Clone(h.mu.buried)
 	h.mu.Unlock()
 	if !bytes.Equal(points, h.savedPoints) || !bytes.Equal(starts, h.savedStarts) {
-		if err := h.announce(points, starts); err != nil {
+		if err := h.journal.announce(points, starts); err != nil {
 			return h.fail(err)
 		}
 	}
@@ -494,7 +494,7 @@ func (h *Home) Close(clean bool) error {
 	h.mu.Lock()
 	inOrder := clean && err == nil && !h.mu.failed && len(h.mu.open) == 0
 	h.mu.Unlock()
-	if err := h.closeManifest(err == nil); err != nil {
+	if err := h.journal.close(err == nil); err != nil {
 		h.logger.Warn("manifest is not kept, the next start may take longer", "dir", h.path, "error", err)
 	}
 	if inOrder {

@@ -21,13 +21,14 @@ import (
 // of the change counts as durable. So a manifest never praises a log that has
 // moved on, whenever the process or the machine dies; at worst it says nothing.
 type journal struct {
+	home    *Home
 	turn    slot      // whoever writes; held over I/O
 	syncing *group    // its run syncs the file
 	file    vfs.File  // nil: there is no manifest; the turn's
 	end     int64     // where the next frame goes; the turn's
 	whole   int64     // bytes of it that were written at once; the turn's
 	crc     uint32    // of the last frame; the turn's
-	renew   bool      // what it says of the machine's run is out of date; the turn's
+	stale   bool      // what it says of the machine's run is out of date; the turn's
 	failed  error     // a manifest is there that cannot be changed; the turn's
 	sums    [2]uint32 // CRC-32C of both checkpoint files; the turn's
 	scratch []byte    // the turn's
@@ -41,13 +42,14 @@ type recorded struct {
 	late   []kafka.TopicPartition // while it is written anew: what came to rest meanwhile
 }
 
-// loadManifest reads what the last owner left. A manifest that is missing or
+// load reads what the last owner left. A manifest that is missing or
 // wrong, or older than what somebody else did here, costs a walk, no more.
-func (h *Home) loadManifest() error {
-	h.journal.turn = make(slot, 1)
-	h.journal.syncing = newGroup(h.syncJournal)
+func (j *journal) load(h *Home) error {
+	j.home = h
+	j.turn = make(slot, 1)
+	j.syncing = newGroup(j.sync)
 	h.mu.rest = map[kafka.TopicPartition]resting{}
-	if err := h.sumCheckpoints(); err != nil {
+	if err := j.sumCheckpoints(); err != nil {
 		return err
 	}
 	data, err := vfs.ReadFile(h.fs, h.join(manifestFile), maxManifest)
@@ -59,10 +61,10 @@ func (h *Home) loadManifest() error {
 	}
 	m, err := parseManifest(data)
 	if err == nil {
-		err = h.fits(m)
+		err = j.fits(m)
 	}
 	if err == nil {
-		h.journal.file, err = h.fs.Open(h.join(manifestFile), vfs.ReadWrite)
+		j.file, err = h.fs.Open(h.join(manifestFile), vfs.ReadWrite)
 	}
 	if err != nil {
 		h.logger.Warn("manifest is not used, logs are walked", "error", err)
@@ -73,29 +75,30 @@ func (h *Home) loadManifest() error {
 			r.doubt()
 			m.logs[tp] = r
 		}
-		h.journal.renew = true
+		j.stale = true
 	}
-	h.journal.end, h.journal.whole, h.journal.crc = m.good, m.good, m.crc
+	j.end, j.whole, j.crc = m.good, m.good, m.crc
 	h.mu.rest, h.mu.writer, h.mu.kept = m.logs, m.writer(), true
 	return nil
 }
 
 // sumCheckpoints notes how the checkpoint files are.
-func (h *Home) sumCheckpoints() error {
+func (j *journal) sumCheckpoints() error {
+	h := j.home
 	for i, name := range []string{pointFile, startFile} {
 		data, err := vfs.ReadFile(h.fs, h.join(name), maxCheckpoint)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		h.journal.sums[i] = crc32.Checksum(data, castagnoli)
+		j.sums[i] = crc32.Checksum(data, castagnoli)
 	}
 	return nil
 }
 
 // fits tells whether the checkpoint files are those that the manifest knows: if
 // not, another program worked here since.
-func (h *Home) fits(m *manifest) error {
-	for i, have := range h.journal.sums {
+func (j *journal) fits(m *manifest) error {
+	for i, have := range j.sums {
 		if have != m.points[0][i] && have != m.points[1][i] {
 			return fmt.Errorf("%s: the checkpoints are not those it was written with: %w", manifestFile, errMalformed)
 		}
@@ -126,7 +129,8 @@ func (h *Home) RestingLogs() []kafka.TopicPartition {
 }
 
 // rested notes that a log is at rest. It makes no file call.
-func (h *Home) rested(l *Log, known *Rest) {
+func (j *journal) rested(l *Log, known *Rest) {
+	h := j.home
 	r := resting{id: l.id, facts: known.encode()}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -142,9 +146,10 @@ func (h *Home) rested(l *Log, known *Rest) {
 // stir notes that a log is going to change, in the file too: on return a process
 // that dies leaves no word of its rest. That the machine may die, [Log.Flush]
 // sees to.
-func (h *Home) stir(l *Log) error {
-	h.journal.turn.lock()
-	defer h.journal.turn.unlock()
+func (j *journal) stir(l *Log) error {
+	h := j.home
+	j.turn.lock()
+	defer j.turn.unlock()
 	h.mu.Lock()
 	_, had := h.mu.rest[l.tp]
 	if had && h.mu.kept {
@@ -154,10 +159,10 @@ func (h *Home) stir(l *Log) error {
 	if !had {
 		return nil
 	}
-	if err := h.journal.failed; err != nil {
+	if err := j.failed; err != nil {
 		return storageError(manifestFile, err)
 	}
-	if err := h.writeJournal(); err != nil {
+	if err := j.write(); err != nil {
 		return storageError(manifestFile, err)
 	}
 	h.mu.Lock()
@@ -166,9 +171,10 @@ func (h *Home) stir(l *Log) error {
 	return nil
 }
 
-// forgetRest drops what is known of a log that is gone. A manifest that still
+// forget drops what is known of a log that is gone. A manifest that still
 // tells of it does no harm: no log of that topic id is opened any more.
-func (h *Home) forgetRest(tp kafka.TopicPartition) {
+func (j *journal) forget(tp kafka.TopicPartition) {
+	h := j.home
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if r, ok := h.mu.rest[tp]; ok {
@@ -179,9 +185,9 @@ func (h *Home) forgetRest(tp kafka.TopicPartition) {
 	}
 }
 
-// writeJournal puts what is recorded behind the file. The caller has the turn.
-func (h *Home) writeJournal() error {
-	j := &h.journal
+// write puts what is recorded behind the file. The caller has the turn.
+func (j *journal) write() error {
+	h := j.home
 	h.mu.Lock()
 	body := h.mu.writer.body
 	h.mu.writer.body = nil
@@ -205,12 +211,12 @@ func (h *Home) writeJournal() error {
 	return nil
 }
 
-// syncJournal makes durable what is in the file. It is the run of a group: see
-// renewManifest for why the file stays open meanwhile.
-func (h *Home) syncJournal() error {
-	h.journal.turn.lock()
-	f := h.journal.file
-	h.journal.turn.unlock()
+// sync makes durable what is in the file. It is the run of a group: see
+// renew for why the file stays open meanwhile.
+func (j *journal) sync() error {
+	j.turn.lock()
+	f := j.file
+	j.turn.unlock()
 	if f == nil {
 		return nil
 	}
@@ -218,46 +224,47 @@ func (h *Home) syncJournal() error {
 }
 
 // announce writes down, durably, how both checkpoint files are going to be.
-func (h *Home) announce(points, starts []byte) error {
-	h.journal.turn.lock()
-	h.journal.sums = [2]uint32{crc32.Checksum(points, castagnoli), crc32.Checksum(starts, castagnoli)}
+func (j *journal) announce(points, starts []byte) error {
+	h := j.home
+	j.turn.lock()
+	j.sums = [2]uint32{crc32.Checksum(points, castagnoli), crc32.Checksum(starts, castagnoli)}
 	h.mu.Lock()
 	if h.mu.kept {
-		h.mu.writer.points(h.journal.sums[0], h.journal.sums[1])
+		h.mu.writer.points(j.sums[0], j.sums[1])
 	}
 	h.mu.Unlock()
-	err := h.writeJournal()
-	h.journal.turn.unlock()
+	err := j.write()
+	j.turn.unlock()
 	if err == nil {
-		err = h.journal.syncing.do()
+		err = j.syncing.do()
 	}
 	return storageError(manifestFile, err)
 }
 
-// keepManifest brings the file up to date: what is recorded goes behind it, or,
+// keep brings the file up to date: what is recorded goes behind it, or,
 // when that has become more than was worth keeping, all is written anew. Nothing
 // depends on its success. It runs under the turn of saving.
-func (h *Home) keepManifest() {
-	j := &h.journal
+func (j *journal) keep() {
+	h := j.home
 	j.turn.lock()
 	var err error
-	anew := j.file == nil || j.renew || j.end > 2*j.whole+4<<20
+	anew := j.file == nil || j.stale || j.end > 2*j.whole+4<<20
 	if !anew {
-		err = h.writeJournal()
+		err = j.write()
 	}
 	j.turn.unlock()
 	if anew {
-		err = h.renewManifest()
+		err = j.renew()
 	}
 	if err != nil {
 		h.logger.Warn("manifest is not kept up, the next start may take longer", "error", err)
 	}
 }
 
-// renewManifest writes the manifest whole. Whoever syncs the old file is waited
+// renew writes the manifest whole. Whoever syncs the old file is waited
 // for.
-func (h *Home) renewManifest() error {
-	j := &h.journal
+func (j *journal) renew() error {
+	h := j.home
 	j.syncing.turn <- struct{}{}
 	defer func() { <-j.syncing.turn }()
 	j.turn.lock()
@@ -290,9 +297,9 @@ func (h *Home) renewManifest() error {
 		_ = old.Close() // nothing in it counts any more
 	}
 	if err != nil {
-		return errors.Join(err, h.dropManifest())
+		return errors.Join(err, j.drop())
 	}
-	j.end, j.whole, j.crc, j.renew = int64(len(out)), int64(len(out)), crc, false
+	j.end, j.whole, j.crc, j.stale = int64(len(out)), int64(len(out)), crc, false
 	return nil
 }
 
@@ -314,11 +321,11 @@ func (r *recorded) encode(w *manifestWriter) (out []byte, crc uint32, logs int) 
 	return out, crc, len(list)
 }
 
-// dropManifest takes the file away for good after it could not be replaced: it
+// drop takes the file away for good after it could not be replaced: it
 // might praise what is going to change. If even that fails nothing at rest may
 // change. The caller has the turn.
-func (h *Home) dropManifest() error {
-	j := &h.journal
+func (j *journal) drop() error {
+	h := j.home
 	j.file, j.failed = nil, nil
 	err := h.fs.Remove(h.join(manifestFile))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -331,17 +338,20 @@ func (h *Home) dropManifest() error {
 	return err
 }
 
-// closeManifest ends the keeping; with clean, what is in the file is durable.
-func (h *Home) closeManifest(clean bool) error {
+// close ends the keeping; with clean, what is in the file is durable.
+func (j *journal) close(clean bool) error {
+	if j.home == nil {
+		return nil // it did not come to that
+	}
 	var err error
 	if clean {
-		h.keepManifest()
-		err = h.journal.syncing.do()
+		j.keep()
+		err = j.syncing.do()
 	}
-	h.journal.turn.lock()
-	defer h.journal.turn.unlock()
-	if f := h.journal.file; f != nil {
-		h.journal.file = nil
+	j.turn.lock()
+	defer j.turn.unlock()
+	if f := j.file; f != nil {
+		j.file = nil
 		err = errors.Join(err, f.Close())
 	}
 	return err

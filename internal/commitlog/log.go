@@ -181,7 +181,7 @@ func (l *Log) Append(batches []Batch) error {
 	if err := l.w.admit(batches, t); err != nil {
 		return err
 	}
-	if err := l.stir(); err != nil {
+	if err := (rester{l}).stir(); err != nil {
 		return err // nothing has changed
 	}
 	for len(batches) > 0 {
@@ -345,7 +345,7 @@ func (l *Log) checkpoint() error {
 	flushed, cuts := l.flushed.Load(), l.cuts
 	l.flushing.unlock()
 	err := l.tidy()
-	if err == nil && !l.small() { // otherwise every batch is looked at anyway
+	if err == nil && !(rester{l}).small() { // otherwise every batch is looked at anyway
 		err = l.saveEpochs()
 	}
 	if err != nil {
@@ -412,9 +412,9 @@ func (l *Log) closeInOrder() error {
 		return l.fail(err)
 	}
 	if !l.stirred.Load() {
-		return l.leaveCaches(end)
+		return rester{l}.leaveCaches(end)
 	}
-	if !l.unwritten() {
+	if !(rester{l}).unwritten() {
 		if err := l.flushLocked(); err != nil {
 			return err
 		}
@@ -423,13 +423,13 @@ func (l *Log) closeInOrder() error {
 		return l.fail(err)
 	}
 	var err error
-	if l.small() {
-		err = l.leaveCaches(end)
+	if (rester{l}).small() {
+		err = rester{l}.leaveCaches(end)
 	} else if end != l.closedAt {
 		err = vfs.WriteAtomic(l.fs, l.snaps.name(end), l.producers.encode(end))
 	}
 	if err == nil {
-		err = l.rest()
+		err = rester{l}.rest()
 	}
 	if err != nil {
 		return l.fail(err)

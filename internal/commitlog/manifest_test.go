@@ -278,7 +278,7 @@ func TestManifestIsRenewed(t *testing.T) {
 		t.Fatalf("%+v %v", known, err)
 	}
 
-	h.journal.renew = true
+	h.journal.stale = true
 	disk.SetHook(func(op vfs.Op) (v vfs.Verdict) {
 		if strings.Contains(op.Name, "manifest.tmp") {
 			v.Err = errors.New("no")
@@ -337,7 +337,7 @@ func TestRestRaces(t *testing.T) {
 			default:
 			}
 			h.journal.turn.lock()
-			h.journal.renew = n%3 == 0
+			h.journal.stale = n%3 == 0
 			h.journal.turn.unlock()
 			checkpoints(t, h, 1)
 		}

@@ -391,7 +391,7 @@ func (l *Log) EndOffsetForEpoch(epoch int32) (foundEpoch int32, end int64) {
 func (l *Log) AssignEpoch(epoch int32, start int64) error {
 	l.turn.lock()
 	defer l.turn.unlock()
-	if err := l.stir(); err != nil {
+	if err := (rester{l}).stir(); err != nil {
 		return err
 	}
 	l.epochs.assign(epoch, start)

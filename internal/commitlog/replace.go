@@ -235,7 +235,7 @@ func (r *Replacement) Commit() error {
 	if err := r.check(); err != nil {
 		return err
 	}
-	if err := l.stirForGood(); err != nil {
+	if err := (rester{l}).stirForGood(); err != nil {
 		return err
 	}
 	err := r.swap()

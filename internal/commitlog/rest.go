@@ -16,14 +16,17 @@ import (
 // to the manifest.
 const smallLog = 64 << 10
 
+// rester lets a log come to rest and ends it.
+type rester struct{ *Log }
+
 // stir says that the log is going to change, before anything of it does. The
 // caller has turn or tidying, so the log cannot come to rest meanwhile. It is cheap where the log is stirred already; that its
 // rest is over becomes durable with the next Flush.
-func (l *Log) stir() error {
+func (l rester) stir() error {
 	if l.stirred.Load() {
 		return nil
 	}
-	if err := l.home.stir(l); err != nil {
+	if err := l.home.journal.stir(l.Log); err != nil {
 		return err
 	}
 	l.mu.Lock()
@@ -35,7 +38,7 @@ func (l *Log) stir() error {
 
 // stirForGood is stir for who takes something away: that the rest is over is
 // durable when it returns.
-func (l *Log) stirForGood() error {
+func (l rester) stirForGood() error {
 	if err := l.stir(); err != nil {
 		return err
 	}
@@ -55,14 +58,14 @@ func (l *Log) stirForGood() error {
 }
 
 // small tells whether the log's caches are not worth a sync.
-func (l *Log) small() bool {
+func (l rester) small() bool {
 	segs := *l.segments.Load()
 	return len(segs) == 1 && segs[0].Size() <= smallLog
 }
 
 // repose lets the log come to rest if nothing was written since the last time it
 // was asked. It stays open; a crash then costs it no examination.
-func (l *Log) repose() error {
+func (l rester) repose() error {
 	l.turn.lock()
 	defer l.turn.unlock()
 	if !l.stirred.Load() || l.Failed() != nil {
@@ -85,7 +88,7 @@ func (l *Log) repose() error {
 
 // rest tells the home what is known of the log, which is durable as a whole.
 // The caller has turn, tidying and flushing.
-func (l *Log) rest() error {
+func (l rester) rest() error {
 	l.mu.Lock()
 	end, todo, untidy := l.mu.end, l.mu.unsynced, len(l.mu.untidy)
 	l.mu.Unlock()
@@ -119,18 +122,18 @@ func (l *Log) rest() error {
 	l.stirred.Store(false)
 	l.loose = small
 	l.point.Store(end)
-	l.home.rested(l, known)
+	l.home.journal.rested(l.Log, known)
 	return nil
 }
 
 // unwritten tells whether nothing was ever written: should its folder be lost, it
 // is made again as it was.
-func (l *Log) unwritten() bool { return l.End() == 0 && l.active().Size() == 0 }
+func (l rester) unwritten() bool { return l.End() == 0 && l.active().Size() == 0 }
 
 // leaveCaches writes epochs and producers of a small log for other programs and
 // does not sync them: we have them in the manifest, and a file that is not whole
 // is not believed.
-func (l *Log) leaveCaches(end int64) error {
+func (l rester) leaveCaches(end int64) error {
 	if data, version, ok := l.epochs.unsaved(); ok {
 		if err := vfs.WriteFile(l.fs, l.path(epochFile), data); err != nil {
 			return err
@@ -144,7 +147,7 @@ func (l *Log) leaveCaches(end int64) error {
 }
 
 // saveCaches makes durable what spares a later open a look at the batches.
-func (l *Log) saveCaches(end int64) error {
+func (l rester) saveCaches(end int64) error {
 	if err := l.saveEpochs(); err != nil || end == l.closedAt {
 		return err
 	}
@@ -177,8 +180,7 @@ func (o *opener) wake(known *Rest) (bool, error) {
 		return false, nil
 	}
 	for i, s := range known.Segments {
-		seg := segment.Open(o.segmentConfig(s.Base), s.Bytes)
-		seg.Remember(s.MaxTimestamp, known.newestAt[i])
+		seg := segment.Reopen(o.segmentConfig(s.Base), s.Bytes, s.MaxTimestamp, known.newestAt[i])
 		o.segs = append(o.segs, seg)
 	}
 	if err := o.revive(known); err != nil {
@@ -261,7 +263,7 @@ func (o *opener) letGo() {
 // back first.
 func (o *opener) walk(id kafka.UUID, known *Rest) error {
 	if known != nil {
-		if err := o.home.stir(o.Log); err != nil {
+		if err := o.home.journal.stir(o.Log); err != nil {
 			return err
 		}
 		o.mu.unsynced.stir = true

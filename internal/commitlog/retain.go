@@ -31,7 +31,7 @@ func (l trimmer) deleteLocked(offset int64) error {
 	if offset > l.End() {
 		return fmt.Errorf("log %s: delete up to %d, the log ends at %d: %w", l.tp, offset, l.End(), kafka.OffsetOutOfRange)
 	}
-	if err := l.stirForGood(); err != nil {
+	if err := (rester{l.Log}).stirForGood(); err != nil {
 		return err
 	}
 	// Also for the producer snapshot that rolling has left for later:
@@ -116,7 +116,7 @@ func (l *Log) Retain(limit int64) (deleted int, err error) {
 		start = r.segs[n].Base()
 	} else if l.End() != r.end {
 		return 0, nil // it was written meanwhile: next time
-	} else if err := l.stirForGood(); err != nil {
+	} else if err := (rester{l}).stirForGood(); err != nil {
 		return 0, err
 	} else if err := l.w.roll(r.end); err != nil {
 		return 0, l.fail(err)
@@ -197,7 +197,7 @@ func (l *Log) TruncateTo(offset int64) error {
 	if offset < l.Start() {
 		return fmt.Errorf("log %s: truncate to %d, the log starts at %d: %w", l.tp, offset, l.Start(), kafka.OffsetOutOfRange)
 	}
-	if err := l.stirForGood(); err != nil {
+	if err := (rester{l}).stirForGood(); err != nil {
 		return err
 	}
 	if err := (trimmer{l}).truncate(offset); err != nil {
@@ -283,7 +283,7 @@ func (l *Log) ResetTo(offset int64) error {
 	if err := l.Failed(); err != nil {
 		return err
 	}
-	if err := l.stirForGood(); err != nil {
+	if err := (rester{l}).stirForGood(); err != nil {
 		return err
 	}
 	if err := (trimmer{l}).reset(offset); err != nil {

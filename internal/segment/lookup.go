@@ -92,13 +92,6 @@ func (s *Segment) Newest() (timestamp, offset int64, err error) {
 	return newest.timestamp, newest.offset, nil
 }
 
-// Remember says what Newest would find out, as an earlier owner knew it.
-func (s *Segment) Remember(timestamp, offset int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.mu.newest, s.mu.known = stamp{timestamp, offset}, true
-}
-
 // Resume prepares an existing segment for writing: the indexes are in memory
 // and stay there, and what is after their last entry is taken in.
 func (s *Segment) Resume() error {

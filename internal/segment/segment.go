@@ -138,6 +138,13 @@ func Open(cfg Config, size int64) *Segment {
 	return s
 }
 
+// Reopen is Open for who knows from before what Newest would find out.
+func Reopen(cfg Config, size, timestamp, offset int64) *Segment {
+	s := Open(cfg, size)
+	s.mu.newest, s.mu.known = stamp{timestamp, offset}, true
+	return s
+}
+
 func newSegment(cfg Config) *Segment {
 	s := &Segment{cfg: cfg, base: cfg.Base}
 	s.names.turn = make(turn, 1)
