@@ -161,12 +161,12 @@ func (m *Image) ConfigResources() iter.Seq2[Resource, Configs] { return m.config
 // NextProducerID is the first producer id that no block was given out of yet.
 func (m *Image) NextProducerID() int64 { return m.producer }
 
-// Offline lists the replicas of p that no living broker holds, in p's order,
-// nil when there is none.
+// Offline lists the replicas of p that no living broker holds in a directory
+// that works, in p's order, nil when there is none.
 func (m *Image) Offline(p *Partition) []int32 {
 	var off []int32
 	for _, id := range p.Replicas {
-		if !m.Alive(id) {
+		if !m.Alive(id) || !m.Broker(id).HasDirectory(p.DirectoryOf(id)) {
 			off = append(off, id)
 		}
 	}

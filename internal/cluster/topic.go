@@ -42,6 +42,19 @@ type Broker struct {
 	CordonedLogDirs      []kafka.UUID
 }
 
+// HasDirectory says whether a replica that the metadata puts into this directory
+// can be used on the broker: one that is not placed yet can, one that is lost
+// cannot. A broker that registered no directories has any (KIP-858).
+func (b *Broker) HasDirectory(dir kafka.UUID) bool {
+	switch {
+	case dir == kafka.DirLost:
+		return false
+	case dir == kafka.DirUnassigned, dir == kafka.DirMigrating, len(b.LogDirs) == 0:
+		return true
+	}
+	return slices.Contains(b.LogDirs, dir)
+}
+
 // Endpoint finds the broker's address on a listener.
 func (b *Broker) Endpoint(listener string) (Endpoint, bool) {
 	for _, e := range b.Endpoints {

@@ -49,11 +49,13 @@ func RegisterBroker(s *State, req *msg.BrokerRegistrationRequest, ready bool) (R
 	slices.SortFunc(r.Features, func(a, b state.RegisterBrokerRecordFeature) int { return strings.Compare(a.Name, b.Name) })
 	recs := Records{&r}
 	clean := old != nil && req.PreviousBrokerEpoch == old.Epoch
+	now := &cluster.Broker{ID: req.BrokerID, LogDirs: req.LogDirs}
+	recs = append(recs, strand(s, now)...)
 	if old != nil && !clean {
-		recs = append(recs, restarted(s, req.BrokerID)...)
+		recs = append(recs, restarted(s, now)...)
 	}
 	if ready {
-		recs = append(recs, lead(s, req.BrokerID)...)
+		recs = append(recs, lead(s, now)...)
 	}
 	resp.BrokerEpoch = epoch
 	return recs, &resp
@@ -74,13 +76,13 @@ func supports(has []msg.BrokerRegistrationRequestFeature, levels []cluster.Featu
 }
 
 // restarted begins a new epoch on each partition that the broker leads.
-func restarted(s *State, id int32) Records {
+func restarted(s *State, b *cluster.Broker) Records {
 	var recs Records
 	for t := range s.Image.TopicsFrom("") {
 		for i := range t.Partitions {
-			if p := &t.Partitions[i]; p.Leader == id {
+			if p := &t.Partitions[i]; p.Leader == b.ID && b.HasDirectory(p.DirectoryOf(b.ID)) {
 				r := changeOf(t, p)
-				r.Leader = id
+				r.Leader = b.ID
 				recs = append(recs, r)
 			}
 		}
@@ -90,13 +92,14 @@ func restarted(s *State, id int32) Records {
 
 // lead gives a broker that comes into service the partitions that have no
 // leader and may have it.
-func lead(s *State, id int32) Records {
+func lead(s *State, b *cluster.Broker) Records {
 	var recs Records
 	for t := range s.Image.TopicsFrom("") {
 		for i := range t.Partitions {
-			if p := &t.Partitions[i]; p.Leader == kafka.NoBroker && slices.Contains(p.ISR, id) {
+			p := &t.Partitions[i]
+			if p.Leader == kafka.NoBroker && slices.Contains(p.ISR, b.ID) && b.HasDirectory(p.DirectoryOf(b.ID)) {
 				r := changeOf(t, p)
-				r.Leader = id
+				r.Leader = b.ID
 				recs = append(recs, r)
 			}
 		}
@@ -130,11 +133,11 @@ func BrokerHeartbeat(s *State, req *msg.BrokerHeartbeatRequest) (Records, *msg.B
 	switch {
 	case b.Fenced && caughtUp && !req.WantFence && !req.WantShutDown:
 		recs, resp.IsFenced = append(recs, fencing(b, -1)), false
-		recs = append(recs, lead(s, b.ID)...)
+		recs = append(recs, lead(s, b)...)
 	case !b.Fenced && (req.WantFence || req.WantShutDown):
 		recs, resp.IsFenced = FenceBroker(s, b.ID), true
 	}
-	return recs, &resp
+	return append(recs, directories(s, b, req)...), &resp
 }
 
 func fencing(b *cluster.Broker, change int8) *state.BrokerRegistrationChangeRecord {
@@ -154,7 +157,8 @@ func FenceBroker(s *State, id int32) Records {
 	alive := func(other int32) bool { return other != id && s.Image.Active(other) }
 	for t := range s.Image.TopicsFrom("") {
 		for i := range t.Partitions {
-			if r := without(s, t, &t.Partitions[i], id, alive); r != nil {
+			p := &t.Partitions[i]
+			if r := without(s, t, p, id, s.holding(p, alive)); r != nil {
 				recs = append(recs, r)
 			}
 		}

@@ -262,12 +262,12 @@ func (s *State) newPartition(id int32, replicas []*cluster.Broker) *state.Partit
 }
 
 // directoryOf is where a broker will put a replica: in its only log directory.
-// With several it chooses itself, and until it says so the id is zero (KIP-858).
+// With several it chooses itself, see [AssignReplicasToDirs] (KIP-858).
 func directoryOf(b *cluster.Broker) kafka.UUID {
 	if len(b.LogDirs) == 1 {
 		return b.LogDirs[0]
 	}
-	return kafka.UUID{}
+	return kafka.DirUnassigned
 }
 
 // assigned takes the replicas from the request.

@@ -18,7 +18,10 @@ import (
 // TestScripts plays requests against a controller whose records act at once.
 //
 //	static KEY=VALUE ...                 settings of the controller's own file
-//	broker N [rack=R] [fenced] [prev=E]  registers a new process of a broker
+//	broker N [rack=R] [dirs=A,B] [prev=E] [fenced]  registers a new process of a broker
+//	beat N [offline=A,B] [cordoned=A,B | cordoned=] a heartbeat that speaks of log directories
+//	place N DIR TOPIC P                  AssignReplicasToDirs
+//	dirs                                 where replicas are, and who has which directories
 //	fence N, unregister N
 //	create [validate]                    input: NAME PARTITIONS FACTOR [KEY=VALUE | KEY | P:R,R] ...
 //	delete [v=N] [NAME | #NAME | null]   # asks by the id of the named topic
@@ -115,6 +118,12 @@ func (p *player) do(c *script.Cmd) string {
 		return p.replay(recs) + b.String()
 	case "isr":
 		return p.isr(c)
+	case "beat":
+		return p.beat(c)
+	case "place":
+		return p.place(c)
+	case "dirs":
+		return p.dirs()
 	case "topics":
 		return p.topics()
 	case "configs":
@@ -152,14 +161,102 @@ func (p *player) broker(c *script.Cmd) string {
 		recs, resp := AllocateProducerIDs(p.State, &req)
 		return p.replay(recs) + fmt.Sprintf("%s, %d ids from %d", outcome(resp.ErrorCode, nil), resp.ProducerIDLen, resp.ProducerIDStart)
 	}
-	return p.register(id, c.Key("rack", ""), c.IntKey("prev", -1), c.Args[len(c.Args)-1] != "fenced")
+	req := msg.NewBrokerRegistrationRequest()
+	req.LogDirs = dirIDs(c.Key("dirs", ""))
+	if len(req.LogDirs) == 0 {
+		req.LogDirs = []kafka.UUID{{2: byte(id)}}
+	}
+	return p.register(&req, id, c.Key("rack", ""), c.IntKey("prev", -1), c.Args[len(c.Args)-1] != "fenced")
 }
 
-func (p *player) register(id int32, rack string, previous int64, ready bool) string {
-	req := msg.NewBrokerRegistrationRequest()
+// dirIDs are the ids of directories that a script calls by letters.
+func dirIDs(list string) []kafka.UUID {
+	out := []kafka.UUID{}
+	for name := range strings.SplitSeq(list, ",") {
+		switch name {
+		case "":
+		case "unassigned":
+			out = append(out, kafka.DirUnassigned)
+		case "lost":
+			out = append(out, kafka.DirLost)
+		default:
+			out = append(out, kafka.UUID{3: name[0]})
+		}
+	}
+	return out
+}
+
+func dirName(id kafka.UUID) string {
+	switch {
+	case id == kafka.DirUnassigned:
+		return "unassigned"
+	case id == kafka.DirLost:
+		return "lost"
+	case id == kafka.DirMigrating:
+		return "migrating"
+	case id[3] != 0:
+		return string(rune(id[3]))
+	}
+	return fmt.Sprintf("of%d", id[2])
+}
+
+func (p *player) beat(c *script.Cmd) string {
+	req := msg.NewBrokerHeartbeatRequest()
+	req.BrokerID = int32(c.Int(0))
+	if b := p.Image.Broker(req.BrokerID); b != nil {
+		req.BrokerEpoch, req.CurrentMetadataOffset = b.Epoch, p.Image.Index()
+	}
+	req.OfflineLogDirs = dirIDs(c.Key("offline", ""))
+	if list := c.Key("cordoned", "none"); list != "none" {
+		req.CordonedLogDirs = dirIDs(list)
+	}
+	recs, resp := BrokerHeartbeat(p.State, &req)
+	return p.replay(recs) + fmt.Sprintf("%s, %d records", outcome(resp.ErrorCode, nil), len(recs))
+}
+
+func (p *player) place(c *script.Cmd) string {
+	req := msg.NewAssignReplicasToDirsRequest()
+	req.BrokerID = int32(c.Int(0))
+	if b := p.Image.Broker(req.BrokerID); b != nil {
+		req.BrokerEpoch = b.Epoch
+	}
+	req.BrokerEpoch = c.IntKey("epoch", req.BrokerEpoch)
+	id := kafka.UUID{1}
+	if t := p.Image.Topic(c.Arg(2)); t != nil {
+		id = t.ID
+	}
+	req.Directories = []msg.AssignReplicasToDirsRequestDirectory{{ID: dirIDs(c.Arg(1))[0], Topics: []msg.AssignReplicasToDirsRequestDirectoryTopic{{
+		TopicID: id, Partitions: []msg.AssignReplicasToDirsRequestDirectoryTopicPartition{{PartitionIndex: int32(c.Int(3))}}}}}}
+	recs, resp := AssignReplicasToDirs(p.State, &req)
+	if resp.ErrorCode != 0 {
+		return outcome(resp.ErrorCode, nil)
+	}
+	row := resp.Directories[0].Topics[0].Partitions[0]
+	return p.replay(recs) + fmt.Sprintf("%s, %d records", outcome(row.ErrorCode, nil), len(recs))
+}
+
+func (p *player) dirs() string {
+	var b strings.Builder
+	names := func(ids []kafka.UUID) (out []string) {
+		for _, id := range ids {
+			out = append(out, dirName(id))
+		}
+		return out
+	}
+	for _, r := range p.Image.Brokers() {
+		fmt.Fprintf(&b, "broker %d has %v cordoned %v\n", r.ID, names(r.LogDirs), names(r.CordonedLogDirs))
+	}
+	for _, t := range p.Image.Topics() {
+		for _, q := range t.Partitions {
+			fmt.Fprintf(&b, "%s-%d leader %d epoch %d isr %v in %v offline %v\n", t.Name, q.ID, q.Leader, q.LeaderEpoch, q.ISR, names(q.Directories), p.Image.Offline(&q))
+		}
+	}
+	return b.String()
+}
+
+func (p *player) register(req *msg.BrokerRegistrationRequest, id int32, rack string, previous int64, ready bool) string {
 	p.drawn++
 	req.BrokerID, req.ClusterID, req.IncarnationID = id, "test", kafka.UUID{1: p.drawn}
-	req.LogDirs = []kafka.UUID{{2: byte(id)}}
 	req.PreviousBrokerEpoch = previous
 	if rack != "" {
 		req.Rack = &rack
@@ -167,7 +264,7 @@ func (p *player) register(id int32, rack string, previous int64, ready bool) str
 	for _, f := range Supported() {
 		req.Features = append(req.Features, msg.BrokerRegistrationRequestFeature{Name: f.Name, MinSupportedVersion: f.Min, MaxSupportedVersion: f.Max})
 	}
-	recs, resp := RegisterBroker(p.State, &req, ready)
+	recs, resp := RegisterBroker(p.State, req, ready)
 	return p.replay(recs) + fmt.Sprintf("%s, epoch %d", outcome(resp.ErrorCode, nil), resp.BrokerEpoch)
 }
 
@@ -369,7 +466,7 @@ func (p *player) topics() string {
 // topics.
 func TestCollisionAmongMany(t *testing.T) {
 	p := newPlayer()
-	p.register(1, "", -1, true)
+	p.do(&script.Cmd{Name: "broker", Args: []string{"1"}})
 	var c script.Cmd
 	for i := range 9000 {
 		c.Input = append(c.Input, fmt.Sprintf("a_b.c_%05d 1 1", i))

@@ -167,10 +167,10 @@ func (m *Metadata) resolve(img *cluster.Image) *config.Broker {
 	return m.cfg.Properties.With(img.Config(m.own()).Map(), img.Config(everyBroker).Map())
 }
 
-// drawID draws an id that is not zero.
+// drawID draws an id that stands for nothing else.
 func drawID(rng *rand.Rand) kafka.UUID {
 	var id kafka.UUID
-	for id.IsZero() {
+	for kafka.ReservedDir(id) {
 		binary.BigEndian.PutUint64(id[:8], rng.Uint64())
 		binary.BigEndian.PutUint64(id[8:], rng.Uint64())
 	}

@@ -185,7 +185,7 @@ func (t *Table) placeLocked(s *slot) (*directory, error) {
 		if d.found[s.tp] {
 			holders = append(holders, d)
 		}
-		if d.ID == s.want.Dir && !reserved(d.ID) {
+		if d.ID == s.want.Dir && !kafka.ReservedDir(d.ID) {
 			named = d
 		}
 	}
@@ -202,7 +202,7 @@ func (t *Table) placeLocked(s *slot) (*directory, error) {
 			errTwice, holders[0].Home.Path(), holders[1].Home.Path())
 	case named != nil:
 		return named, nil
-	case !reserved(s.want.Dir):
+	case !kafka.ReservedDir(s.want.Dir):
 		return nil, fmt.Errorf("%w: directory.id %s is not among log.dirs", errAway, s.want.Dir)
 	}
 	return t.roomiestLocked()
@@ -220,15 +220,4 @@ func (t *Table) roomiestLocked() (*directory, error) {
 		return nil, errNoDirectory
 	}
 	return best, nil
-}
-
-// reserved says whether a directory id stands for none: Kafka keeps the first
-// hundred for itself.
-func reserved(id kafka.UUID) bool {
-	for _, b := range id[:15] {
-		if b != 0 {
-			return false
-		}
-	}
-	return id[15] < 100
 }

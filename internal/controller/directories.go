@@ -1,0 +1,139 @@
+package controller
+
+import (
+	"slices"
+
+	"github.com/myelin-stream/myelin/internal/cluster"
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/wire/msg"
+	"github.com/myelin-stream/myelin/internal/wire/state"
+)
+
+// holding narrows those who may lead to those whose copy of p is in a directory
+// that works.
+func (s *State) holding(p *cluster.Partition, alive func(int32) bool) func(int32) bool {
+	return func(id int32) bool {
+		b := s.Image.Broker(id)
+		return alive(id) && b != nil && b.HasDirectory(p.DirectoryOf(id))
+	}
+}
+
+// strand takes a broker's replicas out of service that are in directories it
+// does not have.
+func strand(s *State, b *cluster.Broker) Records {
+	var recs Records
+	for t := range s.Image.TopicsFrom("") {
+		for i := range t.Partitions {
+			p := &t.Partitions[i]
+			if !p.HasReplica(b.ID) || b.HasDirectory(p.DirectoryOf(b.ID)) {
+				continue
+			}
+			alive := func(id int32) bool { return id != b.ID && s.Image.Active(id) }
+			if r := without(s, t, p, b.ID, s.holding(p, alive)); r != nil {
+				recs = append(recs, r)
+			}
+		}
+	}
+	return recs
+}
+
+// directories decides on what a heartbeat says of log directories: those that
+// went offline are taken from the broker with all that they hold (KIP-858), and
+// which are cordoned is noted (KIP-1066).
+func directories(s *State, b *cluster.Broker, req *msg.BrokerHeartbeatRequest) Records {
+	rest := slices.Clone(b.LogDirs)
+	rest = slices.DeleteFunc(rest, func(id kafka.UUID) bool { return slices.Contains(req.OfflineLogDirs, id) })
+	change := fencing(b, 0)
+	change.CordonedLogDirs = nil
+	var recs Records
+	if len(rest) < len(b.LogDirs) {
+		if len(rest) == 0 {
+			rest = []kafka.UUID{kafka.DirLost} // an empty list would say "as before"
+		}
+		change.LogDirs = rest
+		recs = strand(s, &cluster.Broker{ID: b.ID, LogDirs: rest})
+	}
+	if req.CordonedLogDirs != nil {
+		if now := sorted(req.CordonedLogDirs); !slices.Equal(now, b.CordonedLogDirs) {
+			change.CordonedLogDirs = now
+		}
+	}
+	if change.LogDirs == nil && change.CordonedLogDirs == nil {
+		return nil
+	}
+	return append(recs, change)
+}
+
+// sorted is a sorted copy, empty rather than nil.
+func sorted(ids []kafka.UUID) []kafka.UUID {
+	out := append([]kafka.UUID{}, ids...)
+	slices.SortFunc(out, func(a, b kafka.UUID) int { return slices.Compare(a[:], b[:]) })
+	return out
+}
+
+// AssignReplicasToDirs decides on a broker's word where it keeps its replicas
+// (KIP-858). A replica that comes to a directory which works may lead again.
+func AssignReplicasToDirs(s *State, req *msg.AssignReplicasToDirsRequest) (Records, *msg.AssignReplicasToDirsResponse) {
+	resp := msg.NewAssignReplicasToDirsResponse()
+	b := s.Image.Broker(req.BrokerID)
+	switch {
+	case b == nil:
+		resp.ErrorCode = int16(kafka.BrokerIDNotRegistered)
+		return nil, &resp
+	case b.Epoch != req.BrokerEpoch:
+		resp.ErrorCode = int16(kafka.StaleBrokerEpoch)
+		return nil, &resp
+	}
+	var recs Records
+	for _, d := range req.Directories {
+		out := msg.AssignReplicasToDirsResponseDirectory{ID: d.ID}
+		for _, rt := range d.Topics {
+			row := msg.AssignReplicasToDirsResponseDirectoryTopic{TopicID: rt.TopicID}
+			t := s.Image.TopicByID(rt.TopicID)
+			for _, rp := range rt.Partitions {
+				answer := msg.AssignReplicasToDirsResponseDirectoryTopicPartition{PartitionIndex: rp.PartitionIndex}
+				r, code := s.assign(b, t, rp.PartitionIndex, d.ID)
+				answer.ErrorCode = int16(code)
+				if r != nil {
+					recs = append(recs, r)
+				}
+				row.Partitions = append(row.Partitions, answer)
+			}
+			out.Topics = append(out.Topics, row)
+		}
+		resp.Directories = append(resp.Directories, out)
+	}
+	return recs, &resp
+}
+
+// assign puts one replica of a broker into a directory.
+func (s *State) assign(b *cluster.Broker, t *cluster.Topic, id int32, dir kafka.UUID) (*state.PartitionChangeRecord, kafka.Code) {
+	p := t.Partition(id)
+	switch {
+	case t == nil:
+		return nil, kafka.UnknownTopicID
+	case p == nil:
+		return nil, kafka.UnknownTopicOrPartition
+	case !p.HasReplica(b.ID):
+		return nil, kafka.NotLeaderOrFollower
+	case p.DirectoryOf(b.ID) == dir:
+		return nil, kafka.None
+	}
+	r := changeOf(t, p)
+	if alive := s.Image.Active; !b.HasDirectory(dir) {
+		other := func(id int32) bool { return id != b.ID && alive(id) }
+		if gone := without(s, t, p, b.ID, s.holding(p, other)); gone != nil {
+			r = gone
+		}
+	} else if p.Leader == kafka.NoBroker && alive(b.ID) && slices.Contains(p.ISR, b.ID) {
+		r.Leader = b.ID
+	}
+	r.Directories = make([]kafka.UUID, len(p.Replicas))
+	for i, other := range p.Replicas {
+		r.Directories[i] = p.DirectoryOf(other)
+		if other == b.ID {
+			r.Directories[i] = dir
+		}
+	}
+	return r, kafka.None
+}
