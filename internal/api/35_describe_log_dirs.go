@@ -30,14 +30,15 @@ func (h *AdminHandlers) describeLogDirs(c *Call, req *msg.DescribeLogDirsRequest
 	}
 	for _, d := range h.LogDirs() {
 		out := msg.NewDescribeLogDirsResponseResult()
-		out.LogDir, out.TotalBytes, out.UsableBytes, out.IsCordoned = d.Path, d.Total, d.Free, d.Cordoned
+		out.LogDir = d.Path
 		if d.Err != nil {
 			out.ErrorCode = int16(kafka.KafkaStorageError)
 			resp.Results = append(resp.Results, out)
 			continue
 		}
+		out.TotalBytes, out.UsableBytes, out.IsCordoned = d.Total, d.Free, d.Cordoned
 		h.Replicas.Each(func(r *replica.Replica) {
-			if (req.Topics == nil || wanted[r.TopicPartition()]) && (d.Holds == nil || d.Holds(r)) {
+			if (req.Topics == nil || wanted[r.TopicPartition()]) && r.Directory() == d.Path {
 				addReplica(&out, r)
 			}
 		})

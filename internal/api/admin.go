@@ -36,7 +36,6 @@ type LogDir struct {
 	Total, Free int64 // bytes of its volume, -1 unknown
 	Cordoned    bool  // takes no new replicas (KIP-1066)
 	Err         error // it cannot be used
-	Holds       func(*replica.Replica) bool
 }
 
 func (h *AdminHandlers) rows() []Row {

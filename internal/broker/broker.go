@@ -31,6 +31,7 @@ type Broker struct {
 	counted  *metrics.Sockets
 	server   *listen.Server
 
+	places   *places     // what the controller is to be told of directories
 	followed bool        // follow has seen the first image; its goroutine's alone
 	deleted  chan string // topics whose committed offsets have to go
 	ready    chan struct{}
@@ -44,7 +45,7 @@ func Open(cfg Config) (*Broker, error) {
 		return nil, err
 	}
 	b := &Broker{cfg: cfg, self: cfg.Properties.NodeID(), logger: cfg.Logger,
-		deleted: make(chan string, 1024), ready: make(chan struct{})}
+		places: newPlaces(&cfg), deleted: make(chan string, 1024), ready: make(chan struct{})}
 	var err error
 	if b.sockets, err = bind(&cfg); err != nil {
 		return nil, err
@@ -73,7 +74,7 @@ func (b *Broker) build() error {
 	}
 	props := b.metadata.Properties()
 	b.replicas = replica.NewTable(replica.Config{
-		Self: b.self, Dirs: b.dirs.data,
+		Self: b.self, Dirs: b.dirs.data, Named: b.places.add,
 		Pool: record.NewPool(record.PoolConfig{}), Now: b.cfg.Now, Logger: b.logger.With("component", "replica"),
 		LagMax: props.Millis("replica.lag.time.max.ms"), RetentionEvery: props.Millis("log.retention.check.interval.ms"),
 	})
@@ -84,6 +85,8 @@ func (b *Broker) build() error {
 	if b.server, err = b.newServer(props); err != nil {
 		return err
 	}
+	b.places.dirs, b.places.metadata, b.places.replicas = b.dirs, b.metadata, b.replicas
+	b.replicas.Cordon(props.CordonedDirs())
 	b.metadata.Subscribe(b.follow)
 	return nil
 }
@@ -103,12 +106,18 @@ func (b *Broker) rack() *string {
 // Run serves until ctx ends, then drains: nobody new is heard, what was asked is
 // answered, logs are flushed and closed. It returns nil after a clean end.
 func (b *Broker) Run(ctx context.Context) error {
-	list := []activity{{"metadata", b.metadata.Run}}
+	var list []activity
+	for _, h := range b.dirs.homes {
+		list = append(list, activity{"directory " + h.Path(), h.Run})
+	}
+	list = append(list, activity{"metadata", b.metadata.Run})
 	for _, d := range b.dirs.data {
 		list = append(list, activity{"flusher of " + d.Home.Path(), d.Flusher.Run})
 	}
 	list = append(list,
 		activity{"replicas", b.replicas.Run},
+		activity{"places", b.places.run},
+		activity{"directories", b.places.watch},
 		activity{"groups", b.groups.Run},
 		activity{"deleted topics", b.forgetDeleted})
 	if b.sockets.admin != nil {

@@ -68,8 +68,5 @@ func (c *Config) fill() error {
 	if len(c.Properties.DataDirs()) == 0 {
 		return fmt.Errorf("log.dirs names no directory: set it to where records shall be kept")
 	}
-	if n := len(c.Properties.DataDirs()); n > 1 {
-		return fmt.Errorf("log.dirs names %d directories, and one is served so far: keep all data in one, on a larger or striped volume", n)
-	}
 	return nil
 }

@@ -3,6 +3,9 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"path"
+	"slices"
+	"syscall"
 
 	"github.com/myelin-stream/myelin/internal/commitlog"
 	"github.com/myelin-stream/myelin/internal/kafka"
@@ -11,77 +14,120 @@ import (
 	"github.com/myelin-stream/myelin/internal/vfs"
 )
 
-// directories are the open log directories of a node.
+// directories are the log directories of a node.
 type directories struct {
-	homes    []*commitlog.Home // as in log.dirs, and the metadata's own last if it is apart
+	homes    []*commitlog.Home // those that are open, in the order of log.dirs; the metadata's own last if it is apart
 	data     []replica.Dir     // those that hold partitions
+	broken   []brokenDir       // those of log.dirs that could not be opened
 	metadata *commitlog.Home
 	info     metadata.Info
 }
 
+// brokenDir is a directory that failed before it was open. The node goes on
+// without it, as long as another is left.
+type brokenDir struct {
+	path string
+	err  error
+}
+
 // openDirectories locks every directory of the node, formats empty ones if that
 // is allowed, and opens them. On an error nothing stays locked.
+//
+// A directory whose disk fails is left out, with what it holds, unless it is the
+// metadata's or the last. One that is in use, not formatted, or somebody else's is
+// a mistake, and the node does not start.
 func openDirectories(cfg *Config) (*directories, error) {
-	paths := cfg.Properties.DataDirs()
-	metaPath := cfg.Properties.String("metadata.log.dir")
-	if metaPath == "" {
-		metaPath = paths[0]
-	}
-	all := paths
-	if !contains(paths, metaPath) {
-		all = append(append([]string(nil), paths...), metaPath)
-	}
 	d := &directories{}
-	for _, path := range all {
-		limited := vfs.Limit(cfg.FS, cfg.Properties.Int("log.dir.io.tokens"))
-		home, err := commitlog.OpenHome(commitlog.HomeConfig{
-			FS: limited, Path: path, Logger: cfg.Logger, Now: cfg.Now,
-			MaxOpenFiles: maxOpenFiles(cfg.Properties.Int("max.open.files")), IndexCacheBytes: cfg.Properties.Int("index.cache.bytes"),
-			ColdReads: cfg.Properties.Int("log.dir.cold.reads"), ColdCacheBytes: cfg.Properties.Int("log.dir.cold.cache.bytes"),
-		})
-		if err != nil {
-			d.close(false)
-			return nil, explainDirectory(path, err)
-		}
-		d.homes = append(d.homes, home)
-		if len(d.data) < len(paths) {
-			d.data = append(d.data, replica.Dir{Home: home, FS: limited, Flusher: newFlusher(cfg)})
-		}
-		if path == metaPath {
-			d.metadata = home
-		}
-	}
-	if err := d.identify(cfg, all, metaPath); err != nil {
-		d.close(false)
-		return nil, err
+	if err := d.open(cfg); err != nil {
+		return nil, errors.Join(err, d.close(false))
 	}
 	return d, nil
 }
 
+// dirPaths are the node's directories, and which of them has the metadata.
+func dirPaths(cfg *Config) (data, all []string, meta string) {
+	data = cfg.Properties.DataDirs()
+	if meta = cfg.Properties.String("metadata.log.dir"); meta == "" {
+		meta = data[0]
+	}
+	if all = data; !slices.Contains(data, meta) {
+		all = append(slices.Clone(data), meta)
+	}
+	return data, all, meta
+}
+
+func (d *directories) open(cfg *Config) error {
+	data, all, meta := dirPaths(cfg)
+	var paths []string // those that opened
+	for _, dir := range all {
+		limited := vfs.Limit(cfg.FS, cfg.Properties.Int("log.dir.io.tokens"))
+		home, err := commitlog.OpenHome(homeConfig(cfg, limited, dir))
+		if err != nil && dir != meta && (vfs.IsGone(err) || errors.Is(err, syscall.EIO)) {
+			cfg.Logger.Error("log directory is offline", "dir", dir, "cause", err)
+			d.broken = append(d.broken, brokenDir{dir, err})
+			continue
+		}
+		if err != nil {
+			return explainDirectory(dir, err)
+		}
+		paths = append(paths, dir)
+		d.homes = append(d.homes, home)
+		if dir == meta {
+			d.metadata = home
+		}
+		if slices.Contains(data, dir) {
+			d.data = append(d.data, replica.Dir{Home: home, FS: limited, Flusher: newFlusher(cfg)})
+		}
+	}
+	if len(d.data) == 0 {
+		return fmt.Errorf("none of the directories in log.dirs can be used: %w", d.broken[0].err)
+	}
+	return d.identify(cfg, paths, meta)
+}
+
+func homeConfig(cfg *Config, limited vfs.FS, dir string) commitlog.HomeConfig {
+	return commitlog.HomeConfig{
+		FS: limited, Path: dir, Logger: cfg.Logger, Now: cfg.Now,
+		MaxOpenFiles:    maxOpenFiles(cfg.Properties.Int("max.open.files")),
+		IndexCacheBytes: cfg.Properties.Int("index.cache.bytes"),
+		ColdReads:       cfg.Properties.Int("log.dir.cold.reads"),
+		ColdCacheBytes:  cfg.Properties.Int("log.dir.cold.cache.bytes"),
+	}
+}
+
 // identify formats what is empty and checks that all directories are this
-// node's.
-func (d *directories) identify(cfg *Config, all []string, metaPath string) error {
+// node's, and no two the same.
+func (d *directories) identify(cfg *Config, paths []string, meta string) error {
 	if cfg.Format {
 		_, err := metadata.Format(metadata.FormatConfig{
-			FS: cfg.FS, LogDirs: all, Metadata: metaPath, NodeID: cfg.Properties.NodeID(),
+			FS: cfg.FS, LogDirs: paths, Metadata: meta, NodeID: cfg.Properties.NodeID(),
 			ClusterID: cfg.Properties.String("cluster.id"), Rand: cfg.Rand,
 		})
 		if err != nil && !errors.Is(err, metadata.ErrFormatted) {
 			return err
 		}
 	}
-	for i, path := range all {
-		info, err := metadata.ReadInfo(cfg.FS, path)
+	seen := map[kafka.UUID]string{}
+	var cluster string
+	for i, dir := range paths {
+		info, err := metadata.ReadInfo(cfg.FS, dir)
 		switch {
 		case err != nil:
-			return fmt.Errorf("directory %s: %w", path, err)
+			return fmt.Errorf("directory %s: %w", dir, err)
 		case !info.Formatted:
-			return fmt.Errorf("directory %s is not formatted: run `myelin storage format` once for a new node", path)
+			return fmt.Errorf("directory %s is not formatted: run `myelin storage format` once for a new node or a new directory", dir)
 		case info.NodeID != cfg.Properties.NodeID():
-			return fmt.Errorf("directory %s belongs to node %d, but node.id is %d: point log.dirs at this node's own data", path, info.NodeID, cfg.Properties.NodeID())
+			return fmt.Errorf("directory %s belongs to node %d, but node.id is %d: point log.dirs at this node's own data", dir, info.NodeID, cfg.Properties.NodeID())
+		case cluster != "" && info.ClusterID != cluster:
+			return fmt.Errorf("directory %s belongs to cluster %s, but %s to cluster %s: point log.dirs at the data of one", dir, info.ClusterID, paths[0], cluster)
+		case seen[info.DirectoryID] != "" && !info.DirectoryID.IsZero():
+			return fmt.Errorf("directories %s and %s have the same directory.id %s: one is a copy; take it out of log.dirs", seen[info.DirectoryID], dir, info.DirectoryID)
 		}
-		if path == metaPath {
+		cluster, seen[info.DirectoryID] = info.ClusterID, dir
+		if dir == meta {
 			d.info = info
+		} else if there, err := vfs.Exists(cfg.FS, path.Join(dir, kafka.MetadataTopic+"-0")); err == nil && there {
+			return fmt.Errorf("directory %s holds a metadata log, but metadata.log.dir is %s: name the right one", dir, meta)
 		}
 		if i < len(d.data) {
 			d.data[i].ID = info.DirectoryID
@@ -98,6 +144,20 @@ func (d *directories) ids() []kafka.UUID {
 	}
 	return ids
 }
+
+// lost are the ids of those that failed while the node ran.
+func (d *directories) lost() []kafka.UUID {
+	var ids []kafka.UUID
+	for _, dir := range d.data {
+		if dir.Home.Failed() != nil {
+			ids = append(ids, dir.ID)
+		}
+	}
+	return ids
+}
+
+// offline is how many of log.dirs cannot be used.
+func (d *directories) offline() int { return len(d.broken) + len(d.lost()) }
 
 // close gives the directories back; clean leaves the mark that spares the next
 // start the examination of the logs.
@@ -118,13 +178,4 @@ func explainDirectory(path string, err error) error {
 		return fmt.Errorf("directory %s: the disk is full: free some space and start again (%w)", path, err)
 	}
 	return fmt.Errorf("directory %s cannot be opened: %w", path, err)
-}
-
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
 }

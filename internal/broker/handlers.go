@@ -1,10 +1,13 @@
 package broker
 
 import (
+	"path"
+
 	"github.com/myelin-stream/myelin/internal/api"
 	"github.com/myelin-stream/myelin/internal/auth"
 	"github.com/myelin-stream/myelin/internal/config"
 	"github.com/myelin-stream/myelin/internal/controller"
+	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/quota"
 )
 
@@ -30,13 +33,29 @@ func (b *Broker) newTable(props *config.Broker) (*api.Table, error) {
 	})
 }
 
-// logDirs asks the disks, for DescribeLogDirs.
+// logDirs describes the log directories, for DescribeLogDirs. What a directory
+// knows of its room is not older than a second; the disk, which may be stalled,
+// is asked only before the first look at it.
 func (b *Broker) logDirs() []api.LogDir {
-	var out []api.LogDir
+	cordoned := b.metadata.Properties().CordonedDirs()
+	open := map[string]api.LogDir{}
 	for _, dir := range b.dirs.data {
-		d := api.LogDir{Path: dir.Home.Path(), Total: -1, Free: -1}
-		if space, err := dir.FS.Space(d.Path); err == nil {
-			d.Total, d.Free = space.Total, space.Free
+		health := dir.Home.Health()
+		d := api.LogDir{Path: dir.Home.Path(), Total: health.Total, Free: health.Free, Err: dir.Home.Failed()}
+		d.Cordoned = holdsPath(cordoned, d.Path)
+		if d.Total == 0 && d.Err == nil {
+			d.Total, d.Free = -1, -1
+			if space, err := dir.FS.Space(d.Path); err == nil {
+				d.Total, d.Free = space.Total, space.Free
+			}
+		}
+		open[d.Path] = d
+	}
+	var out []api.LogDir
+	for _, name := range b.cfg.Properties.DataDirs() {
+		d, ok := open[path.Clean(name)]
+		if !ok {
+			d = api.LogDir{Path: path.Clean(name), Err: kafka.KafkaStorageError}
 		}
 		out = append(out, d)
 	}

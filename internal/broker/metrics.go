@@ -25,7 +25,7 @@ func (b *Broker) newMetrics() http.Handler {
 			Topics: b.topicCounts, Partitions: b.partitionStates, Controller: b.controllerState,
 			Raft: b.raftState, Brokers: b.brokerList, Groups: b.groupLags,
 			Sessions:    b.sessions.Stats,
-			OfflineDirs: func() int { return 0 },
+			OfflineDirs: b.dirs.offline,
 		},
 	})
 }

@@ -31,6 +31,8 @@ func (b *Broker) follow(d *cluster.Delta, img *cluster.Image) {
 	changed, all := reconfigured(d)
 	if all {
 		b.server.SetLimits(connectionLimits(props))
+		b.replicas.Cordon(props.CordonedDirs())
+		b.places.changed()
 	}
 	if !first { // the whole state came with its settings
 		b.reconfigure(&change, img, changed, all)

@@ -75,6 +75,11 @@ func judgeBroker(b *Broker, id string, next map[string]string, names []string) e
 		if err := limits(d, v); err != nil {
 			return badRequest("requirement failed: " + err.Error())
 		}
+		if name == "cordoned.log.dirs" {
+			if err := checkCordoned(b, v.List()); err != nil {
+				return badRequest("requirement failed: " + err.Error())
+			}
+		}
 		if name == "max.connections" && v.Int64() == 0 {
 			return badDynamic("Invalid max.connections 0")
 		}

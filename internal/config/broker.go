@@ -192,5 +192,14 @@ func (b *Broker) DataDirs() []string {
 	return b.List("log.dir")
 }
 
+// CordonedDirs are those of the log directories that take no new replicas.
+func (b *Broker) CordonedDirs() []string {
+	list := b.List("cordoned.log.dirs")
+	if len(list) == 1 && list[0] == "*" {
+		return b.DataDirs()
+	}
+	return list
+}
+
 // NodeID is node.id.
 func (b *Broker) NodeID() int32 { return int32(b.Int64("node.id")) }

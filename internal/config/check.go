@@ -60,8 +60,13 @@ func checkTogether(b *Broker) error {
 	if len(roles) == 0 {
 		fail("process.roles is empty: want broker, controller or both")
 	}
-	if len(b.DataDirs()) > 1 {
-		fail("log.dirs names %d directories: %s", len(b.DataDirs()), yetJbod)
+	for i, dir := range b.DataDirs() {
+		if slices.Contains(b.DataDirs()[:i], dir) {
+			fail("log.dirs names %s twice", dir)
+		}
+	}
+	if err := checkCordoned(b, b.List("cordoned.log.dirs")); err != nil {
+		wrong = append(wrong, err)
 	}
 	if _, err := b.Listeners(); err != nil {
 		wrong = append(wrong, err)
@@ -135,4 +140,25 @@ func listenerNames(all []Listener) string {
 		names = append(names, l.Name)
 	}
 	return strings.Join(names, ", ")
+}
+
+// checkCordoned says whether these can be cordoned: directories of the node, or
+// * alone for all.
+func checkCordoned(b *Broker, list []string) error {
+	if slices.Contains(list, "*") {
+		if len(list) > 1 {
+			return errors.New("When cordoned.log.dirs is set to *, it must not contain other values")
+		}
+		return nil
+	}
+	var missing []string
+	for _, dir := range list {
+		if !slices.Contains(b.DataDirs(), dir) {
+			missing = append(missing, dir)
+		}
+	}
+	if missing != nil {
+		return fmt.Errorf("All entries in cordoned.log.dirs must be present in log.dirs or log.dir. Missing entries : %s", strings.Join(missing, ", "))
+	}
+	return nil
 }

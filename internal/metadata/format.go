@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -39,6 +40,10 @@ var ErrFormatted = errors.New("already formatted")
 
 // ErrForeign says that a directory belongs to another node or cluster.
 var ErrForeign = errors.New("the directory belongs to another node or cluster")
+
+// ErrNoMetadata says that the directory for the metadata is empty although the
+// node has others that are not: to format it would be to forget the cluster.
+var ErrNoMetadata = errors.New("the metadata directory is empty, and other directories of the node are not: name the one that holds __cluster_metadata-0 as metadata.log.dir")
 
 // The file that marks a formatted directory, as Kafka writes it.
 const (
@@ -73,6 +78,9 @@ func Format(cfg FormatConfig) (Info, error) {
 		if infos[i].ClusterID != want.ClusterID || infos[i].NodeID != want.NodeID {
 			return Info{}, fmt.Errorf("%s: %w: node %d of cluster %s", dir, ErrForeign, infos[i].NodeID, infos[i].ClusterID)
 		}
+	}
+	if at := slices.Index(cfg.LogDirs, cfg.Metadata); fresh < len(cfg.LogDirs) && at >= 0 && !infos[at].Formatted {
+		return Info{}, fmt.Errorf("%s: %w", cfg.Metadata, ErrNoMetadata)
 	}
 	if want.ClusterID == "" {
 		id := drawID(cfg.Rand)

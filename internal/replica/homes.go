@@ -3,6 +3,8 @@ package replica
 import (
 	"errors"
 	"fmt"
+	"path"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -26,8 +28,8 @@ type Dir struct {
 // on goroutines of its own, so that no other directory waits for it.
 type directory struct {
 	Dir
-	fault atomic.Pointer[fault] // set once: it cannot be used any more
-	work  chan struct{}         // wakes its openers
+	work chan struct{} // wakes its openers
+	shut atomic.Bool   // cordoned: takes nothing new (KIP-1066)
 
 	// These belong to whoever holds the table's mutex.
 	lanes map[kafka.TopicPartition]*lane
@@ -72,19 +74,6 @@ func (d *directory) laneLocked(tp kafka.TopicPartition) *lane {
 	return l
 }
 
-// berth is where a replica's log lies.
-type berth struct {
-	dir *directory
-	log *commitlog.Log
-}
-
-// schedule asks the directory's flusher for a flush of the log.
-func (b *berth) schedule(urgent bool) { b.dir.Flusher.Schedule(b.log, urgent) }
-
-// log is the replica's log, which another one replaces when the replica moves to
-// another directory.
-func (r *Replica) log() *commitlog.Log { return r.at.Load().log }
-
 // eachIn calls do for every open replica in a directory, sorted by topic and
 // partition.
 func (t *Table) eachIn(d *directory, do func(*Replica)) {
@@ -93,6 +82,14 @@ func (t *Table) eachIn(d *directory, do func(*Replica)) {
 			do(r)
 		}
 	})
+}
+
+// Cordon says which directories, by path, take no new replicas from now on; all
+// others do.
+func (t *Table) Cordon(paths []string) {
+	for _, d := range t.dirs {
+		d.shut.Store(slices.ContainsFunc(paths, func(p string) bool { return path.Clean(p) == d.Home.Path() }))
+	}
 }
 
 // misplaced is a slot that cannot have a place, and why.
@@ -120,7 +117,7 @@ func (t *Table) survey() {
 		workers.Go(func() {
 			list, err := d.Home.Logs()
 			if err != nil {
-				t.lose(d, err)
+				d.Home.Fail(err)
 				return
 			}
 			lists[i] = make(map[kafka.TopicPartition]bool, len(list))
@@ -144,12 +141,28 @@ func (t *Table) survey() {
 	t.callAll()
 }
 
-// lose takes a directory out of use.
-func (t *Table) lose(d *directory, cause error) {
-	err := fmt.Errorf("log directory %s: %w: %w", d.Home.Path(), cause, kafka.KafkaStorageError)
-	if d.fault.CompareAndSwap(nil, &fault{err}) {
-		t.env.logger.Error("log directory is offline", "dir", d.Home.Path(), "cause", cause)
+// Lose takes a directory out of use that has failed: what waits to be opened in
+// it hears so, and nothing new comes to it. Its open logs have been told by its
+// Home. It says how many directories are left.
+func (t *Table) Lose(h *commitlog.Home) (left int) {
+	var lost []misplaced
+	t.mu.Lock()
+	for _, d := range t.dirs {
+		switch {
+		case d.Home.Failed() == nil:
+			left++
+		case d.Home == h:
+			for _, l := range d.lanes {
+				if l.now != nil && l.now.replica.Load() == nil {
+					lost = append(lost, misplaced{l.now, fmt.Errorf("partition %s: %w", l.tp, h.Failed())})
+				}
+			}
+		}
 	}
+	t.mu.Unlock()
+	slices.SortFunc(lost, func(a, b misplaced) int { return a.slot.tp.Compare(b.slot.tp) })
+	t.tell(lost)
+	return left
 }
 
 // seatLocked gives a slot its place, if it has none, and has it brought to where
@@ -189,8 +202,8 @@ func (t *Table) placeLocked(s *slot) (*directory, error) {
 			named = d
 		}
 	}
-	if named != nil && named.fault.Load() != nil {
-		return nil, named.fault.Load().err // a folder elsewhere may be an older one
+	if named != nil && named.Home.Failed() != nil {
+		return nil, named.Home.Failed() // a folder elsewhere may be an older one
 	}
 	switch {
 	case len(holders) == 1:
@@ -208,16 +221,27 @@ func (t *Table) placeLocked(s *slot) (*directory, error) {
 	return t.roomiestLocked()
 }
 
-// roomiestLocked is the directory that a new partition goes to.
+// roomiestLocked is the directory that a new partition goes to: of those that are
+// not cordoned the one with the fewest partitions. If all are, the first takes
+// what the controller nevertheless placed here, as in Kafka.
 func (t *Table) roomiestLocked() (*directory, error) {
-	var best *directory
+	var first, best *directory
 	for _, d := range t.dirs {
-		if d.fault.Load() == nil && (best == nil || d.holds < best.holds) {
+		if d.Home.Failed() != nil {
+			continue
+		}
+		if first == nil {
+			first = d
+		}
+		if !d.shut.Load() && (best == nil || d.holds < best.holds) {
 			best = d
 		}
 	}
-	if best == nil {
-		return nil, errNoDirectory
+	switch {
+	case best != nil:
+		return best, nil
+	case first != nil:
+		return first, nil
 	}
-	return best, nil
+	return nil, errNoDirectory
 }

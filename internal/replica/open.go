@@ -36,7 +36,8 @@ type slot struct {
 	opened  chan struct{} // closed once replica or fault is set
 	replica atomic.Pointer[Replica]
 	fault   atomic.Pointer[fault]
-	stray   bool // on disk, but no image names it
+	stray   bool     // on disk, but no image names it
+	kept    *Replica // open, until the metadata names its directory; its opener's own
 }
 
 func newSlot(a *Assignment) *slot {
@@ -143,8 +144,11 @@ func (t *Table) serve(l *lane) {
 
 // bring opens the slot's replica if need be and gives it its role.
 func (t *Table) bring(d *directory, s *slot, want *Assignment) {
-	r := s.replica.Load()
-	if r == nil {
+	if r := s.replica.Load(); r != nil {
+		r.adopt(want)
+		return
+	}
+	if s.kept == nil {
 		r, err := t.openIn(d, s, want)
 		if err != nil {
 			if kafka.CodeOf(err) == kafka.UnknownServerError {
@@ -155,13 +159,33 @@ func (t *Table) bring(d *directory, s *slot, want *Assignment) {
 			s.spoil(err)
 			return
 		}
-		r.assign(want.Role)
-		s.replica.Store(r)
-		if s.fault.Load() == nil {
-			close(s.opened)
-		}
-		return
+		s.kept = r
 	}
+	if !t.named(d, s, want) {
+		return // Apply comes again with the name
+	}
+	s.kept.adopt(want)
+	s.replica.Store(s.kept)
+	s.kept = nil
+	if s.fault.Load() == nil {
+		close(s.opened)
+	}
+}
+
+// named says whether the metadata knows where the slot's replica is, and tells
+// it otherwise. A replica takes no records before: else one whose directory is
+// gone after a restart could be made anew in another, and nobody would know that
+// it is not all.
+func (t *Table) named(d *directory, s *slot, want *Assignment) bool {
+	if t.cfg.Named == nil || want.Dir == d.ID || kafka.ReservedDir(d.ID) {
+		return true
+	}
+	t.cfg.Named([]Placed{{TopicPartition: s.tp, TopicID: s.id, Dir: d.ID}})
+	return false
+}
+
+// adopt applies what the image says of an open replica.
+func (r *Replica) adopt(want *Assignment) {
 	if r.Config() != want.Config {
 		r.SetConfig(want.Config)
 	}
@@ -172,6 +196,9 @@ func (t *Table) bring(d *directory, s *slot, want *Assignment) {
 // that was deleted before this one was made, when a crash came before its folder
 // was out of the way.
 func (t *Table) openIn(d *directory, s *slot, want *Assignment) (*Replica, error) {
+	if err := d.Home.Failed(); err != nil {
+		return nil, err
+	}
 	r, err := open(t.env, d, want)
 	if kafka.CodeOf(err) != kafka.InconsistentTopicID {
 		return r, err
@@ -198,12 +225,17 @@ func (t *Table) retire(d *directory, s *slot) {
 	if s.want != nil {
 		delay = s.want.Config.FileDeleteDelay
 	}
-	if r := s.replica.Load(); r != nil {
+	r := s.replica.Load()
+	if r == nil {
+		r = s.kept
+	}
+	if r != nil {
 		delay = r.Config().FileDeleteDelay
 		if err := r.close(kafka.UnknownTopicOrPartition); err != nil {
 			t.env.logger.Warn("close of a removed partition", "partition", s.tp.String(), "error", err)
 		}
-	} else {
+	}
+	if s.replica.Load() == nil {
 		s.spoil(fmt.Errorf("partition %s: %w", s.tp, kafka.UnknownTopicOrPartition))
 	}
 	suffix := "-delete"

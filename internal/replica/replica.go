@@ -15,11 +15,11 @@ import (
 // Replica is this broker's copy of one partition. All methods may be called by
 // any number of goroutines.
 type Replica struct {
-	board // role, offsets, who waits
+	board   // role, offsets, who waits
+	mooring // the log, and where it lies
 
 	id    kafka.UUID
 	env   *env
-	at    atomic.Pointer[berth] // moves with the turn held
 	set   atomic.Pointer[settings]
 	turn  turn
 	held  holder // belongs to whoever holds the turn
@@ -75,25 +75,6 @@ func (r *Replica) TopicID() kafka.UUID { return r.id }
 
 // Counters gives the totals; they go on counting.
 func (r *Replica) Counters() *Counters { return &r.count }
-
-// LogStart is the first offset that can be read.
-func (r *Replica) LogStart() int64 { return r.log().Start() }
-
-// LogEnd is the offset that the next record gets.
-func (r *Replica) LogEnd() int64 { return r.log().End() }
-
-// Flushed is the offset below which this broker's disk has everything.
-func (r *Replica) Flushed() int64 { return r.log().Flushed() }
-
-// Size is the log's size in bytes.
-func (r *Replica) Size() int64 { return r.log().Size() }
-
-// Segments describes the log's files.
-func (r *Replica) Segments() []commitlog.SegmentInfo { return r.log().Segments() }
-
-// Producers describes the idempotent and transactional producers that the log
-// knows (DescribeProducers).
-func (r *Replica) Producers() []commitlog.Producer { return r.log().Producers().Describe() }
 
 // Leads says whether this broker leads the partition.
 func (r *Replica) Leads() bool {

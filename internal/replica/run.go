@@ -66,6 +66,9 @@ func (t *Table) tick() {
 
 // tidy looks for strays in a directory and for folders to remove.
 func (t *Table) tidy(d *directory) {
+	if d.Home.Failed() != nil {
+		return
+	}
 	t.sweep(d)
 	now := t.env.now()
 	t.mu.Lock()
@@ -122,7 +125,7 @@ func (t *Table) checkpoints(d *directory) func() {
 	return func() {
 		var sum int64
 		t.eachIn(d, func(r *Replica) { sum += r.Flushed() + r.LogStart() })
-		if sum == last {
+		if sum == last || d.Home.Failed() != nil {
 			return
 		}
 		if err := d.Home.Checkpoint(); err != nil {
@@ -136,7 +139,7 @@ func (t *Table) checkpoints(d *directory) func() {
 // retain runs retention over the replicas of a directory, one after the other.
 func (t *Table) retain(ctx context.Context, d *directory) {
 	t.eachIn(d, func(r *Replica) {
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || d.Home.Failed() != nil {
 			return
 		}
 		if err := r.retain(); err != nil {
@@ -152,6 +155,11 @@ func (t *Table) closeAll() error {
 	for i, d := range t.dirs {
 		var list []*Replica
 		t.eachIn(d, func(r *Replica) { list = append(list, r) })
+		for _, s := range t.index.Load().sorted { // no opener is left
+			if s.kept != nil && s.kept.at.Load().dir == d {
+				list = append(list, s.kept)
+			}
+		}
 		errs[i] = make([]error, t.cfg.Openers)
 		var next atomic.Int64
 		for w := range errs[i] {

@@ -21,6 +21,10 @@ type Config struct {
 	// caller closes the homes after Run returned; the flushers must run as long
 	// as the table does.
 	Dirs []Dir
+	// Named is told where replicas are whose directory the metadata does not
+	// name, or not rightly; a new replica serves once Apply brings the name. It
+	// must not wait. Nil: the metadata need not know.
+	Named func([]Placed)
 	// Pool opens batches where a topic's rules demand it.
 	Pool *record.Pool
 	// ISR takes proposals to the controller; nil while there are no followers.
@@ -72,6 +76,12 @@ type Assignment struct {
 	Dir    kafka.UUID
 	Config TopicConfig
 	Role   partition.Assignment
+}
+
+// Placed says in which directory a replica is.
+type Placed struct {
+	kafka.TopicPartition
+	TopicID, Dir kafka.UUID
 }
 
 // Delta is a change of what this broker holds.
