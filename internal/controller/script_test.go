@@ -466,7 +466,8 @@ func (p *player) topics() string {
 // topics.
 func TestCollisionAmongMany(t *testing.T) {
 	p := newPlayer()
-	p.do(&script.Cmd{Name: "broker", Args: []string{"1"}})
+	req := msg.NewBrokerRegistrationRequest()
+	p.register(&req, 1, "", -1, true)
 	var c script.Cmd
 	for i := range 9000 {
 		c.Input = append(c.Input, fmt.Sprintf("a_b.c_%05d 1 1", i))
