@@ -18,6 +18,7 @@ func TestConformance(t *testing.T) {
 		"os":      func(t *testing.T) (FS, string) { return OS(), t.TempDir() },
 		"mem":     func(*testing.T) (FS, string) { return NewMem(MemConfig{}), "/" },
 		"limited": func(*testing.T) (FS, string) { return Limit(NewMem(MemConfig{}), 2), "/" },
+		"overlay": func(*testing.T) (FS, string) { return NewOverlay(NewMem(MemConfig{})), "/" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, c := range conformance {
