@@ -44,6 +44,14 @@ func newDirectory(d Dir, openers int) *directory {
 	return &directory{Dir: d, work: make(chan struct{}, openers), lanes: map[kafka.TopicPartition]*lane{}}
 }
 
+// suspect looks at an error of housekeeping, and takes the directory offline if
+// it says that the volume is gone: no log need be written to find that out.
+func (d *directory) suspect(err error) {
+	if vfs.IsGone(err) {
+		d.Home.Fail(err)
+	}
+}
+
 // call wakes openers for n jobs.
 func (d *directory) call(n int) {
 	for range min(n, cap(d.work)) {

@@ -151,6 +151,7 @@ func (t *Table) bring(d *directory, s *slot, want *Assignment) {
 	if s.kept == nil {
 		r, err := t.openIn(d, s, want)
 		if err != nil {
+			d.suspect(err)
 			if kafka.CodeOf(err) == kafka.UnknownServerError {
 				err = fmt.Errorf("%w: %w", err, kafka.KafkaStorageError)
 			}

@@ -100,6 +100,7 @@ func (t *Table) sweep(d *directory) {
 	}
 	list, err := d.Home.Logs()
 	if err != nil {
+		d.suspect(err)
 		t.env.logger.Warn("the log directory cannot be listed", "dir", d.Home.Path(), "error", err)
 		return
 	}
@@ -129,6 +130,7 @@ func (t *Table) checkpoints(d *directory) func() {
 			return
 		}
 		if err := d.Home.Checkpoint(); err != nil {
+			d.suspect(err)
 			t.env.logger.Warn("durable points are not written down", "dir", d.Home.Path(), "error", err)
 			return
 		}
