@@ -7,6 +7,7 @@ import (
 	"log/slog"
 
 	"github.com/myelin-stream/myelin/internal/api"
+	"github.com/myelin-stream/myelin/internal/compact"
 	"github.com/myelin-stream/myelin/internal/group"
 	"github.com/myelin-stream/myelin/internal/listen"
 	"github.com/myelin-stream/myelin/internal/metadata"
@@ -21,15 +22,16 @@ type Broker struct {
 	self   int32
 	logger *slog.Logger
 
-	dirs     *directories
-	sockets  *sockets
-	metadata *metadata.Metadata
-	replicas *replica.Table
-	groups   *group.Service
-	sessions *api.FetchSessions
-	requests *metrics.Requests
-	counted  *metrics.Sockets
-	server   *listen.Server
+	dirs      *directories
+	sockets   *sockets
+	metadata  *metadata.Metadata
+	replicas  *replica.Table
+	compactor *compact.Compactor
+	groups    *group.Service
+	sessions  *api.FetchSessions
+	requests  *metrics.Requests
+	counted   *metrics.Sockets
+	server    *listen.Server
 
 	places   *places     // what the controller is to be told of directories
 	followed bool        // follow has seen the first image; its goroutine's alone
@@ -78,6 +80,7 @@ func (b *Broker) build() error {
 		Pool: record.NewPool(record.PoolConfig{}), Now: b.cfg.Now, Logger: b.logger.With("component", "replica"),
 		LagMax: props.Millis("replica.lag.time.max.ms"), RetentionEvery: props.Millis("log.retention.check.interval.ms"),
 	})
+	b.compactor = b.newCompactor(props)
 	if b.groups, err = b.newGroups(props); err != nil {
 		return err
 	}
@@ -118,6 +121,7 @@ func (b *Broker) Run(ctx context.Context) error {
 		activity{"replicas", b.replicas.Run},
 		activity{"places", b.places.run},
 		activity{"directories", b.places.watch},
+		activity{"compactor", b.compactor.Run},
 		activity{"groups", b.groups.Run},
 		activity{"deleted topics", b.forgetDeleted})
 	if b.sockets.admin != nil {

@@ -160,7 +160,9 @@ func TestRequestProperties(t *testing.T) {
 	})
 }
 
-func fetchOnce(s *stand, topic string) *kmsg.FetchResponse {
+func fetchOnce(s *stand, topic string) *kmsg.FetchResponse { return fetchAt(s, topic, 0) }
+
+func fetchAt(s *stand, topic string, offset int64) *kmsg.FetchResponse {
 	s.Helper()
 	details, err := s.adm.ListTopics(s.Context(), topic)
 	if err != nil {
@@ -171,7 +173,7 @@ func fetchOnce(s *stand, topic string) *kmsg.FetchResponse {
 	one := kmsg.NewFetchRequestTopic()
 	one.TopicID, one.Topic = details[topic].ID, topic
 	p := kmsg.NewFetchRequestTopicPartition()
-	p.PartitionMaxBytes = 1 << 30
+	p.PartitionMaxBytes, p.FetchOffset = 1<<30, offset
 	one.Partitions = append(one.Partitions, p)
 	req.Topics = append(req.Topics, one)
 	return ask[*kmsg.FetchResponse](s, req)

@@ -169,8 +169,11 @@ type effect struct {
 
 // TestTopicProperties shows the effect of each topic property through a client
 // and the files: first set on a topic, then on the node for all topics.
-func TestTopicProperties(t *testing.T) {
-	for _, e := range topicEffects {
+func TestTopicProperties(t *testing.T) { showOnTopic(t, topicEffects) }
+
+func showOnTopic(t *testing.T, effects []effect) {
+	t.Helper()
+	for _, e := range effects {
 		t.Run(e.topic, func(t *testing.T) {
 			onNode(t, e.node, func(s *stand) {
 				s.create("t", e.topic)

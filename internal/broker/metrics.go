@@ -26,6 +26,7 @@ func (b *Broker) newMetrics() http.Handler {
 			Raft: b.raftState, Brokers: b.brokerList, Groups: b.groupLags,
 			Sessions:    b.sessions.Stats,
 			OfflineDirs: b.dirs.offline,
+			Cleaner:     b.compactionFigures,
 		},
 	})
 }

@@ -33,6 +33,7 @@ func (b *Broker) follow(d *cluster.Delta, img *cluster.Image) {
 		b.server.SetLimits(connectionLimits(props))
 		b.replicas.Cordon(props.CordonedDirs())
 		b.places.changed()
+		b.compactor.SetSettings(cleaning(props))
 	}
 	if !first { // the whole state came with its settings
 		b.reconfigure(&change, img, changed, all)

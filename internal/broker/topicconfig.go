@@ -52,7 +52,7 @@ func recoding(c *config.TopicConfig) (recode bool, codec record.Codec, level int
 func tunables(props *config.Broker, c *config.TopicConfig) commitlog.Tunables {
 	return commitlog.Tunables{
 		SegmentBytes:      c.SegmentBytes,
-		SegmentAge:        millis(c.SegmentMs),
+		SegmentAge:        segmentAge(c),
 		SegmentJitter:     millis(c.SegmentJitterMs),
 		IndexInterval:     c.IndexIntervalBytes,
 		IndexBytes:        c.SegmentIndexBytes,
@@ -62,7 +62,19 @@ func tunables(props *config.Broker, c *config.TopicConfig) commitlog.Tunables {
 		FlushMessages:     unlimited(c.FlushMessages),
 		FlushAfter:        millis(unlimited(c.FlushMs)),
 		ProducerRetention: props.Millis("producer.id.expiration.ms"),
+		FileDeleteDelay:   c.FileDeleteDelay,
+		Compaction: commitlog.Compaction{On: c.Compact, DirtyRatio: c.MinCleanableRatio, MinLag: millis(c.MinCompactionLagMs),
+			MaxLag: millis(unlimited(c.MaxCompactionLagMs)), DeleteRetention: millis(c.DeleteRetentionMs)},
 	}
+}
+
+// segmentAge is segment.ms, but not more than max.compaction.lag.ms in a
+// compacted topic: what is in the active segment cannot be compacted.
+func segmentAge(c *config.TopicConfig) time.Duration {
+	if c.Compact && c.MaxCompactionLagMs > 0 {
+		return millis(min(c.SegmentMs, c.MaxCompactionLagMs))
+	}
+	return millis(c.SegmentMs)
 }
 
 // millis turns a number of milliseconds into a Duration; what does not fit in

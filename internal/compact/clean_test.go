@@ -1,6 +1,7 @@
 package compact
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -217,5 +218,46 @@ func TestSipHash(t *testing.T) {
 		if lo, hi := key.sum(c.in); lo != c.lo || hi != c.hi {
 			t.Errorf("%x: %016x %016x", c.in, lo, hi)
 		}
+	}
+}
+
+// TestBuffer: the settings bound how many keys a round takes; what does not fit
+// waits for the next round.
+func TestBuffer(t *testing.T) {
+	rounds := func(s Settings) (n int) {
+		tun := small()
+		tun.SegmentBytes = 1 << 20
+		r := newRig(t, tun)
+		r.set = s
+		for i := range 400 {
+			var recs []record.Record
+			for j := range 50 {
+				recs = append(recs, record.Record{Key: str(fmt.Sprint(i*50 + j)), Value: str("v")})
+			}
+			r.must(r.append(&record.Builder{}, recs...))
+		}
+		r.tun.SegmentBytes = 400
+		r.log.SetConfig(r.tun)
+		r.roll()
+		for ; ; n++ {
+			if _, did, err := r.tryClean(); err != nil || !did {
+				r.must(err)
+				break
+			}
+		}
+		return n
+	}
+	if n := rounds(Settings{}); n != 1 {
+		t.Error("20,000 keys in the default buffer take", n, "rounds")
+	}
+	small := rounds(Settings{Buffer: 200_000}) // 150,000 bytes of slots: 6,750 keys at 0.9
+	if small != 3 {
+		t.Error("and", small, "in 200 kB")
+	}
+	if n := rounds(Settings{Buffer: 200_000, Load: 0.3}); n < 2*small {
+		t.Error("and", n, "if the table is filled to 30 %")
+	}
+	if have := (&Settings{Threads: 4, Buffer: 1 << 40}).keyBytes() * 4; have > 64<<20 {
+		t.Error("four threads take", have)
 	}
 }

@@ -24,7 +24,7 @@ type Cleaner struct {
 	Now      func() time.Time
 	// Rand draws the secret of each round.
 	Rand *rand.Rand
-	pace *pace // shared with others; nil is unlimited
+	pace *pace // shared with the other threads; nil is unlimited
 }
 
 // Clean runs one round over the log, whether it is due or not, and writes down

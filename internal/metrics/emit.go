@@ -155,6 +155,21 @@ func (e *emitter) sessions(sessions, partitions int, evicted uint64) {
 	e.counter(prefix+"incrementalfetchsessionevictions_total", "Fetch sessions that had to make room.", float64(evicted))
 }
 
+func (e *emitter) cleaner(c Cleaner) {
+	const prefix, manager = "kafka_log_logcleaner_", "kafka_log_logcleanermanager_"
+	e.gauge(prefix+"cleaner_recopy_percent", "Share of what the last compaction read that it wrote again.", float64(c.RecopyPercent))
+	e.gauge(prefix+"max_buffer_utilization_percent", "Share of the table of keys that the last compaction used.", float64(c.MaxBufferUtilization))
+	e.gauge(prefix+"max_clean_time_secs", "How long the last compaction took.", c.MaxCleanTime)
+	e.gauge(prefix+"max_compaction_delay_secs", "By how much max.compaction.lag.ms is passed.", c.MaxCompactionDelay)
+	e.gauge(prefix+"deadthreadcount", "Threads that compact no more; always 0.", 0)
+	e.gauge(manager+"max_dirty_percent", "Dirty share of the dirtiest log.", float64(c.MaxDirtyPercent))
+	e.gauge(manager+"time_since_last_run_ms", "Since the logs were last looked at, -1 if never.", float64(c.SinceLastRunMs))
+	for _, d := range c.Dirs {
+		e.gauge(manager+"uncleanable_partitions_count", "Logs that cannot be compacted.", float64(d.Partitions), "logDirectory", d.Dir)
+		e.gauge(manager+"uncleanable_bytes", "Bytes of them that wait for it.", float64(d.Bytes), "logDirectory", d.Dir)
+	}
+}
+
 func number(n int32) string { return strconv.Itoa(int(n)) }
 
 func flag(b bool) float64 {

@@ -77,6 +77,9 @@ func (x *exposition) Collect(ch chan<- prometheus.Metric) {
 	if s.OfflineDirs != nil {
 		e.gauge("kafka_log_logmanager_offlinelogdirectorycount", "Log directories that failed.", float64(s.OfflineDirs()))
 	}
+	if s.Cleaner != nil {
+		e.cleaner(s.Cleaner())
+	}
 }
 
 // emitter sends metrics of one scrape.

@@ -12,6 +12,25 @@ type Source struct {
 	Groups      func() []Group
 	Sessions    func() (sessions, partitions int, evicted uint64)
 	OfflineDirs func() int
+	Cleaner     func() Cleaner
+}
+
+// Cleaner is what compaction does, as of the last look at the logs.
+type Cleaner struct {
+	MaxDirtyPercent      int     // of the dirtiest log
+	MaxCompactionDelay   float64 // seconds by which max.compaction.lag.ms is passed
+	MaxCleanTime         float64 // seconds the last round took
+	MaxBufferUtilization int     // percent of the table of keys that the last round used
+	RecopyPercent        int     // share of what the last round read that it wrote
+	SinceLastRunMs       int64   // -1: not yet
+	Dirs                 []CleanerDir
+}
+
+// CleanerDir counts the logs of a directory that cannot be cleaned.
+type CleanerDir struct {
+	Dir        string
+	Partitions int
+	Bytes      int64
 }
 
 // Topic is what clients did with a topic on this broker since it started.

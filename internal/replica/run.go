@@ -64,13 +64,14 @@ func (t *Table) tick() {
 	})
 }
 
-// tidy looks for strays in a directory and for folders to remove.
+// tidy looks for strays in a directory, and for folders and files to remove.
 func (t *Table) tidy(d *directory) {
 	if d.Home.Failed() != nil {
 		return
 	}
 	t.sweep(d)
 	now := t.env.now()
+	d.Home.EmptyTrash(now)
 	t.mu.Lock()
 	var due, rest []doomed
 	for _, g := range d.trash {
