@@ -390,6 +390,7 @@ func (l *Log) Close() error {
 	if errors.Is(l.Failed(), fs.ErrClosed) {
 		return nil
 	}
+	l.home.emptyTrashOf(l)
 	err := l.closeInOrder()
 	inOrder := err == nil
 	l.failed.Store(&errClosed)

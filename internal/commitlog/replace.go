@@ -52,6 +52,12 @@ func (l Rewriter) Replace(from, next int64) (*Replacement, error) {
 	if err := l.settleBelow(next); err != nil {
 		return nil, err
 	}
+	l.tidying.lock() // what a crash leaves of the new files is only looked for if the log is not at rest
+	err := rester{l.Log}.stirForGood()
+	l.tidying.unlock()
+	if err != nil {
+		return nil, err
+	}
 	l.flushing.lock()
 	cuts := l.cuts
 	l.flushing.unlock()

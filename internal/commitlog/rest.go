@@ -94,7 +94,7 @@ func (l rester) rest() error {
 	l.mu.Unlock()
 	empty := l.unwritten()
 	unnamed := todo.names || todo.root || todo.topicID
-	if l.Flushed() != end || untidy > 0 || len(todo.retired) > 0 || unnamed && !empty {
+	if l.Flushed() != end || untidy > 0 || len(todo.retired) > 0 || unnamed && !empty || l.home.trash.holds(l.Log) {
 		return nil // another time
 	}
 	small := l.small()

@@ -1,6 +1,7 @@
 package commitlog
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -18,6 +19,7 @@ type trash struct {
 }
 
 type discarded struct {
+	log *Log
 	seg *segment.Segment
 	due time.Time
 }
@@ -35,31 +37,47 @@ func (t *trash) put(l *Log, s *segment.Segment) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.mu.waiting = append(t.mu.waiting, discarded{s, l.now().Add(delay)})
+	t.mu.waiting = append(t.mu.waiting, discarded{l, s, l.now().Add(delay)})
 	return nil
 }
 
-// take gives the segments that are due.
-func (t *trash) take(now time.Time) (due []*segment.Segment) {
+// take gives those for which due is true.
+func (t *trash) take(due func(d *discarded) bool) (out []*segment.Segment) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	rest := t.mu.waiting[:0]
-	for _, d := range t.mu.waiting {
-		if d.due.After(now) {
-			rest = append(rest, d)
+	for i := range t.mu.waiting {
+		if d := &t.mu.waiting[i]; due(d) {
+			out = append(out, d.seg)
 		} else {
-			due = append(due, d.seg)
+			rest = append(rest, *d)
 		}
 	}
 	clear(t.mu.waiting[len(rest):])
 	t.mu.waiting = rest
-	return due
+	return out
+}
+
+// holds tells whether something of a log is in.
+func (t *trash) holds(l *Log) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.ContainsFunc(t.mu.waiting, func(d discarded) bool { return d.log == l })
 }
 
 // EmptyTrash removes the files of segments that were deleted or replaced, once
 // their file.delete.delay.ms is over. Call it every few seconds.
 func (h *Home) EmptyTrash(now time.Time) {
-	for _, s := range h.trash.take(now) {
+	h.remove(h.trash.take(func(d *discarded) bool { return !d.due.After(now) }))
+}
+
+// emptyTrashOf removes what a log that is closing has put there.
+func (h *Home) emptyTrashOf(l *Log) {
+	h.remove(h.trash.take(func(d *discarded) bool { return d.log == l }))
+}
+
+func (h *Home) remove(segs []*segment.Segment) {
+	for _, s := range segs {
 		if err := s.Remove(); err != nil { // the next Open of the log will
 			h.logger.Warn("files of a deleted segment stay until the next start", "segment", s.Base(), "error", err)
 		}

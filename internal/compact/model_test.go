@@ -236,10 +236,11 @@ func TestHistories(t *testing.T) {
 			files, err := h.disk.ReadDir("/data/t-0")
 			h.must(err)
 			for _, f := range files {
-				if strings.HasSuffix(f.Name, ".snapshot") || strings.HasSuffix(f.Name, "index") {
+				if strings.HasSuffix(f.Name, ".snapshot") {
 					h.must(h.disk.Remove("/data/t-0/" + f.Name))
 				}
 			}
+			h.must(h.disk.Remove("/data/.myelin_manifest"))
 			h.must(h.start())
 			h.check()
 			if got := len(h.log.Producers().Describe()); got != known && h.log.Start() == 0 {
