@@ -65,18 +65,22 @@ type Batch struct {
 	Header record.Header
 }
 
-// Recovered says what Open found and did.
+// Recovered says what Open found and did. Its JSON is what the node logs of a
+// log that was not clean, and what storage recover --dry-run prints.
 type Recovered struct {
-	Clean          bool  // the last run closed the directory, or left the log at rest: nothing was examined
-	SameBoot       bool  // the machine has not restarted since: the page cache survived
-	RecoveryPoint  int64 // where the examination began
-	ScannedBytes   int64
-	CutBytes       int64 // torn tail that was cut off
-	CutFrom        int64 // the offset at which it was cut; -1 when nothing was
-	CutSegments    int   // whole segments behind the cut, removed
-	RebuiltIndexes int
-	Missing        int64 // offsets below the recovery point that are gone: files were lost or emptied
-	End            int64
+	Clean          bool  `json:"clean"`          // the last run closed the directory, or left the log at rest: nothing was examined
+	SameBoot       bool  `json:"same_boot"`      // the machine has not restarted since: the page cache survived
+	RecoveryPoint  int64 `json:"recovery_point"` // where the examination began
+	ScannedBytes   int64 `json:"scanned_bytes"`
+	CutBytes       int64 `json:"cut_bytes"`    // torn tail that was cut off
+	CutFrom        int64 `json:"cut_from"`     // the offset at which it was cut; -1 when nothing was
+	CutSegments    int   `json:"cut_segments"` // whole segments behind the cut, removed
+	RebuiltIndexes int   `json:"rebuilt_indexes"`
+	// Quarantined is all damage that is known, what was found in this Open too.
+	Quarantined []Damage `json:"quarantined"`
+	Missing     int64    `json:"missing"` // offsets below the durable point that are gone: files were lost or emptied
+	End         int64    `json:"end"`
+	Millis      int64    `json:"ms"` // how long it took
 }
 
 // SegmentInfo describes one segment, for DescribeLogDirs and dump-log.

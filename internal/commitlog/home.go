@@ -38,6 +38,11 @@ type HomeConfig struct {
 	ColdCacheBytes int
 	// Room says when the volume counts as full; zero: never.
 	Room RoomConfig
+	// NoSums leaves out the checksums of blocks (log.block.checksums=false).
+	NoSums bool
+	// OnDamage hears of damage when it is first seen; may be nil. It must not wait
+	// for the log.
+	OnDamage func(tp kafka.TopicPartition, d Damage)
 }
 
 // Home is a log directory: a folder with a folder per log, and what all logs in
@@ -53,6 +58,9 @@ type Home struct {
 	ahead  *ahead
 	lock   io.Closer
 
+	noSums   bool
+	onDamage func(kafka.TopicPartition, Damage)
+
 	clean    bool  // the last owner closed it in order
 	previous int64 // its broker epoch, -1 unknown
 	epoch    int64 // ours, for the mark
@@ -65,6 +73,7 @@ type Home struct {
 	syncing                  *group    // syncs of the folder itself
 	cleaned                  *cleanPoints
 	trash                    trash
+	harm                     slot // for who writes a damage file
 
 	*device
 	journal journal // the manifest
@@ -97,7 +106,7 @@ const (
 // From here on the directory counts as unclean until Close: a crash at any point
 // makes the next owner look at everything above the recovery points.
 func OpenHome(cfg HomeConfig) (*Home, error) {
-	h := &Home{fs: cfg.FS, path: path.Clean(cfg.Path), logger: cfg.Logger, now: cfg.Now}
+	h := &Home{fs: cfg.FS, path: path.Clean(cfg.Path), logger: cfg.Logger, now: cfg.Now, noSums: cfg.NoSums, onDamage: cfg.OnDamage}
 	if h.logger == nil {
 		h.logger = slog.New(slog.DiscardHandler)
 	}
@@ -106,6 +115,7 @@ func OpenHome(cfg HomeConfig) (*Home, error) {
 	h.ahead = newAhead(orDefault(cfg.ColdReads, 4), int64(orDefault(cfg.ColdCacheBytes, 256<<20)))
 	h.saving, h.syncing = newGroup(h.writeCheckpoints), newGroup(func() error { return h.fs.SyncDir(h.path) })
 	h.cleaned = newCleanPoints(h.fs, h.path, h.logger)
+	h.harm = make(slot, 1)
 	h.scanners.New = func() any { return new(scanner) }
 	h.device = newDevice(&cfg, h.path, h.logger)
 	h.mu.open = map[kafka.TopicPartition]*Log{}

@@ -54,6 +54,7 @@ type Log struct {
 
 	dirtyBytes, dirtyRecords atomic.Int64
 	due                      schedule // the Flusher's
+	harm
 
 	mu struct {
 		sync.Mutex // memory only: never held across I/O or a channel
@@ -202,6 +203,7 @@ func (l *Log) segmentConfig(base int64) segment.Config {
 	return segment.Config{
 		FS: l.fs, Pool: l.home.pool, Cache: l.home.cache, Walk: walk, Dir: l.dir, Base: base,
 		IndexInterval: t.IndexInterval, IndexBytes: t.IndexBytes,
+		Audit: audit, Resync: resync, NoSums: l.home.noSums, Watch: l,
 	}
 }
 
@@ -300,7 +302,7 @@ func (l *Log) tidy() error {
 	l.mu.untidy = nil
 	l.mu.Unlock()
 	for i, r := range todo {
-		err := r.seg.SyncIndexes()
+		err := r.seg.SyncIndexes(r.at)
 		if err == nil {
 			err = vfs.WriteAtomic(l.fs, l.snaps.name(r.at), r.snapshot)
 		}
@@ -345,7 +347,11 @@ func (l *Log) checkpoint() error {
 	flushed, cuts := l.flushed.Load(), l.cuts
 	l.flushing.unlock()
 	err := l.tidy()
-	if err == nil && !(rester{l}).small() { // otherwise every batch is looked at anyway
+	small := (rester{l}).small() // then every batch is looked at anyway
+	if err == nil && !small {
+		err = l.active().PersistSums()
+	}
+	if err == nil && !small {
 		err = l.saveEpochs()
 	}
 	if err != nil {

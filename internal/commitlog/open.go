@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,8 +38,8 @@ func (t Tunables) withDefaults() Tunables {
 //
 // After an owner that did not close it in order, everything above the recovery
 // point is examined, see [Recovered]. Errors wrap INCONSISTENT_TOPIC_ID, or
-// KAFKA_STORAGE_ERROR, the latter also for damage below the recovery point,
-// which is never cut off.
+// KAFKA_STORAGE_ERROR. Damage below the durable point is no error: it is never
+// cut off, and all else is served, see [Log.Damage].
 func Open(cfg Config) (*Log, Recovered, error) {
 	l := newLog(cfg)
 	if err := l.home.unearth(l.tp); err != nil {
@@ -50,6 +51,7 @@ func Open(cfg Config) (*Log, Recovered, error) {
 		return nil, Recovered{}, err
 	}
 	o := &opener{Log: l, start: start}
+	begun := l.now()
 	o.rec = Recovered{RecoveryPoint: point, CutFrom: -1, SameBoot: l.home.sameBoot}
 	switch found {
 	case asHome:
@@ -75,6 +77,7 @@ func Open(cfg Config) (*Log, Recovered, error) {
 		o.abandon()
 		return nil, o.rec, fmt.Errorf("open log %s: %w", l.tp, err)
 	}
+	o.rec.Quarantined, o.rec.Millis = l.Damage(), l.now().Sub(begun).Milliseconds()
 	return l, o.rec, nil
 }
 
@@ -95,6 +98,7 @@ func newLog(cfg Config) *Log {
 		l.now = func() time.Time { return time.Time{} }
 	}
 	l.w = appender{Log: l, firstStamp: -1}
+	l.harm.log = l
 	l.snaps = snapshotFiles{fs: l.fs, dir: l.dir, logger: l.logger}
 	l.SetConfig(cfg.Tunables)
 	return l
@@ -107,6 +111,9 @@ type opener struct {
 	start int64 // as checkpointed
 	segs  []*segment.Segment
 	epoch bool // the epochs were read
+
+	durable int64             // what recovery knows to be durable: never cut
+	blocks  [][]segment.Block // of the segments that it examines
 }
 
 // open has these steps:
@@ -149,7 +156,11 @@ func (o *opener) open(id kafka.UUID) error {
 	if err != nil {
 		return storageError("end", err)
 	}
+	end = o.promised(end)
 	if err := o.state(end, examined); err != nil {
+		return storageError("state", err)
+	}
+	if err := o.seal(examined); err != nil {
 		return storageError("state", err)
 	}
 	return o.settle(end)
@@ -242,7 +253,7 @@ func (o *opener) list() error {
 	}
 	for _, i := range files {
 		base, suffix, ok := segment.ParseName(i.Name)
-		orphan := suffix == segment.IdxSuffix || suffix == segment.TimeSuffix || suffix == segment.TxnSuffix
+		orphan := suffix == segment.IdxSuffix || suffix == segment.TimeSuffix || suffix == segment.TxnSuffix || suffix == segment.SumsSuffix
 		if ok && orphan && !have[base] {
 			if err := o.fs.Remove(o.path(i.Name)); err != nil {
 				return err
@@ -263,6 +274,9 @@ func (o *opener) list() error {
 		return o.create(o.start)
 	}
 	o.start = max(o.start, o.segs[0].Base())
+	if slices.ContainsFunc(files, func(i vfs.Info) bool { return i.Name == damageFile }) {
+		return o.readDamage()
+	}
 	return nil
 }
 
@@ -320,8 +334,13 @@ func (o *opener) resume() (int64, error) {
 	}
 	err = active.With(func(f vfs.File) error {
 		s := newScanner(f, from, active.Size())
-		for s.Next() {
-			end = s.head.NextOffset()
+		for s.Next() || damageIn(s.err) != nil {
+			if damage := damageIn(s.err); damage != nil {
+				end = max(end, damage.Next)
+				s.skip()
+				continue
+			}
+			end = max(end, s.head.NextOffset())
 		}
 		if s.err != nil {
 			return fmt.Errorf("%w: %w", errUntidy, s.err)
@@ -338,6 +357,72 @@ func (o *opener) resume() (int64, error) {
 	return end, err
 }
 
+// readDamage takes over the damage that is known and whose bytes are still there.
+// A file that cannot be read counts for nothing: what it said is found again.
+func (o *opener) readDamage() error {
+	all, err := ReadDamage(o.fs, o.dir)
+	if errors.Is(err, errMalformed) {
+		o.logger.Warn("list of damage is unreadable", "log", o.tp.String(), "error", err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	holes := map[int64][]segment.Hole{}
+	kept := slices.DeleteFunc(all, func(d Damage) bool {
+		if d.Bytes == 0 {
+			return d.To <= o.start
+		}
+		there := slices.ContainsFunc(o.segs, func(s *segment.Segment) bool {
+			return s.Base() == d.Segment && d.Position >= 0 && d.Position+d.Bytes <= s.Size()
+		})
+		if there {
+			holes[d.Segment] = append(holes[d.Segment],
+				segment.Hole{From: d.Position, To: d.Position + d.Bytes, First: d.From, Next: d.To, Reason: d.Reason})
+		}
+		return !there
+	})
+	for _, s := range o.segs {
+		s.SetHoles(holes[s.Base()])
+	}
+	o.setDamage(kept)
+	return nil
+}
+
+// promised gives the log's end: not below what is known to have been durable, if
+// the files say less. Its offsets were given out; they are not to be given out
+// again.
+func (o *opener) promised(end int64) int64 {
+	durable := o.durable
+	if o.home.ours {
+		durable = max(durable, o.rec.RecoveryPoint)
+	}
+	if durable <= end {
+		return end
+	}
+	o.rec.Missing = durable - end
+	o.damaged(Damage{Segment: o.segs[len(o.segs)-1].Base(), Position: o.segs[len(o.segs)-1].Size(), From: end, To: durable,
+		Reason: "the log ends below its durable point", Found: o.now().UTC()})
+	return durable
+}
+
+// seal completes what is kept beside the closed segments that were examined, and
+// looks at the active one's list of aborted transactions, which is to be added
+// to.
+func (o *opener) seal(examined int) error {
+	for i := examined; i+1 < len(o.segs); i++ {
+		if err := o.segs[i].Sync(); err != nil {
+			return err
+		}
+		if err := o.segs[i].SyncIndexes(o.segs[i+1].Base()); err != nil {
+			return err
+		}
+	}
+	r := reading{segs: o.segs, log: o.Log}
+	_, err := r.abortedIn(len(o.segs) - 1)
+	return err
+}
+
 // settle makes the log ready to serve: the start within its bounds, the end
 // published, and all of it durable.
 func (o *opener) settle(end int64) error {
@@ -345,7 +430,7 @@ func (o *opener) settle(end int64) error {
 	o.mu.end, o.mu.size = end, o.segs[len(o.segs)-1].Size()
 	o.Log.start.Store(o.start)
 	o.rec.End = end
-	if end < o.rec.RecoveryPoint && !o.rec.Clean {
+	if end < o.rec.RecoveryPoint && !o.rec.Clean { // a foreign one: what it says is a hint
 		o.rec.Missing = o.rec.RecoveryPoint - end
 		o.logger.Error("log ends below its recovery point: durable records are missing", "log", o.tp.String(),
 			"end", end, "recovery_point", o.rec.RecoveryPoint)

@@ -216,6 +216,16 @@ func (p *ProducerState) end(h *record.Header, t record.ControlType, coordinatorE
 	return AbortedTxn{ProducerID: e.id, First: first, Last: h.LastOffset(), Stable: stable}, t == record.Abort
 }
 
+// lost ends a transaction whose abort marker lies in damage.
+func (p *ProducerState) lost(a AbortedTxn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e := p.byID[a.ProducerID]; e != nil && e.txnFirst == a.First {
+		e.txnFirst = -1
+		p.open = slices.DeleteFunc(p.open, func(t txn) bool { return t.producer == e.id })
+	}
+}
+
 // FirstUnstable gives the first offset that a read_committed reader may not pass
 // while the high watermark is hw: the begin of a transaction that is open, or of
 // one whose marker is not below hw. hw must never be less than in a call before.

@@ -53,7 +53,8 @@ func (l *Log) picture() reading {
 // beyond End. With minOne the first batch comes even if it alone is larger.
 //
 // The range is empty at or above limit. It holds its segment until Release.
-// Outside [Start, End] the error wraps OFFSET_OUT_OF_RANGE.
+// Outside [Start, End] the error wraps OFFSET_OUT_OF_RANGE. The range ends where
+// damage begins; in damage the error wraps CORRUPT_MESSAGE, see [Log.Damage].
 func (l *Log) Read(offset int64, maxBytes int, limit int64, minOne bool) (Range, error) {
 	for {
 		r := l.picture()
@@ -63,6 +64,9 @@ func (l *Log) Read(offset int64, maxBytes int, limit int64, minOne bool) (Range,
 		most := min(limit, r.end)
 		if offset >= most {
 			return Range{}, nil
+		}
+		if err := l.missing(offset); err != nil {
+			return Range{}, fmt.Errorf("log %s: %w", l.tp, err)
 		}
 		out, err := r.find(offset, maxBytes, most, minOne)
 		if err == nil {
@@ -141,7 +145,7 @@ func (r *reading) locate(i int, offset int64) (place, bool, error) {
 	}
 	found, err := r.seek(i, offset)
 	var code kafka.Code
-	if (errors.As(err, &code) || errors.Is(err, errTorn)) && i+1 < len(r.segs) {
+	if (errors.As(err, &code) || errors.Is(err, errTorn)) && damageIn(err) == nil && i+1 < len(r.segs) {
 		// The index led astray: it is a cache, and made anew once.
 		if err := seg.Rebuild(); err != nil {
 			return place{}, false, err
@@ -162,7 +166,7 @@ func (r *reading) seek(i int, offset int64) (found place, err error) {
 	err = seg.With(func(f vfs.File) error {
 		s := r.log.home.scanner(f, pos, r.sizeOf(i))
 		defer r.log.home.scanners.Put(s)
-		for s.Next() {
+		for s.Below(offset) {
 			if last >= 0 && s.pos == pos && s.head.LastOffset() != last {
 				return fmt.Errorf("the index says offset %d is at %d, there is %d: %w", last, pos, s.head.LastOffset(), kafka.CorruptMessage)
 			}
@@ -182,6 +186,9 @@ func (r *reading) position(i int, limit int64) (int64, error) {
 		return r.sizeOf(i), nil
 	}
 	at, ok, err := r.locate(i, limit)
+	if damage := damageIn(err); damage != nil {
+		return damage.From, nil
+	}
 	if err != nil || !ok {
 		return r.sizeOf(i), err
 	}
@@ -210,6 +217,7 @@ func (r *reading) boundary(at *place, most int64) (int64, error) {
 			end = s.next
 		}
 		switch {
+		case damageIn(s.err) != nil: // the range ends there
 		case s.err != nil && s.pos < most:
 			return s.err
 		case s.err == nil && s.next > most: // it stands before the batch that did not fit
@@ -221,7 +229,8 @@ func (r *reading) boundary(at *place, most int64) (int64, error) {
 }
 
 // OffsetForTime finds the first record, from the start offset on, with a
-// timestamp of ts (ms) or later. It opens one batch.
+// timestamp of ts (ms) or later. It opens one batch. It steps over damage, so
+// that whoever asks from where to read can read on.
 func (l *Log) OffsetForTime(ts int64) (found Found, ok bool, err error) {
 	err = steady(l, func(r *reading) (err error) {
 		found, ok, err = r.offsetForTime(ts)
@@ -268,7 +277,7 @@ func (r *reading) searchTime(i int, ts int64) (found Found, ok bool, err error) 
 	start := r.log.Start()
 	err = seg.With(func(f vfs.File) error {
 		s := newScanner(f, pos, r.sizeOf(i))
-		for !ok && s.Next() {
+		for !ok && s.Onward() {
 			if s.head.MaxTimestamp < ts || s.head.LastOffset() < start || s.head.Attributes.Has(record.Control) && s.head.Count == 0 {
 				continue
 			}
@@ -299,7 +308,8 @@ func firstRecord(batch []byte, match func(*record.Record) bool) (Found, bool, er
 }
 
 // MaxTimestamp finds the first record that has the largest timestamp of the log
-// (KIP-734).
+// (KIP-734). If that lies in damage, the error wraps CORRUPT_MESSAGE: the next
+// smaller one would be a wrong answer.
 func (l *Log) MaxTimestamp() (found Found, ok bool, err error) {
 	err = steady(l, func(r *reading) (err error) {
 		found, ok, err = r.maxTimestamp()
@@ -356,7 +366,7 @@ func (l *Log) Aborted(from, to int64) ([]AbortedTxn, error) {
 
 func (r *reading) aborted(from, to int64) (out []AbortedTxn, err error) {
 	for i := r.segmentOf(from); i < len(r.segs); i++ {
-		all, err := r.segs[i].Aborted()
+		all, err := r.abortedIn(i)
 		if err != nil {
 			return nil, err
 		}

@@ -1,13 +1,13 @@
 package commitlog
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
-	"math"
 	"slices"
 
-	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/record"
 	"github.com/myelin-stream/myelin/internal/segment"
 	"github.com/myelin-stream/myelin/internal/vfs"
@@ -16,32 +16,39 @@ import (
 // recover examines what lies above the recovery point, after an owner that did
 // not close the log in order, and gives the first segment it examined.
 //
-//	          recovery point
+//	          recovery point, or what sums speak of
 //	               |
-//	trusted ... [ headers | headers and CRC | first bad batch | rest ]
-//	            '- the segments that are examined -' '---- cut -----'
+//	trusted ... [ headers | whole batches | first bad batch | rest ]
+//	            '- the segments that are examined ---------' '-cut-'
 //
 // What survives is read from the device, not from memory, after a sync of the
 // file: so whatever is accepted is durable, and a page that a failed sync left
 // in memory only is not mistaken for data.
 //
 // What is cut was never acknowledged as durable: everything acknowledged was
-// flushed, and so lies before any byte that is missing. There are two exceptions
-// that are damage and refused, not cut: a bad batch below the recovery point,
+// flushed, and so lies before any byte that is missing. Two things are rot, and
+// never cut: a bad batch below the durable point, which is the recovery point or
+// the last offset that a sum speaks of (sums are written of durable bytes only);
 // and, if the machine has not restarted, a bad batch that is not the torn end of
-// the last write.
+// the last write. Rot becomes damage, see [Log.Damage], and the rest is served.
+//
+// Recovery may be cut off anywhere and begun again: it cuts the sums before the
+// data, the last segment first, and changes nothing that it accepts.
 func (o *opener) recover() (int, error) {
 	first := o.firstAbove(o.rec.RecoveryPoint)
+	if err := o.findDurable(first); err != nil {
+		return 0, storageError("sums", err)
+	}
 	for i := first; i < len(o.segs); i++ {
 		cut, err := o.examine(i)
 		if err != nil {
-			return 0, err
+			return 0, storageError(fmt.Sprintf("segment %d", o.segs[i].Base()), err)
 		}
 		if cut {
 			break
 		}
 	}
-	return first, nil
+	return first, storageError("segments", o.findMissing())
 }
 
 // firstAbove is the first segment that may reach above point: the last one that
@@ -54,161 +61,104 @@ func (o *opener) firstAbove(point int64) int {
 	return i
 }
 
-// examine looks at one segment and cuts it, and all behind it, at the first
-// batch that is not whole.
-func (o *opener) examine(i int) (cut bool, err error) {
-	seg := o.segs[i]
-	if err := seg.SyncFromDevice(); err != nil {
-		o.home.distrust(o.tp)
-		return false, storageError(fmt.Sprintf("segment %d", seg.Base()), err)
-	}
-	ceiling := int64(-1) // offsets from here on are the next segment's
-	if i+1 < len(o.segs) {
-		ceiling = o.segs[i+1].Base()
-	}
-	var good, next int64
-	var bad error
-	err = seg.With(func(f vfs.File) error {
-		good, next, bad = o.examineFile(f, seg, ceiling)
-		if errors.Is(bad, errDevice) {
-			return bad
+// findDurable finds the durable point: the recovery point, or what the sums of
+// the segments above it speak of.
+func (o *opener) findDurable(first int) error {
+	o.durable = o.rec.RecoveryPoint
+	o.blocks = make([][]segment.Block, len(o.segs))
+	for i := first; i < len(o.segs); i++ {
+		blocks, err := o.segs[i].Blocks()
+		if err != nil {
+			return err
 		}
-		return nil
-	})
-	if err != nil {
-		return false, storageError(fmt.Sprintf("segment %d", seg.Base()), err)
-	}
-	o.rec.ScannedBytes += good
-	o.rec.RebuiltIndexes++
-	if bad == nil {
-		return false, storageError(fmt.Sprintf("segment %d", seg.Base()), seg.Rebuild())
-	}
-	if err := o.mayCut(i, good, next, bad); err != nil {
-		return false, err
-	}
-	return true, storageError(fmt.Sprintf("segment %d", seg.Base()), o.cut(i, good, next, bad))
-}
-
-// errDevice says that the device failed to read, which is not damage of the data.
-var errDevice = errors.New("the device does not read")
-
-// examineFile walks over a segment's batches and gives the position and offset
-// after the last good one, and why the next is bad.
-//
-// A batch's offset lies before its CRC. One that leaps ahead, so that the batch
-// behind it seems to step back, is itself the bad one.
-func (o *opener) examineFile(f vfs.File, seg *segment.Segment, ceiling int64) (good, next int64, bad error) {
-	next = seg.Base()
-	leapGood, leapNext := int64(-1), int64(-1) // before the last batch that left a gap
-	s := newScanner(f, 0, seg.Size())
-	for s.Next() {
-		h := &s.head
-		switch {
-		case h.BaseOffset < seg.Base() || h.LastOffset() < h.BaseOffset || h.LastOffset() == math.MaxInt64 || ceiling >= 0 && h.LastOffset() >= ceiling:
-			return good, next, outOfOrder(s, next)
-		case h.BaseOffset < next && leapGood >= 0 && h.BaseOffset >= leapNext:
-			return leapGood, leapNext, outOfOrder(s, next)
-		case h.BaseOffset < next:
-			return good, next, outOfOrder(s, next)
-		case h.BaseOffset > next:
-			leapGood, leapNext = good, next
+		o.blocks[i] = blocks
+		if n := len(blocks); n > 0 {
+			o.durable = max(o.durable, blocks[n-1].Last+1)
 		}
-		if h.LastOffset() >= o.rec.RecoveryPoint {
-			body, err := s.Body()
-			if err == nil {
-				_, err = record.Check(body)
-			}
-			if err != nil {
-				return good, next, classify(err)
-			}
-		}
-		good, next = s.next, h.NextOffset()
-	}
-	if s.err == nil && o.tailLost(next, ceiling) {
-		return good, next, fmt.Errorf("the next segment begins at %d: %w", ceiling, errTorn)
-	}
-	return good, next, classify(s.err)
-}
-
-func outOfOrder(s *scanner, next int64) error {
-	return fmt.Errorf("batch at %d has offsets %d to %d, after %d: %w",
-		s.pos, s.head.BaseOffset, s.head.LastOffset(), next-1, kafka.CorruptMessage)
-}
-
-// tailLost tells whether a segment that ends with next lacks batches before the
-// next segment. Compaction leaves such gaps too, but only below the recovery
-// point, and so may another program that wrote the directory.
-func (o *opener) tailLost(next, ceiling int64) bool {
-	return ceiling > next && ceiling > o.rec.RecoveryPoint && ceiling-next <= math.MaxInt32 && o.home.ours && !o.rec.SameBoot
-}
-
-// classify tells damage of the data from a device that does not read.
-func classify(err error) error {
-	var code kafka.Code
-	if err == nil || errors.Is(err, errTorn) || errors.As(err, &code) {
-		return err
-	}
-	return fmt.Errorf("%w: %w", errDevice, err)
-}
-
-// mayCut says whether what is bad may be cut off.
-func (o *opener) mayCut(i int, good, next int64, bad error) error {
-	seg := o.segs[i]
-	damaged := func(what string) error {
-		return fmt.Errorf("segment %d is damaged at position %d, offset %d, %s; nothing was changed: %w: %w",
-			seg.Base(), good, next, what, kafka.KafkaStorageError, bad)
-	}
-	if next < o.rec.RecoveryPoint {
-		return damaged(fmt.Sprintf("below the recovery point %d", o.rec.RecoveryPoint))
-	}
-	torn := errors.Is(bad, errTorn) || o.zeros(seg, good)
-	for _, later := range o.segs[i+1:] {
-		torn = torn && later.Size() == 0
-	}
-	if o.rec.SameBoot && !torn {
-		return damaged("though the machine has not restarted")
 	}
 	return nil
 }
 
-// zeros tells whether a segment holds nothing but zeros from pos on: a file
-// system may have grown the file before the data came.
-func (o *opener) zeros(seg *segment.Segment, pos int64) bool {
-	clean := true
-	err := seg.With(func(f vfs.File) error {
-		buf := make([]byte, bodyWindow)
-		for pos < seg.Size() && clean {
-			n, err := f.ReadAt(buf[:min(int64(len(buf)), seg.Size()-pos)], pos)
-			if n == 0 {
-				return err
-			}
-			clean = !slices.ContainsFunc(buf[:n], func(b byte) bool { return b != 0 })
-			pos += int64(n)
+// findMissing looks for segments that are gone from the middle: each that was
+// sealed says which one follows.
+func (o *opener) findMissing() error {
+	for i, seg := range o.segs[:len(o.segs)-1] {
+		next, err := seg.Next()
+		if err != nil {
+			return err
 		}
-		return nil
-	})
-	return clean && err == nil
+		if base := o.segs[i+1].Base(); next >= 0 && next < base {
+			o.damaged(Damage{Segment: next, From: next, To: base, Reason: "the segment's file is missing", Found: o.now().UTC()})
+		}
+	}
+	return nil
 }
 
-// cut takes off what is behind position good of segment i, and the segments
-// behind it, the last first.
-func (o *opener) cut(i int, good, next int64, bad error) error {
+// examine looks at one segment and cuts it, and all behind it, where that is
+// due.
+func (o *opener) examine(i int) (cut bool, err error) {
 	seg := o.segs[i]
-	o.rec.CutFrom = next
-	o.rec.CutBytes = seg.Size() - good
-	for j := len(o.segs) - 1; j > i; j-- {
+	if err := seg.SyncFromDevice(); err != nil {
+		o.home.distrust(o.tp)
+		return false, err
+	}
+	x := examination{opener: o, i: i, seg: seg, blocks: o.blocks[i], ceiling: -1}
+	if i+1 < len(o.segs) {
+		x.ceiling = o.segs[i+1].Base()
+	}
+	if err := seg.Raw(x.run); err != nil {
+		return false, err
+	}
+	o.rec.ScannedBytes += x.good
+	o.rec.RebuiltIndexes++
+	if x.cut != nil {
+		if err := o.cut(&x); err != nil {
+			return false, err
+		}
+	}
+	stale := len(x.blocks) > 0 && x.blocks[len(x.blocks)-1].End > x.good
+	if err := seg.Recovered(x.own, stale); err != nil {
+		return false, err
+	}
+	if x.next < x.promised() {
+		o.damaged(Damage{Segment: seg.Base(), Position: x.good, From: x.next, To: x.promised(),
+			Reason: "the file ends before batches that were durable", Found: o.now().UTC()})
+	}
+	return x.cut != nil, x.remake.Done()
+}
+
+// zeros tells whether a segment holds nothing but zeros from pos on: a file
+// system may have grown the file before the data came.
+func (o *opener) zeros(f vfs.File, pos, size int64) bool {
+	buf := make([]byte, bodyWindow)
+	for pos < size {
+		n, err := f.ReadAt(buf[:min(int64(len(buf)), size-pos)], pos)
+		if n == 0 || slices.ContainsFunc(buf[:n], func(b byte) bool { return b != 0 }) || err != nil && !errors.Is(err, io.EOF) {
+			return false
+		}
+		pos += int64(n)
+	}
+	return true
+}
+
+// cut takes off what is behind the last good batch, and the segments behind it,
+// the last first.
+func (o *opener) cut(x *examination) error {
+	o.rec.CutFrom = x.next
+	o.rec.CutBytes = x.seg.Size() - x.good
+	for j := len(o.segs) - 1; j > x.i; j-- {
 		o.rec.CutBytes += o.segs[j].Size()
 		o.rec.CutSegments++
 		if err := o.segs[j].Remove(); err != nil {
 			return err
 		}
 	}
-	o.segs = o.segs[:i+1]
+	o.segs = o.segs[:x.i+1]
 	if o.rec.CutBytes > 0 {
-		o.logger.Warn("log had a torn end, cut off", "log", o.tp.String(), "offset", next, "segment", seg.Base(),
-			"position", good, "bytes", o.rec.CutBytes, "segments", o.rec.CutSegments, "same_boot", o.rec.SameBoot, "reason", bad)
+		o.logger.Warn("log had a torn end, cut off", "log", o.tp.String(), "offset", x.next, "segment", x.seg.Base(),
+			"position", x.good, "bytes", o.rec.CutBytes, "segments", o.rec.CutSegments, "same_boot", o.rec.SameBoot, "reason", x.cut)
 	}
-	if err := seg.Truncate(good); err != nil {
+	if err := x.seg.Cut(x.good); err != nil {
 		return err
 	}
 	return o.fs.SyncDir(o.dir)
@@ -241,13 +191,13 @@ func (o *opener) readEpochs() error {
 func (o *opener) state(end int64, examined int) error {
 	o.epochs.dropFrom(end + 1)
 	o.epochs.dropBelow(o.start)
+	var hidden map[*segment.Segment][]AbortedTxn
 	maxOffset := end
 	if examined < len(o.segs) {
 		maxOffset = o.segs[examined].Base()
-		for _, s := range o.segs[examined:] {
-			if err := s.ClearAborted(); err != nil {
-				return err
-			}
+		var err error
+		if hidden, err = o.clearAborted(examined); err != nil {
+			return err
 		}
 		// Newer snapshots may be right, but the batches are going to be read
 		// anyway.
@@ -263,10 +213,63 @@ func (o *opener) state(end int64, examined int) error {
 	if err := o.replay(from, examined); err != nil {
 		return err
 	}
+	if err := o.keepAborted(hidden); err != nil {
+		return err
+	}
 	o.producers.expire(o.now().Add(-o.tunables.Load().ProducerRetention).UnixMilli())
 	return o.snaps.drop(func(off int64) bool {
 		return off > end || off != end && !slices.ContainsFunc(o.segs, func(s *segment.Segment) bool { return s.Base() == off })
 	})
+}
+
+// clearAborted forgets the lists of the examined segments, but for transactions
+// whose abort marker lies in damage: replaying will not find it, and without its
+// entry a reader would be shown what was rolled back. Only the list can tell.
+func (o *opener) clearAborted(examined int) (map[*segment.Segment][]AbortedTxn, error) {
+	hidden := map[*segment.Segment][]AbortedTxn{}
+	for _, s := range o.segs[examined:] {
+		if holes := s.Holes(); len(holes) > 0 {
+			all, err := s.Aborted()
+			if err != nil && !errors.Is(err, segment.ErrBadIndex) {
+				return nil, err
+			}
+			for _, a := range all {
+				if slices.ContainsFunc(holes, func(h segment.Hole) bool { return h.First <= a.Last && a.Last < h.Next }) {
+					hidden[s] = append(hidden[s], a)
+				}
+			}
+		}
+		if err := s.ClearAborted(); err != nil {
+			return nil, err
+		}
+	}
+	return hidden, nil
+}
+
+// keepAborted puts back what clearAborted kept, and ends those transactions. One
+// whose commit marker lies in damage stays open: whether it was committed cannot
+// be told, so readers of committed data stop before it until somebody decides.
+func (o *opener) keepAborted(hidden map[*segment.Segment][]AbortedTxn) error {
+	for _, s := range o.segs {
+		kept := hidden[s]
+		if len(kept) == 0 {
+			continue
+		}
+		all, err := s.Aborted()
+		if err != nil {
+			return err
+		}
+		all = append(slices.Clone(all), kept...)
+		slices.SortFunc(all, func(a, b AbortedTxn) int { return cmp.Compare(a.Last, b.Last) })
+		all = slices.CompactFunc(all, func(a, b AbortedTxn) bool { return a.Last == b.Last })
+		if err := s.SetAborted(all); err != nil {
+			return err
+		}
+		for _, a := range kept {
+			o.producers.lost(a)
+		}
+	}
+	return nil
 }
 
 // replay takes in every batch from an offset on. At the begin of each examined
@@ -285,9 +288,9 @@ func (o *opener) replay(from int64, examined int) error {
 		if err != nil {
 			return err
 		}
-		err = seg.With(func(f vfs.File) error {
+		err = seg.Known(func(f vfs.File) error {
 			s := newScanner(f, pos, seg.Size())
-			for s.Next() {
+			for s.Onward() {
 				if s.head.LastOffset() < from {
 					continue
 				}

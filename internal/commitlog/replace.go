@@ -189,7 +189,7 @@ func (r *Replacement) end(offset int64) error {
 		r.last = covers
 	}
 	err := r.write()
-	for _, step := range []func() error{part.Seal, part.Sync, part.SyncIndexes} {
+	for _, step := range []func() error{part.Seal, part.Sync, func() error { return part.SyncIndexes(offset) }} {
 		if err == nil {
 			err = storageError("log "+r.log.tp.String()+": replacement", step())
 		}

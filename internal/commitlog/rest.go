@@ -98,10 +98,12 @@ func (l rester) rest() error {
 		return nil // another time
 	}
 	small := l.small()
-	if !small {
-		if err := l.saveCaches(end); err != nil {
+	if small {
+		if err := l.active().PersistSums(); err != nil {
 			return err
 		}
+	} else if err := l.saveCaches(end); err != nil {
+		return err
 	}
 	known := &Rest{TopicID: l.id, Start: l.Start(), End: end, Epochs: l.epochs.all(), firstStamp: l.w.firstStamp, loose: small, unnamed: unnamed}
 	var ok bool
@@ -154,7 +156,7 @@ func (l rester) saveCaches(end int64) error {
 	if err := l.active().Seal(); err != nil {
 		return err
 	}
-	if err := l.active().SyncIndexes(); err != nil {
+	if err := l.active().SyncIndexes(-1); err != nil {
 		return err
 	}
 	l.closedAt = end
@@ -179,11 +181,21 @@ func (o *opener) wake(known *Rest) (bool, error) {
 		o.logger.Warn("log is not as it was left at rest: examined", "log", o.tp.String(), "found", what)
 		return false, nil
 	}
+	damaged := false
+	for _, i := range list {
+		damaged = damaged || i.Name == damageFile
+	}
 	for i, s := range known.Segments {
 		seg := segment.Reopen(o.segmentConfig(s.Base), s.Bytes, s.MaxTimestamp, known.newestAt[i])
 		o.segs = append(o.segs, seg)
 	}
-	if err := o.revive(known); err != nil {
+	if damaged {
+		err = o.readDamage()
+	}
+	if err == nil {
+		err = o.revive(known)
+	}
+	if err != nil {
 		o.logger.Warn("log at rest cannot be woken: examined", "log", o.tp.String(), "error", err)
 		o.letGo()
 		return false, nil
@@ -217,6 +229,9 @@ func (r *Rest) differs(list []vfs.Info) string {
 func (o *opener) revive(known *Rest) error {
 	active := o.segs[len(o.segs)-1]
 	if err := active.Resume(); err != nil {
+		return err
+	}
+	if err := o.seal(len(o.segs)); err != nil {
 		return err
 	}
 	if known.snapshot {

@@ -26,6 +26,9 @@ var errTorn = errors.New("batch is cut off")
 //	}
 //	return s.err
 //
+// In a file that is verified as it is read, Next ends where damage begins; Onward
+// steps over it.
+//
 // It looks at headers only, and reads as little as it can, unless Body is asked
 // for.
 type scanner struct {
@@ -109,19 +112,87 @@ func (s *scanner) bytes(pos int64, n int) ([]byte, error) {
 	return s.buf[:n], nil
 }
 
+// Onward is Next that steps over damage.
+func (s *scanner) Onward() bool {
+	for !s.Next() {
+		if !s.skip() {
+			return false
+		}
+	}
+	return true
+}
+
+// skip steps over damage that Next met: true if the walk goes on behind it.
+func (s *scanner) skip() bool {
+	damage := damageIn(s.err)
+	if damage != nil {
+		s.err, s.next, s.buf = nil, damage.To, s.buf[:0]
+	}
+	return damage != nil
+}
+
+// Below is Next that steps over damage in which offset does not lie.
+func (s *scanner) Below(offset int64) bool {
+	for !s.Next() {
+		if damage := damageIn(s.err); damage == nil || damage.Next > offset || !s.skip() {
+			return false
+		}
+	}
+	return true
+}
+
+// damageIn finds the damage that err tells of, nil if it does not.
+func damageIn(err error) *segment.DamageError {
+	damage := new(segment.DamageError)
+	if !errors.As(err, &damage) {
+		return nil
+	}
+	return damage
+}
+
 // walk is [segment.Walk] for record batches.
 func walk(f vfs.File, from, to int64, visit func(segment.Mark) error) error {
 	s := newScanner(f, from, to)
-	for s.Next() {
-		if err := visit(markOf(&s.head)); err != nil {
+	for s.Onward() {
+		if err := visit(s.mark()); err != nil {
 			return err
 		}
 	}
 	return s.err
 }
 
+// audit is walk for whole batches, up to the first whose checksum is wrong.
+func audit(f vfs.File, from, to int64, visit func(segment.Mark) error) error {
+	s := newScanner(f, from, to)
+	for s.Next() {
+		body, err := s.Body()
+		if err == nil {
+			_, err = record.Check(body)
+		}
+		if err != nil {
+			return fmt.Errorf("at %d: %w", s.pos, err)
+		}
+		if err := visit(s.mark()); err != nil {
+			return err
+		}
+	}
+	if errors.Is(s.err, errTorn) {
+		return fmt.Errorf("%w: %w", kafka.CorruptMessage, s.err)
+	}
+	return s.err
+}
+
+func (s *scanner) mark() segment.Mark {
+	m := markOf(&s.head)
+	m.Position = s.pos
+	return m
+}
+
 func markOf(h *record.Header) segment.Mark {
-	return segment.Mark{LastOffset: h.LastOffset(), MaxTimestamp: h.MaxTimestamp, Bytes: h.Size()}
+	return segment.Mark{
+		LastOffset: h.LastOffset(), MaxTimestamp: h.MaxTimestamp, Bytes: h.Size(),
+		Head: record.HeadSize, CRC: h.CRC,
+	}
 }
 
 // marker reads a control batch: whether it ends a transaction, and how.
@@ -137,10 +208,13 @@ func marker(b []byte) (t record.ControlType, coordinatorEpoch int32, ok bool, er
 	return t, coordinatorEpoch, err == nil && (t == record.Abort || t == record.Commit), err
 }
 
-// storageError gives an I/O error the code that clients see.
+// storageError gives an I/O error the code that clients see. Damage has its own.
 func storageError(what string, err error) error {
 	if err == nil {
 		return nil
+	}
+	if damageIn(err) != nil {
+		return fmt.Errorf("%s: %w", what, err)
 	}
 	return fmt.Errorf("%s: %w: %w", what, kafka.KafkaStorageError, err)
 }

@@ -83,7 +83,7 @@ func (o *opener) putInPlace(base int64, files []vfs.Info) error {
 		if !ok || old < base || old > last {
 			continue
 		}
-		index := suffix == segment.IdxSuffix || suffix == segment.TimeSuffix || suffix == segment.TxnSuffix
+		index := suffix == segment.IdxSuffix || suffix == segment.TimeSuffix || suffix == segment.TxnSuffix || suffix == segment.SumsSuffix
 		if index || suffix == segment.LogSuffix && old > base {
 			if err := o.fs.Remove(o.path(i.Name)); err != nil {
 				return err

@@ -73,6 +73,9 @@ func (r *rig) layOut(files string) {
 		r.must(err)
 		content[base] = data
 		r.must(r.disk.Remove(at(base)))
+		if strings.Contains(files, "=new") { // who swaps takes the sums along
+			r.must(r.disk.Remove("/data/t-3/" + segment.Name(base, segment.SumsSuffix)))
+		}
 	}
 	for word := range strings.FieldsSeq(files) {
 		name, isNew := strings.CutSuffix(word, "=new")

@@ -27,6 +27,8 @@ const (
 
 	// HeaderSize is the size of a batch without records.
 	HeaderSize = 61
+	// HeadSize is how many bytes lie before what the CRC covers.
+	HeadSize = posAttributes
 	// Overhead is what the length field does not count: base offset and itself.
 	Overhead = 12
 

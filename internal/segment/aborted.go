@@ -93,25 +93,60 @@ func (s *Segment) Aborted() ([]AbortedTxn, error) {
 }
 
 func (s *Segment) readAborted() ([]AbortedTxn, error) {
+	end, err := s.readSeal()
+	if err != nil {
+		return nil, err
+	}
 	data, err := vfs.ReadFile(s.cfg.FS, s.path(TxnSuffix), max(s.size.Load(), 1<<20))
 	if gone := s.names.ours(); gone != nil {
 		return nil, gone
 	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
+	}
+	if end != nil && !end.holds(2, data) {
+		return nil, fmt.Errorf("segment %d: %s is not what was sealed: %w", s.base, TxnSuffix, ErrBadIndex)
 	}
 	var all []AbortedTxn
 	for i := 0; i+abortedEntry <= len(data); i += abortedEntry {
 		a, ok := parseAborted(data[i : i+abortedEntry])
 		if !ok || a.Last < s.base {
-			return nil, fmt.Errorf("segment %d, aborted transaction %d: %w", s.base, i/abortedEntry, errBadIndex)
+			return nil, fmt.Errorf("segment %d, aborted transaction %d: %w", s.base, i/abortedEntry, ErrBadIndex)
 		}
 		all = append(all, a)
 	}
 	return all, nil
+}
+
+// SetAborted makes all the list, on disk too, where it was found to be wrong.
+func (s *summing) SetAborted(all []AbortedTxn) error {
+	end, err := s.readSeal()
+	if err != nil {
+		return err
+	}
+	if err := s.writeAborted(all); err != nil {
+		return err
+	}
+	s.seg.mu.Lock()
+	s.seg.mu.aborted, s.seg.mu.abortedIn = all, true
+	s.seg.mu.Unlock()
+	return s.reseal(end)
+}
+
+func (s *summing) writeAborted(all []AbortedTxn) error {
+	var data []byte
+	for _, a := range all {
+		data = a.append(data)
+	}
+	s.seg.names.take()
+	defer s.seg.names.give()
+	if err := s.seg.names.ours(); err != nil {
+		return err
+	}
+	if len(data) == 0 {
+		return removeIfThere(s.seg.cfg.FS, s.seg.path(TxnSuffix))
+	}
+	return vfs.WriteAtomic(s.seg.cfg.FS, s.seg.path(TxnSuffix), data)
 }
 
 // ClearAborted forgets them, on disk too: recovery and truncation find them

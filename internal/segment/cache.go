@@ -5,7 +5,8 @@ import (
 	"sync"
 )
 
-// Cache bounds how many bytes the indexes of closed segments take in memory:
+// Cache bounds how many bytes the indexes of closed segments, and the sums of all,
+// take in memory:
 // those used longest ago are dropped, and read again when they are needed.
 type Cache struct {
 	limit int
@@ -13,13 +14,19 @@ type Cache struct {
 	mu struct {
 		sync.Mutex // memory only
 		order      *list.List
-		held       map[*Segment]*list.Element // of cached
+		held       map[evictable]*list.Element // of cached
 		bytes      int
 	}
+
+	buffers sync.Pool // of *[blockBytes]byte
 }
 
+// evictable is what the cache may tell to let go of memory: the indexes of a
+// segment, or its sums.
+type evictable interface{ drop() }
+
 type cached struct {
-	s     *Segment
+	s     evictable
 	bytes int
 }
 
@@ -27,7 +34,8 @@ type cached struct {
 func NewCache(limit int) *Cache {
 	c := &Cache{limit: limit}
 	c.mu.order = list.New()
-	c.mu.held = map[*Segment]*list.Element{}
+	c.mu.held = map[evictable]*list.Element{}
+	c.buffers.New = func() any { return new([blockBytes]byte) }
 	return c
 }
 
@@ -38,14 +46,17 @@ func (c *Cache) Bytes() int {
 	return c.mu.bytes
 }
 
-func (c *Cache) add(s *Segment, bytes int) {
+// buffer takes one out of the pool.
+func (c *Cache) buffer() *[blockBytes]byte { return c.buffers.Get().(*[blockBytes]byte) }
+
+func (c *Cache) add(s evictable, bytes int) {
 	c.mu.Lock()
 	if e := c.mu.held[s]; e != nil {
 		c.removeLocked(e)
 	}
 	c.mu.held[s] = c.mu.order.PushBack(cached{s, bytes})
 	c.mu.bytes += bytes
-	var victims []*Segment
+	var victims []evictable
 	for c.mu.bytes > c.limit && c.mu.order.Len() > 1 {
 		victims = append(victims, c.removeLocked(c.mu.order.Front()))
 	}
@@ -55,7 +66,7 @@ func (c *Cache) add(s *Segment, bytes int) {
 	}
 }
 
-func (c *Cache) touch(s *Segment) {
+func (c *Cache) touch(s evictable) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e := c.mu.held[s]; e != nil {
@@ -63,7 +74,7 @@ func (c *Cache) touch(s *Segment) {
 	}
 }
 
-func (c *Cache) forget(s *Segment) {
+func (c *Cache) forget(s evictable) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e := c.mu.held[s]; e != nil {
@@ -71,7 +82,7 @@ func (c *Cache) forget(s *Segment) {
 	}
 }
 
-func (c *Cache) removeLocked(e *list.Element) *Segment {
+func (c *Cache) removeLocked(e *list.Element) evictable {
 	v := c.mu.order.Remove(e).(cached)
 	delete(c.mu.held, v.s)
 	c.mu.bytes -= v.bytes

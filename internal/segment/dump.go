@@ -52,7 +52,7 @@ func ReadAborted(f vfs.FS, name string) ([]AbortedTxn, error) {
 	for ; len(x) >= abortedEntry; x = x[abortedEntry:] {
 		a, ok := parseAborted(x)
 		if !ok {
-			return out, fmt.Errorf("%s, entry %d: %w", name, len(out), errBadIndex)
+			return out, fmt.Errorf("%s, entry %d: %w", name, len(out), ErrBadIndex)
 		}
 		out = append(out, a)
 	}

@@ -22,8 +22,9 @@ const (
 	persistBytes = 768
 )
 
-// errBadIndex is the class of indexes that cannot be right.
-var errBadIndex = errors.New("index does not fit its segment")
+// ErrBadIndex is the class of indexes that cannot be right: they are caches, and
+// to be made anew.
+var ErrBadIndex = errors.New("index does not fit its segment")
 
 // index holds both indexes as they are on disk. They only grow, so a copy of
 // the struct is a stable view.
@@ -178,24 +179,6 @@ func (s *Segment) Unpersisted() bool {
 	return s.mu.index != nil && s.mu.index.pending() > 0
 }
 
-// SyncIndexes makes the index files of a sealed segment durable, so that an
-// unclean start need not look at a segment below the recovery point.
-func (s *Segment) SyncIndexes() error {
-	for _, suffix := range []string{IdxSuffix, TimeSuffix, TxnSuffix} {
-		f, err := s.cfg.FS.Open(s.path(suffix), vfs.ReadWrite)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(f.Sync(), f.Close()); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // LoadIndex reads the indexes into memory unless they are there, and makes them
 // anew if they are not right.
 func (s *Segment) LoadIndex() error {
@@ -213,8 +196,13 @@ func (s *Segment) view() (index, error) {
 		return x, nil
 	}
 	s.mu.Unlock()
-	x, err := s.read()
-	if errors.Is(err, errBadIndex) {
+	end, err := s.readSeal()
+	if err != nil {
+		return index{}, err
+	}
+	x, err := s.read(end)
+	bad := errors.Is(err, ErrBadIndex)
+	if bad {
 		x, err = s.remake()
 	}
 	if err == nil {
@@ -224,6 +212,9 @@ func (s *Segment) view() (index, error) {
 		return index{}, err
 	}
 	s.install(&x)
+	if bad {
+		return x, s.reseal(end)
+	}
 	return x, nil
 }
 
@@ -246,15 +237,16 @@ func (s *Segment) drop() {
 	}
 }
 
-// read loads the index files and looks them over: the entries rise, lie within
-// the segment, and none is missing at the end.
-func (s *Segment) read() (index, error) {
+// read loads the index files and looks them over: they are as the seal says, if
+// there is one; otherwise the entries rise, lie within the segment, and none is
+// missing at the end.
+func (s *Segment) read(end *seal) (index, error) {
 	x := index{}
 	var err error
-	if x.offsets, err = s.readTable(IdxSuffix, offsetEntry); err != nil {
+	if x.offsets, err = s.readTable(0, offsetEntry, end); err != nil {
 		return x, err
 	}
-	if x.times, err = s.readTable(TimeSuffix, timeEntry); err != nil {
+	if x.times, err = s.readTable(1, timeEntry, end); err != nil {
 		return x, err
 	}
 	size := s.size.Load()
@@ -262,7 +254,7 @@ func (s *Segment) read() (index, error) {
 	for i := range x.offsetCount() {
 		rel, pos := x.offset(i)
 		if rel <= lastRel || pos <= lastPos || pos >= size {
-			return x, fmt.Errorf("segment %d, entry %d (%d at %d): %w", s.base, i, rel, pos, errBadIndex)
+			return x, fmt.Errorf("segment %d, entry %d (%d at %d): %w", s.base, i, rel, pos, ErrBadIndex)
 		}
 		lastRel, lastPos = rel, pos
 	}
@@ -271,7 +263,7 @@ func (s *Segment) read() (index, error) {
 	for i := range x.timeCount() {
 		ts, rel := x.time(i)
 		if ts <= lastTime || rel < 0 || rel <= lastRel && i > 0 {
-			return x, fmt.Errorf("segment %d, time entry %d (%d of %d): %w", s.base, i, ts, rel, errBadIndex)
+			return x, fmt.Errorf("segment %d, time entry %d (%d of %d): %w", s.base, i, ts, rel, ErrBadIndex)
 		}
 		lastTime, lastRel = ts, rel
 	}
@@ -281,6 +273,10 @@ func (s *Segment) read() (index, error) {
 		x.newest = stamp{lastTime, s.base + int64(lastRel)}
 	}
 	x.since = int(size - max(lastPos, 0))
+	if end != nil {
+		x.newest = end.newest
+		return x, nil
+	}
 	return x, s.checkEnd(&x, size)
 }
 
@@ -293,31 +289,32 @@ func (s *Segment) checkEnd(x *index, size int64) error {
 		rel, from = x.offset(n - 1)
 	}
 	first := true
-	return s.With(func(f vfs.File) error {
+	return s.Raw(func(f vfs.File) error { // headers; whoever uses an entry looks again
 		err := s.cfg.Walk(f, from, size, func(m Mark) error {
 			if first && rel >= 0 && m.LastOffset != s.base+int64(rel) || m.MaxTimestamp > x.newest.timestamp ||
 				!first && since > s.cfg.IndexInterval && from+int64(since) <= math.MaxInt32 {
-				return errBadIndex
+				return ErrBadIndex
 			}
 			first = false
 			since += m.Bytes
 			return nil
 		})
-		if err != nil && !errors.Is(err, errBadIndex) {
-			return fmt.Errorf("%w: %w", errBadIndex, err)
+		if err != nil && !errors.Is(err, ErrBadIndex) {
+			return fmt.Errorf("%w: %w", ErrBadIndex, err)
 		}
 		return err
 	})
 }
 
-func (s *Segment) readTable(suffix string, entry int) ([]byte, error) {
+// readTable reads the index file that is number i of those that are sealed.
+func (s *Segment) readTable(i, entry int, end *seal) ([]byte, error) {
 	// An index has at most an entry for every batch, and a batch 61 bytes.
-	data, err := vfs.ReadFile(s.cfg.FS, s.path(suffix), max(s.size.Load(), int64(s.cfg.IndexBytes), 10<<20))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
+	data, err := vfs.ReadFile(s.cfg.FS, s.path(sealed[i]), max(s.size.Load(), int64(s.cfg.IndexBytes), 10<<20))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
+	}
+	if end != nil && !end.holds(i, data) {
+		return nil, fmt.Errorf("segment %d: %s is not what was sealed: %w", s.base, sealed[i], ErrBadIndex)
 	}
 	data = data[:len(data)/entry*entry]
 	// Kafka's active indexes are preallocated: the rest is zeros. An entry of
@@ -351,38 +348,42 @@ func (s *Segment) Rebuild() error {
 // remake makes both indexes from the batches and writes the files.
 func (s *Segment) remake() (index, error) {
 	x := index{newest: stamp{-1, -1}}
-	at := int64(0)
 	err := s.With(func(f vfs.File) error {
 		return s.cfg.Walk(f, 0, s.size.Load(), func(m Mark) error {
-			s.note(&x, m, at)
-			at += int64(m.Bytes)
+			s.note(&x, m, m.Position)
 			return nil
 		})
 	})
 	if err != nil {
 		return x, err
 	}
+	return x, x.write(s)
+}
+
+// write makes the index files of s what x says.
+func (x *index) write(s *Segment) error {
 	x.addTime(x.newest, s.base)
 	s.names.take()
 	defer s.names.give()
 	if err := s.names.ours(); err != nil {
-		return x, err
+		return err
 	}
 	for _, file := range []struct {
 		suffix string
 		table  []byte
 	}{{IdxSuffix, x.offsets}, {TimeSuffix, x.times}} {
+		var err error
 		if len(file.table) == 0 {
 			err = removeIfThere(s.cfg.FS, s.path(file.suffix))
 		} else {
 			err = s.extend(file.suffix, file.table, 0)
 		}
 		if err != nil {
-			return x, err
+			return err
 		}
 	}
 	x.offsetsDone, x.timesDone = len(x.offsets), len(x.times)
-	return x, nil
+	return nil
 }
 
 // readTail gives the last entry of the time index file.

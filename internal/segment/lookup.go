@@ -75,11 +75,16 @@ func (s *Segment) Newest() (timestamp, offset int64, err error) {
 	if known {
 		return newest.timestamp, newest.offset, nil
 	}
-	newest, err = s.readTail()
+	end, err := s.readSeal()
+	if err == nil && end != nil {
+		newest = end.newest
+	} else if err == nil {
+		newest, err = s.readTail()
+	}
 	if errors.Is(err, fs.ErrClosed) {
 		return -1, -1, err
 	}
-	if err != nil || newest.timestamp <= 0 || newest.offset < s.base {
+	if err != nil || end == nil && (newest.timestamp <= 0 || newest.offset < s.base) {
 		x, err := s.view() // looks the files over
 		if err != nil {
 			return -1, -1, err

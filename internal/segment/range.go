@@ -16,8 +16,19 @@ type Range struct {
 	base int64
 }
 
-// Range takes n bytes at position pos, where the batch of offset base begins.
+// firstTouch is how much one Range verifies, or a little more.
+const firstTouch = 4 << 20
+
+// Range takes up to n bytes at position pos, where the batch of offset base
+// begins, whole batches if n is. What nobody has read or written in this process
+// is verified first: then the range may end early, behind a few MiB or where
+// damage begins. Damage at pos is a [*DamageError].
 func (s *Segment) Range(pos int64, n int, base int64) (Range, error) {
+	end, err := s.verified(pos, int64(n))
+	if err != nil {
+		return Range{}, err
+	}
+	n = int(end - pos)
 	f, err := s.data.Acquire()
 	if err != nil {
 		return Range{}, err

@@ -33,7 +33,7 @@ type Swap struct{ *Segment }
 
 // suffixes are those of all files, the data last: what a power cut leaves of a
 // change of them is then data without caches, never caches without data.
-func suffixes() []string { return []string{IdxSuffix, TimeSuffix, TxnSuffix, LogSuffix} }
+func suffixes() []string { return []string{IdxSuffix, TimeSuffix, TxnSuffix, SumsSuffix, LogSuffix} }
 
 // Rename gives every file another ending: "" for a segment in its place. The
 // data goes last. The names are durable once the folder is synced.

@@ -8,6 +8,7 @@
 //	                    .index      last offset − base (4), position (4)       every few KiB of log
 //	                    .timeindex  largest timestamp so far (8), offset (4)   beside it
 //	                    .txnindex   aborted transactions, 34 bytes each
+//	                    .sums       checksums of all of these; not Kafka's
 //
 // An entry of .index says: the batch that begins at this position ends with this
 // offset. An entry of .timeindex says: up to and with the batch that ends with
@@ -40,6 +41,7 @@ const (
 	IdxSuffix  = ".index"
 	TimeSuffix = ".timeindex"
 	TxnSuffix  = ".txnindex"
+	SumsSuffix = ".sums"
 )
 
 // Name is the file name of a base offset: 20 digits and a suffix.
@@ -57,15 +59,22 @@ func ParseName(name string) (base int64, suffix string, ok bool) {
 	return base, name[20:], true
 }
 
-// Mark is what the indexes need to know of a batch.
+// Mark is what the indexes and the sums need to know of a batch.
 type Mark struct {
 	LastOffset   int64
 	MaxTimestamp int64 // ms; -1 for none
 	Bytes        int
+	// CRC is the CRC-32C of the bytes from Head on, which was compared with them
+	// when the batch came in. A Head of 0 says that there is none.
+	Head int
+	CRC  uint32
+	// Position is where it begins, for a [Walk]; Write knows better.
+	Position int64
 }
 
 // Walk visits the batches of f between two positions, the first of which begins
-// a batch. An error of visit ends the walk and comes back.
+// a batch. It steps over what f says is damaged. An error of visit ends the walk
+// and comes back.
 type Walk func(f vfs.File, from, to int64, visit func(Mark) error) error
 
 // Config is what a segment needs.
@@ -76,6 +85,19 @@ type Config struct {
 	Walk  Walk
 	Dir   string
 	Base  int64
+
+	// Audit is a Walk that visits only batches whose own checksum holds; another
+	// is an error that wraps CORRUPT_MESSAGE. It is for parts without sums; nil
+	// takes them as they are. Resync finds out how far damage at a position
+	// reaches in such a part: where the next batch lies that may be believed, and
+	// its offset; next is the offset expected at from.
+	Audit  Walk
+	Resync func(f vfs.File, from, limit, next int64) (to, offset int64)
+	// NoSums leaves out the checksums: none are made, none are looked at.
+	NoSums bool
+	// Watch hears of damage; may be nil.
+	Watch Watcher
+
 	// IndexInterval is after how many bytes of log an index entry is due.
 	IndexInterval int
 	// IndexBytes is how large each index may grow.
@@ -91,6 +113,8 @@ type Segment struct {
 	base int64
 	data *vfs.Handle
 	size atomic.Int64
+	summing
+	guard
 
 	names names
 
@@ -121,11 +145,15 @@ func Create(cfg Config) (*Segment, error) {
 	if err := f.Close(); err != nil {
 		return nil, err
 	}
-	for _, stale := range []string{IdxSuffix, TimeSuffix, TxnSuffix} {
+	for _, stale := range suffixes() {
+		if stale == LogSuffix {
+			continue
+		}
 		if err := removeIfThere(cfg.FS, s.path(stale)); err != nil {
 			return nil, err
 		}
 	}
+	s.begin(0, 0)
 	s.mu.index = &index{newest: stamp{-1, -1}}
 	s.mu.abortedIn = true
 	return s, nil
@@ -135,6 +163,8 @@ func Create(cfg Config) (*Segment, error) {
 func Open(cfg Config, size int64) *Segment {
 	s := newSegment(cfg)
 	s.size.Store(size)
+	s.own.Store(size)
+	s.begin(size, -1)
 	return s
 }
 
@@ -150,6 +180,7 @@ func newSegment(cfg Config) *Segment {
 	s.names.turn = make(turn, 1)
 	s.names.ending.Store(&cfg.Ending)
 	s.data = cfg.Pool.Handle(s.path(LogSuffix), vfs.ReadWrite)
+	s.summing.seg, s.guard.seg = s, s
 	return s
 }
 
@@ -171,7 +202,7 @@ func (s *Segment) Base() int64 { return s.base }
 func (s *Segment) Size() int64 { return s.size.Load() }
 
 // Write appends batches with one call to the system and lets readers see them.
-// Each mark belongs to one buffer. On an error the file may have a torn end
+// Each mark is of the next Bytes of a buffer. On an error the file may have a torn end
 // behind Size: nothing must be written any more.
 func (s *Segment) Write(bufs [][]byte, marks []Mark) error {
 	f, err := s.pin()
@@ -186,11 +217,16 @@ func (s *Segment) Write(bufs [][]byte, marks []Mark) error {
 		return err
 	}
 	at := s.size.Load()
+	open := s.open
+	if !s.cfg.NoSums {
+		open = s.sum(bufs, marks)
+	}
 	s.mu.Lock()
 	for _, m := range marks {
 		s.note(s.mu.index, m, at)
 		at += int64(m.Bytes)
 	}
+	s.open, s.pending = open, append(s.pending, s.made...)
 	pending := s.mu.index.pending()
 	s.mu.Unlock()
 	s.size.Store(at)
@@ -227,7 +263,10 @@ func (s *Segment) Dirty() bool {
 // Sync makes what was written before the call durable. An error is final.
 func (s *Segment) Sync() error {
 	s.mu.Lock()
-	pinned, writes := s.mu.pinned, s.mu.writes
+	pinned, writes, size := s.mu.pinned, s.mu.writes, s.size.Load()
+	if !pinned {
+		s.synced = size
+	}
 	s.mu.Unlock()
 	if !pinned {
 		return nil
@@ -243,6 +282,7 @@ func (s *Segment) Sync() error {
 	// writes is odd while one is under way: it may land after the sync, so the
 	// pin must outlive it.
 	s.mu.Lock()
+	s.synced = max(s.synced, size)
 	unpin := s.mu.pinned && s.mu.writes == writes && writes%2 == 0
 	if unpin {
 		s.mu.pinned = false
@@ -271,17 +311,11 @@ func (s *Segment) SyncFromDevice() error {
 	}
 	size, err := f.Size()
 	s.size.Store(size)
+	s.own.Store(size)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.begin(size, -1)
 	return err
-}
-
-// With runs use with the data file open.
-func (s *Segment) With(use func(vfs.File) error) error {
-	f, err := s.data.Acquire()
-	if err != nil {
-		return err
-	}
-	defer s.data.Release()
-	return use(f)
 }
 
 // Close lets go of the descriptors and of the cache. What was not synced is not
@@ -296,13 +330,14 @@ func (s *Segment) Close() {
 	}
 	s.data.Close()
 	s.cfg.Cache.forget(s)
+	s.cfg.Cache.forget(&s.guard)
 }
 
 // Remove takes the files away, the data last, so that what a power cut leaves
 // in between is a segment without indexes. Readers that hold a [Range] finish.
 func (s *Segment) Remove() error {
 	s.Close()
-	for _, suffix := range []string{IdxSuffix, TimeSuffix, TxnSuffix, LogSuffix} {
+	for _, suffix := range suffixes() {
 		if err := removeIfThere(s.cfg.FS, s.path(suffix)); err != nil {
 			return err
 		}
@@ -311,17 +346,11 @@ func (s *Segment) Remove() error {
 }
 
 // Truncate cuts the data at a position that begins a batch, syncs it, and makes
-// the indexes of what is left.
+// the indexes of what is left. The sums forget what is cut first, and the block
+// that the cut goes through.
 func (s *Segment) Truncate(size int64) error {
-	err := s.With(func(f vfs.File) error {
-		if err := f.Truncate(size); err != nil {
-			return err
-		}
-		return f.Sync()
-	})
-	if err != nil {
+	if err := s.Cut(size); err != nil {
 		return err
 	}
-	s.size.Store(size)
 	return s.Rebuild()
 }

@@ -33,7 +33,7 @@ func walkBatches(f vfs.File, from, to int64, visit func(Mark) error) error {
 			return err
 		}
 		m := Mark{LastOffset: int64(binary.BigEndian.Uint64(b[:])), MaxTimestamp: int64(binary.BigEndian.Uint64(b[8:])),
-			Bytes: int(binary.BigEndian.Uint64(b[16:]))}
+			Bytes: int(binary.BigEndian.Uint64(b[16:])), Position: from}
 		if m.Bytes < headSize || from+int64(m.Bytes) > to {
 			return io.ErrUnexpectedEOF
 		}
