@@ -91,6 +91,18 @@ func (h *harm) missing(offset int64) error {
 	return nil
 }
 
+// Verify reads all that this process has neither written nor verified. What it
+// finds is on the list of damage then; an error is the device's. It is for a log
+// that is small and must be whole.
+func (h *harm) Verify() error {
+	for _, s := range *h.log.segments.Load() {
+		if err := s.Touch(); err != nil {
+			return storageError("log "+h.log.tp.String()+": verify", err)
+		}
+	}
+	return nil
+}
+
 // Damaged is [segment.Watcher]'s: it notes the damage, in the log's folder too,
 // and tells.
 func (h *harm) Damaged(s *segment.Segment, hole segment.Hole) {

@@ -112,7 +112,10 @@ func Open(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, errors.Join(err, states.close())
 	}
-	if n.store, err = openStore(log, states, s); err == nil {
+	if err = whole(log); err == nil {
+		n.store, err = openStore(log, states, s)
+	}
+	if err == nil {
 		n.applied = s.snapshot.index
 		err = n.start()
 	}

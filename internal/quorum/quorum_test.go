@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -291,6 +292,18 @@ func TestRefusals(t *testing.T) {
 		for _, f := range files {
 			if f.Name != stateFile {
 				_ = fs.Remove(Folder("/q") + "/" + f.Name)
+			}
+		}
+	}, ErrState)
+	refuse("rot in the log", func(fs *vfs.Mem) {
+		files, _ := fs.ReadDir(Folder("/q"))
+		for _, i := range files {
+			if strings.HasSuffix(i.Name, ".log") {
+				f, _ := fs.Open(Folder("/q")+"/"+i.Name, vfs.ReadWrite)
+				b := make([]byte, 1)
+				_, _ = f.ReadAt(b, 7) // in a base offset: no batch's own checksum covers it
+				b[0] ^= 4
+				_, _ = f.WriteAt(b, 7)
 			}
 		}
 	}, ErrState)

@@ -27,6 +27,24 @@ type store struct {
 
 var _ raft.Storage = (*store)(nil)
 
+// whole refuses a log with damage. A member that lacks entries which it has once
+// acknowledged must not vote, and a machine that steps over them is another one
+// than its peers'.
+func whole(log *commitlog.Log) error {
+	if err := log.Verify(); err != nil {
+		return err
+	}
+	for _, d := range log.Damage() {
+		if d.To > log.Start() {
+			return fmt.Errorf("%w: the metadata log is damaged: entries %d to %d, segment %d at position %d, %d bytes: %s. "+
+				"This node must not vote with it. Put the file back from a copy; or, if other voters have the metadata, "+
+				"format the directory anew, so that the node joins as a new member",
+				ErrState, d.From, d.To-1, d.Segment, d.Position, d.Bytes, d.Reason)
+		}
+	}
+	return nil
+}
+
 // openStore makes log and state agree. The log may end behind the state (it was
 // reset for a snapshot and then power failed), never before what is committed.
 func openStore(log *commitlog.Log, states *stateLog, s *state) (*store, error) {

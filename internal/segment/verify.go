@@ -98,6 +98,23 @@ func (g *guard) free(from, to int64) bool {
 	return g.holes.Load() == nil && (from >= g.own.Load() || to <= g.upTo.Load() || g.seg.cfg.NoSums)
 }
 
+// Touch verifies all of the segment that is not known to be good, which notes
+// what damage there is. An error is the device's.
+func (g *guard) Touch() error {
+	for at, size := int64(0), g.seg.Size(); at < size; {
+		next, err := g.step(at, size)
+		damage := new(DamageError)
+		switch {
+		case errors.As(err, &damage):
+			next = damage.To
+		case err != nil:
+			return err
+		}
+		at = next
+	}
+	return nil
+}
+
 // step verifies what lies at position at, and gives how far that reaches.
 func (g *guard) step(at, to int64) (int64, error) {
 	for _, h := range g.Holes() {
