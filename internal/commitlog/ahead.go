@@ -107,7 +107,7 @@ func (a *ahead) ready(seg *segment.Segment, pos, end int64, active bool) {
 
 // missing is how many bytes are not in memory.
 func missing(seg *segment.Segment, pos, end int64) (n int64) {
-	seg.With(func(f vfs.File) error { //nolint:errcheck // whoever reads sees it
+	seg.Raw(func(f vfs.File) error { //nolint:errcheck // whoever reads sees it
 		n = end - pos - f.Cached(pos, end-pos)
 		return nil
 	})
@@ -219,7 +219,7 @@ func (a *ahead) work() {
 		}
 		close(w.done)
 		for _, d := range drop {
-			d.seg.With(func(f vfs.File) error { return f.Advise(d.from, d.to-d.from, vfs.DontNeed) }) //nolint:errcheck // only memory
+			d.seg.Raw(func(f vfs.File) error { return f.Advise(d.from, d.to-d.from, vfs.DontNeed) }) //nolint:errcheck // only memory
 		}
 		last = w
 	}
@@ -228,7 +228,7 @@ func (a *ahead) work() {
 // bring reads a window into memory and tells whether that is to be undone later.
 // Small pieces leave the device to those who write in between.
 func (w *window) bring() (fresh bool) {
-	w.seg.With(func(f vfs.File) error { //nolint:errcheck // whoever reads sees it
+	w.seg.Raw(func(f vfs.File) error { //nolint:errcheck // whoever reads sees it
 		n := w.to - w.from
 		had := f.Cached(w.from, n)
 		if had == n {
