@@ -140,8 +140,11 @@ func (s *summing) writeSums(data []byte, at int64) (int64, error) {
 // synced: it writes the sums that are missing and the seal over the index files,
 // and makes all of them durable, so that an unclean start need not look at a
 // segment below the recovery point. next is the base of the segment that
-// follows, -1 if none does.
+// follows, -1 if none does. Of a segment that was replaced there is nothing to do.
 func (s *summing) SyncIndexes(next int64) error {
+	if s.seg.names.gone.Load() {
+		return nil
+	}
 	if !s.seg.cfg.NoSums {
 		if err := s.seal(next); err != nil {
 			return err
