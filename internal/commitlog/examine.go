@@ -71,10 +71,11 @@ func (x *examination) pass(last bool) error {
 			continue
 		}
 		if b := x.block(); b != nil {
-			if err := x.take(b); err != nil {
+			if taken, err := x.take(b); err != nil {
 				return err
+			} else if taken {
+				continue
 			}
-			continue
 		}
 		bad := x.batch()
 		if bad == nil {
@@ -94,10 +95,10 @@ func (x *examination) pass(last bool) error {
 }
 
 // tailLost tells whether the segment lacks batches before the next one.
-// Compaction leaves such gaps too, but only below the durable point, and so may
+// Compaction leaves such gaps too, but only below the recovery point, and so may
 // another program that wrote the directory.
 func (x *examination) tailLost() bool {
-	return x.ceiling > x.next && x.ceiling > x.durable && x.ceiling-x.next <= math.MaxInt32 && x.home.ours && !x.rec.SameBoot
+	return x.ceiling > x.next && x.ceiling > x.rec.RecoveryPoint && x.ceiling-x.next <= math.MaxInt32 && x.home.ours && !x.rec.SameBoot
 }
 
 // goOn moves behind a part that is not to be summed or read.
@@ -132,18 +133,23 @@ func (x *examination) block() *segment.Block {
 
 // take accepts a block: by its headers if it lies below the recovery point, by
 // all its bytes if not, or if the headers do not line up with what the sum says.
-func (x *examination) take(b *segment.Block) error {
+// It leaves a bad block above the recovery point to those who look at its
+// batches, unless all of these hold: then a header is rotten.
+func (x *examination) take(b *segment.Block) (taken bool, err error) {
 	trusted := b.Last < x.rec.RecoveryPoint
 	marks, ok := x.headers(b)
 	if !ok || !trusted {
 		sum, err := x.seg.Hash(x.f, b.Begin, b.End)
 		if err != nil {
-			return fmt.Errorf("%w: %w", errDevice, err)
+			return false, fmt.Errorf("%w: %w", errDevice, err)
 		}
 		if sum != b.CRC || !ok {
+			if !trusted && audit(x.f, b.Begin, b.End, func(segment.Mark) error { return nil }) != nil {
+				return false, nil
+			}
 			x.hole(segment.Hole{From: b.Begin, To: b.End, First: x.next, Next: b.Last + 1,
 				Reason: fmt.Sprintf("its bytes have checksum %08x, not %08x", sum, b.CRC)})
-			return nil
+			return true, nil
 		}
 	}
 	for _, m := range marks {
@@ -157,7 +163,7 @@ func (x *examination) take(b *segment.Block) error {
 	case own == x.seg.Size():
 		x.own = b.Begin
 	}
-	return nil
+	return true, nil
 }
 
 // headers walks over a block's batches: they must follow each other, end where
@@ -247,7 +253,7 @@ func (x *examination) judge(bad error, last bool) (cut bool, err error) {
 	if !last {
 		to, offset = resync(x.f, x.good, limit, x.next)
 	}
-	if x.next >= x.durable && limit == x.seg.Size() {
+	if x.next >= x.rec.RecoveryPoint && limit == x.seg.Size() {
 		torn := errors.Is(bad, errTorn) && to == limit || x.zeros(x.f, x.good, limit)
 		for _, later := range x.segs[x.i+1:] {
 			torn = torn && later.Size() == 0
@@ -263,7 +269,7 @@ func (x *examination) judge(bad error, last bool) (cut bool, err error) {
 		if limit == x.seg.Size() {
 			offset = max(offset, x.ceiling)
 			if x.ceiling < 0 {
-				offset = max(offset, x.durable)
+				offset = max(offset, x.rec.RecoveryPoint)
 			}
 		}
 	}

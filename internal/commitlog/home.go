@@ -66,6 +66,8 @@ type Home struct {
 	epoch    int64 // ours, for the mark
 	sameBoot bool  // and the machine has not restarted since
 	ours     bool  // and was of this program
+	sworn    bool  // the manifest has the checksum of the recovery points
+	foreign  bool  // and another: somebody else worked here since
 
 	scanners                 sync.Pool // of *scanner, for readers
 	saving                   *group    // writes of the checkpoint files

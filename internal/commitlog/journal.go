@@ -62,6 +62,7 @@ func (j *journal) load(h *Home) error {
 	m, err := parseManifest(data)
 	if err == nil {
 		err = j.fits(m)
+		h.sworn, h.foreign = err == nil, err != nil
 	}
 	if err == nil {
 		j.file, err = h.fs.Open(h.join(manifestFile), vfs.ReadWrite)

@@ -112,8 +112,6 @@ type opener struct {
 	segs  []*segment.Segment
 	epoch bool // the epochs were read
 
-	durable int64             // what recovery knows to be durable: never cut
-	blocks  [][]segment.Block // of the segments that it examines
 }
 
 // open has these steps:
@@ -254,7 +252,9 @@ func (o *opener) list() error {
 	for _, i := range files {
 		base, suffix, ok := segment.ParseName(i.Name)
 		orphan := suffix == segment.IdxSuffix || suffix == segment.TimeSuffix || suffix == segment.TxnSuffix || suffix == segment.SumsSuffix
-		if ok && orphan && !have[base] {
+		// Another program keeps no sums of what it changes.
+		void := suffix == segment.SumsSuffix && o.home.foreign
+		if ok && orphan && (!have[base] || void) {
 			if err := o.fs.Remove(o.path(i.Name)); err != nil {
 				return err
 			}
@@ -393,11 +393,8 @@ func (o *opener) readDamage() error {
 // the files say less. Its offsets were given out; they are not to be given out
 // again.
 func (o *opener) promised(end int64) int64 {
-	durable := o.durable
-	if o.home.ours {
-		durable = max(durable, o.rec.RecoveryPoint)
-	}
-	if durable <= end {
+	durable := o.rec.RecoveryPoint
+	if durable <= end || !o.home.sworn {
 		return end
 	}
 	o.rec.Missing = durable - end

@@ -16,7 +16,7 @@ import (
 // recover examines what lies above the recovery point, after an owner that did
 // not close the log in order, and gives the first segment it examined.
 //
-//	          recovery point, or what sums speak of
+//	          recovery point
 //	               |
 //	trusted ... [ headers | whole batches | first bad batch | rest ]
 //	            '- the segments that are examined ---------' '-cut-'
@@ -26,19 +26,20 @@ import (
 // in memory only is not mistaken for data.
 //
 // What is cut was never acknowledged as durable: everything acknowledged was
-// flushed, and so lies before any byte that is missing. Two things are rot, and
-// never cut: a bad batch below the durable point, which is the recovery point or
-// the last offset that a sum speaks of (sums are written of durable bytes only);
-// and, if the machine has not restarted, a bad batch that is not the torn end of
-// the last write. Rot becomes damage, see [Log.Damage], and the rest is served.
+// flushed, and so lies before any byte that is missing. Three things are rot, and
+// never cut: a bad batch below the recovery point; one above it in a block of
+// which everything but some header agrees with its sum, since sums are written of
+// durable bytes only; and, if the machine has not restarted, a bad batch that is
+// not the torn end of the last write. Rot becomes damage, see [Log.Damage], and
+// the rest is served.
+//
+// Sums above the recovery point are no proof that their bytes are to be kept: a
+// truncation, which moves the recovery point first, may have been cut off.
 //
 // Recovery may be cut off anywhere and begun again: it cuts the sums before the
 // data, the last segment first, and changes nothing that it accepts.
 func (o *opener) recover() (int, error) {
 	first := o.firstAbove(o.rec.RecoveryPoint)
-	if err := o.findDurable(first); err != nil {
-		return 0, storageError("sums", err)
-	}
 	for i := first; i < len(o.segs); i++ {
 		cut, err := o.examine(i)
 		if err != nil {
@@ -61,33 +62,19 @@ func (o *opener) firstAbove(point int64) int {
 	return i
 }
 
-// findDurable finds the durable point: the recovery point, or what the sums of
-// the segments above it speak of.
-func (o *opener) findDurable(first int) error {
-	o.durable = o.rec.RecoveryPoint
-	o.blocks = make([][]segment.Block, len(o.segs))
-	for i := first; i < len(o.segs); i++ {
-		blocks, err := o.segs[i].Blocks()
-		if err != nil {
-			return err
-		}
-		o.blocks[i] = blocks
-		if n := len(blocks); n > 0 {
-			o.durable = max(o.durable, blocks[n-1].Last+1)
-		}
-	}
-	return nil
-}
-
 // findMissing looks for segments that are gone from the middle: each that was
 // sealed says which one follows.
 func (o *opener) findMissing() error {
 	for i, seg := range o.segs[:len(o.segs)-1] {
+		base := o.segs[i+1].Base()
+		if base > o.rec.RecoveryPoint {
+			break
+		}
 		next, err := seg.Next()
 		if err != nil {
 			return err
 		}
-		if base := o.segs[i+1].Base(); next >= 0 && next < base {
+		if next >= 0 && next < base {
 			o.damaged(Damage{Segment: next, From: next, To: base, Reason: "the segment's file is missing", Found: o.now().UTC()})
 		}
 	}
@@ -102,7 +89,11 @@ func (o *opener) examine(i int) (cut bool, err error) {
 		o.home.distrust(o.tp)
 		return false, err
 	}
-	x := examination{opener: o, i: i, seg: seg, blocks: o.blocks[i], ceiling: -1}
+	blocks, err := seg.Blocks()
+	if err != nil {
+		return false, err
+	}
+	x := examination{opener: o, i: i, seg: seg, blocks: blocks, ceiling: -1}
 	if i+1 < len(o.segs) {
 		x.ceiling = o.segs[i+1].Base()
 	}
@@ -120,8 +111,8 @@ func (o *opener) examine(i int) (cut bool, err error) {
 	if err := seg.Recovered(x.own, stale); err != nil {
 		return false, err
 	}
-	if x.next < x.promised() {
-		o.damaged(Damage{Segment: seg.Base(), Position: x.good, From: x.next, To: x.promised(),
+	if to := min(x.promised(), o.rec.RecoveryPoint); x.next < to {
+		o.damaged(Damage{Segment: seg.Base(), Position: x.good, From: x.next, To: to,
 			Reason: "the file ends before batches that were durable", Found: o.now().UTC()})
 	}
 	return x.cut != nil, x.remake.Done()
