@@ -2,7 +2,6 @@ package commitlog
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -71,6 +70,7 @@ type Home struct {
 
 	scanners                 sync.Pool // of *scanner, for readers
 	saving                   *group    // writes of the checkpoint files
+	noting                   slot      // for who writes .myelin_boot
 	savedStarts, savedPoints []byte    // as written last; whoever saves has them
 	syncing                  *group    // syncs of the folder itself
 	cleaned                  *cleanPoints
@@ -89,6 +89,7 @@ type Home struct {
 		trust  map[kafka.TopicPartition]trust
 		buried map[kafka.TopicPartition]bool // removed, but still in the checkpoint files
 		failed bool                          // some log failed: no clean end
+		boot   bootNote                      // what .myelin_boot says
 	}
 }
 
@@ -117,7 +118,7 @@ func OpenHome(cfg HomeConfig) (*Home, error) {
 	h.ahead = newAhead(orDefault(cfg.ColdReads, 4), int64(orDefault(cfg.ColdCacheBytes, 256<<20)))
 	h.saving, h.syncing = newGroup(h.writeCheckpoints), newGroup(func() error { return h.fs.SyncDir(h.path) })
 	h.cleaned = newCleanPoints(h.fs, h.path, h.logger)
-	h.harm = make(slot, 1)
+	h.harm, h.noting = make(slot, 1), make(slot, 1)
 	h.scanners.New = func() any { return new(scanner) }
 	h.device = newDevice(&cfg, h.path, h.logger)
 	h.mu.open = map[kafka.TopicPartition]*Log{}
@@ -220,7 +221,7 @@ func (h *Home) begin() error {
 	if h.sameBoot {
 		return h.fs.SyncDir(h.path)
 	}
-	return vfs.WriteAtomic(h.fs, h.join(bootFile), encodeBoot(id))
+	return h.noteNewBoot()
 }
 
 // make makes the directory, every level with a name that lasts.
@@ -435,7 +436,7 @@ func (h *Home) writeCheckpoints() error {
 		delete(h.mu.buried, tp)
 	}
 	h.mu.Unlock()
-	return nil
+	return h.noteExamined()
 }
 
 // keepStartLocked notes a log's start. Unlike Kafka also where the first segment
@@ -445,22 +446,6 @@ func (h *Home) keepStartLocked(l *Log) {
 		h.mu.starts[l.tp] = start
 	} else {
 		delete(h.mu.starts, l.tp)
-	}
-}
-
-// distrust remembers that memory may show what the disk lacks: neither this
-// process nor the next may take the page cache at its word.
-func (h *Home) distrust(tp kafka.TopicPartition) {
-	h.mu.Lock()
-	h.mu.trust[tp] = untrusted
-	delete(h.mu.rest, tp) // the file lost it when the log was stirred, or it is empty
-	first := !h.mu.failed
-	h.mu.failed = true
-	h.mu.Unlock()
-	if first {
-		if err := vfs.WriteAtomic(h.fs, h.join(bootFile), encodeBoot("none: a write failed")); err != nil {
-			h.logger.Log(context.Background(), slog.LevelError, "cannot note the failed write", "dir", h.path, "error", err)
-		}
 	}
 }
 
@@ -475,7 +460,7 @@ func (h *Home) opening(l *Log) (found trust, point, start int64, err error) {
 	if found != untrusted {
 		h.mu.trust[l.tp] = unclean
 	}
-	h.mu.open[l.tp] = l
+	h.mu.open[l.tp], l.found = l, found
 	l.point.Store(h.mu.points[l.tp])
 	l.start.Store(h.mu.starts[l.tp])
 	return found, h.mu.points[l.tp], h.mu.starts[l.tp], nil
@@ -506,6 +491,9 @@ func (h *Home) Close(clean bool) error {
 	h.mu.Lock()
 	inOrder := clean && err == nil && !h.mu.failed && len(h.mu.open) == 0
 	h.mu.Unlock()
+	if inOrder {
+		inOrder, err = h.examined()
+	}
 	if err := h.journal.close(err == nil); err != nil {
 		h.logger.Warn("manifest is not kept, the next start may take longer", "dir", h.path, "error", err)
 	}
@@ -555,10 +543,13 @@ func (g *group) do() error {
 	return err
 }
 
-// abandon takes out a log that did not open.
+// abandon takes out a log that did not open. Nobody has examined it to its end.
 func (h *Home) abandon(l *Log) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.mu.open, l.tp)
+	if l.found == asHome && h.mu.trust[l.tp] == unclean {
+		h.mu.trust[l.tp] = asHome
+	}
 	h.mu.failed = true
 }

@@ -25,6 +25,7 @@ type Log struct {
 	logger *slog.Logger
 	now    func() time.Time
 
+	found     trust // what Open could take for granted
 	onFlushed func(end int64, err error)
 	tunables  atomic.Pointer[Tunables]
 	failed    atomic.Pointer[error] // set once: no writing any more

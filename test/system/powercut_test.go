@@ -111,14 +111,15 @@ func (d *disk) keep(t testing.TB) {
 }
 
 // TestPowerCuts cuts the power of a machine under load, again and again, also
-// while the node recovers from the cut before.
+// while the node recovers from the cut before. Between two cuts the process may be
+// killed while the machine runs on.
 func TestPowerCuts(t *testing.T) {
 	cuts, dice := number(t, "SYSTEM_CUTS", 15), dice(t)
 	d := newDisk(t)
 	b := newBroker(t, d.folders(t, number(t, "SYSTEM_DIRS", 1)))
 	b.start(t)
 	l := startLoad(t, b.addr, loadConfig{producers: 3, partitions: 4, largest: 3000, topic: map[string]string{"segment.bytes": "1048576"}})
-	early, done := 0, map[vfs.Policy]int{}
+	early, kills, done := 0, 0, map[vfs.Policy]int{}
 	for i := range cuts {
 		if dice.IntN(4) == 0 {
 			early++
@@ -128,6 +129,20 @@ func TestPowerCuts(t *testing.T) {
 			t.Fatalf("after %d cuts, %v: %v\n%s", i, done, err, b.tail())
 		}
 		b.kill()
+		if dice.IntN(4) == 0 { // the process alone dies, and soon again, perhaps before it has looked at what the last cut left
+			kills++
+			b.launch(t)
+			pause(time.Duration(dice.IntN(60)) * time.Millisecond)
+			b.kill()
+			if dice.IntN(2) == 0 {
+				b.launch(t)
+				if err := lived(b, l, dice); err != nil {
+					d.keep(t)
+					t.Fatalf("after %d cuts, %v, and a kill: %v\n%s", i, done, err, b.tail())
+				}
+				b.kill()
+			}
+		}
 		policy := vfs.Policies[dice.IntN(len(vfs.Policies))]
 		done[policy]++
 		d.cut(t, policy, dice)
@@ -143,7 +158,7 @@ func TestPowerCuts(t *testing.T) {
 		d.keep(t)
 		t.Logf("%s", b.tail())
 	}
-	t.Logf("%d cuts, %d of them during a start: %v", cuts, early, done)
+	t.Logf("%d cuts, %d of them during a start, and %d kills: %v", cuts, early, kills, done)
 }
 
 // lived waits until a node serves and has acknowledged a random number of
