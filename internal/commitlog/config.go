@@ -20,6 +20,9 @@ type Config struct {
 	// TopicID is kept in partition.metadata. A folder of another id is refused
 	// with INCONSISTENT_TOPIC_ID. Zero: neither written nor checked.
 	TopicID kafka.UUID
+	// Begin is where the log may begin although no checkpoint says that anything
+	// before it was deleted: a log whose first segment lies higher has lost it.
+	Begin int64
 
 	Logger *slog.Logger
 	Now    func() time.Time

@@ -50,7 +50,7 @@ func Open(cfg Config) (*Log, Recovered, error) {
 	if err != nil {
 		return nil, Recovered{}, err
 	}
-	o := &opener{Log: l, start: start}
+	o := &opener{Log: l, start: start, begin: cfg.Begin}
 	begun := l.now()
 	o.rec = Recovered{RecoveryPoint: point, CutFrom: -1, SameBoot: l.home.sameBoot}
 	switch found {
@@ -109,6 +109,7 @@ type opener struct {
 	*Log
 	rec   Recovered
 	start int64 // as checkpointed
+	begin int64 // as Config has it
 	segs  []*segment.Segment
 	epoch bool // the epochs were read
 
@@ -289,7 +290,7 @@ func (o *opener) cutHeadless() error {
 		return nil
 	}
 	first := o.segs[0].Base()
-	if first <= o.start || first <= o.rec.RecoveryPoint {
+	if first <= max(o.start, o.begin, o.rec.RecoveryPoint) {
 		return nil
 	}
 	o.rec.CutFrom = o.start

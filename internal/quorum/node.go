@@ -107,6 +107,7 @@ func Open(cfg Config) (*Node, error) {
 	}
 	log, _, err := commitlog.Open(commitlog.Config{
 		Home: cfg.Home, Topic: Topic, Partition: Partition, Logger: cfg.Logger, Now: cfg.Now,
+		Begin:    int64(s.cut.index) + 1,
 		Tunables: commitlog.Tunables{SegmentBytes: segmentBytes, RetentionAge: -1, KeepAll: true},
 	})
 	if err != nil {

@@ -257,6 +257,28 @@ func TestSnapshotAndPowerCut(t *testing.T) {
 	}
 }
 
+// A power cut in the first seconds of a directory's life, before the log
+// directory has any checkpoint: the log begins at 2 and has lost nothing.
+func TestPowerCutBeforeCheckpoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := vfs.NewMem(vfs.MemConfig{})
+		format(t, fs, self(1), self(1))
+		m := open(t, fs, nil).run()
+		synctest.Wait()
+		if err := m.propose("kept"); err != nil {
+			t.Fatal(err)
+		}
+		crashed := fs.Crash(vfs.DropAll, nil)
+		m.end()
+		m = open(t, crashed, nil).run()
+		synctest.Wait()
+		if got := m.machine.all(); !slices.Equal(got, []string{"kept"}) {
+			t.Errorf("after the power cut: %v", got)
+		}
+		m.end()
+	})
+}
+
 // A directory whose state is damaged, or whose log lost what was committed, is
 // refused with an error that says so.
 func TestRefusals(t *testing.T) {

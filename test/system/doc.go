@@ -6,6 +6,7 @@
 //
 //	SYSTEM_KILLS=200   how often TestKill kills -9
 //	SYSTEM_CUTS=100    how often TestPowerCuts cuts the power
+//	SYSTEM_DIRS=3      how many log directories a node has
 //	SYSTEM_SEED=1      the dice of a run; each run logs its own
 //	SYSTEM_BINARY=P    a myelin that is built already
 //

@@ -16,7 +16,7 @@ import (
 func TestKill(t *testing.T) {
 	kills := number(t, "SYSTEM_KILLS", 10)
 	dice := dice(t)
-	b := newBroker(t, folders(t, number(t, "SYSTEM_DIRS", 1)))
+	b := newBroker(t, folders(t, number(t, "SYSTEM_DIRS", 3)))
 	b.start(t)
 	l := startLoad(t, b.addr, loadConfig{producers: 4, partitions: 4, largest: 3000,
 		topic: map[string]string{"segment.bytes": "1048576", "segment.index.bytes": "4096"}})

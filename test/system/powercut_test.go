@@ -116,7 +116,7 @@ func (d *disk) keep(t testing.TB) {
 func TestPowerCuts(t *testing.T) {
 	cuts, dice := number(t, "SYSTEM_CUTS", 15), dice(t)
 	d := newDisk(t)
-	b := newBroker(t, d.folders(t, number(t, "SYSTEM_DIRS", 1)))
+	b := newBroker(t, d.folders(t, number(t, "SYSTEM_DIRS", 3)))
 	b.start(t)
 	l := startLoad(t, b.addr, loadConfig{producers: 3, partitions: 4, largest: 3000, topic: map[string]string{"segment.bytes": "1048576"}})
 	early, kills, done := 0, 0, map[vfs.Policy]int{}
