@@ -83,8 +83,7 @@ func (o *opener) putInPlace(base int64, files []vfs.Info) error {
 		if !ok || old < base || old > last {
 			continue
 		}
-		index := suffix == segment.IdxSuffix || suffix == segment.TimeSuffix || suffix == segment.TxnSuffix || suffix == segment.SumsSuffix
-		if index || suffix == segment.LogSuffix && old > base {
+		if isCache(suffix) || suffix == segment.LogSuffix && old > base {
 			if err := o.fs.Remove(o.path(i.Name)); err != nil {
 				return err
 			}
@@ -95,4 +94,11 @@ func (o *opener) putInPlace(base int64, files []vfs.Info) error {
 	}
 	o.logger.Info("finished a replacement of segments", "log", o.tp.String(), "segment", base, "last", last)
 	return o.fs.Rename(name+swapSuffix, name)
+}
+
+// isCache tells whether a segment's file is made of its data: all that have one
+// suffix, but the data itself and the producer snapshots, which tell of what was
+// before.
+func isCache(suffix string) bool {
+	return suffix != segment.LogSuffix && suffix != snapshotSuffix && strings.LastIndexByte(suffix, '.') == 0
 }
