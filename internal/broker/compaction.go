@@ -17,8 +17,8 @@ func (b *Broker) newCompactor(props *config.Broker) *compact.Compactor {
 // compacted shows the compactor the logs that this broker holds.
 func (b *Broker) compacted(visit func(compact.Target)) {
 	b.replicas.Each(func(r *replica.Replica) {
-		if log, stable, ok := r.Cleanable(); ok {
-			visit(compact.Target{Log: log, Stable: stable})
+		if log, stable, hw, ok := r.Cleanable(); ok {
+			visit(compact.Target{Log: log, Stable: stable, HW: hw})
 		}
 	})
 }

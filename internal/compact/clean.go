@@ -25,6 +25,7 @@ type round struct {
 	log  commitlog.Rewriter
 	plan plan
 	conf commitlog.Tunables
+	hw   int64
 	now  int64 // ms; for delete horizons
 	pace func(bytes int) error
 
@@ -275,9 +276,9 @@ func (r *round) write(to *commitlog.Replacement, h *record.Header, batch []byte,
 }
 
 // remembered tells whether a batch without records stays for what its header
-// says: how the log knows its producer, or where the round ended.
+// says: how the log knows its producer, or where what is committed ends.
 func (r *round) remembered(h *record.Header) bool {
-	if h.NextOffset() == r.plan.bound {
+	if h.NextOffset() == r.hw {
 		return true
 	}
 	if !h.Idempotent() {

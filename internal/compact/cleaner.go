@@ -15,6 +15,8 @@ type Target struct {
 	// Stable is its last stable offset, which is not above the high watermark:
 	// nothing at or above it is looked at.
 	Stable int64
+	// HW is the high watermark: of the batch that ends there the header stays.
+	HW int64
 }
 
 // Cleaner cleans one log at a time. The zero value is not ready: all fields but
@@ -64,7 +66,7 @@ func look(t Target, now int64) (plan, error) {
 func (c *Cleaner) run(ctx context.Context, t Target, p *plan) (Stats, error) {
 	began := c.Now()
 	conf := c.Settings.withDefaults()
-	r := &round{log: commitlog.Rewriter{Log: t.Log}, plan: *p, now: began.UnixMilli()}
+	r := &round{log: commitlog.Rewriter{Log: t.Log}, plan: *p, hw: t.HW, now: began.UnixMilli()}
 	r.conf = r.log.Tunables()
 	r.pace = func(bytes int) error {
 		if c.pace == nil {

@@ -19,7 +19,7 @@
 // Three things stay though nobody reads them: a tombstone or a transaction's
 // marker until its batch's delete horizon, which the first round that meets it
 // sets (KIP-534); the last batch of a producer that may still write, emptied, for
-// its sequence; the last batch of the round, emptied, for its offset.
+// its sequence; the batch that ends at the high watermark, emptied, for its offset.
 //
 // Memory is bounded by [Settings.Buffer], whatever the number of keys: where the
 // keys of a round do not fit, the round ends earlier, and the next goes on there.

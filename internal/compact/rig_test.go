@@ -75,7 +75,7 @@ func (r *rig) stable() int64 {
 }
 
 func (r *rig) tryClean() (Stats, bool, error) {
-	return r.cleaner().Clean(context.Background(), Target{Log: r.log, Stable: r.stable()})
+	return r.cleaner().Clean(context.Background(), Target{Log: r.log, Stable: r.stable(), HW: r.log.End()})
 }
 
 func (r *rig) clean() Stats {
