@@ -37,9 +37,9 @@ func (h *AdminHandlers) describeLogDirs(c *Call, req *msg.DescribeLogDirsRequest
 			continue
 		}
 		out.TotalBytes, out.UsableBytes, out.IsCordoned = d.Total, d.Free, d.Cordoned
-		h.Replicas.Each(func(r *replica.Replica) {
-			if (req.Topics == nil || wanted[r.TopicPartition()]) && r.Directory() == d.Path {
-				addReplica(&out, r)
+		h.Replicas.Standings(func(s *replica.Standing) {
+			if (req.Topics == nil || wanted[s.TopicPartition]) && s.Directory == d.Path {
+				addReplica(&out, s)
 			}
 		})
 		resp.Results = append(resp.Results, out)
@@ -48,12 +48,12 @@ func (h *AdminHandlers) describeLogDirs(c *Call, req *msg.DescribeLogDirsRequest
 }
 
 // addReplica adds a replica; those of one topic come one after the other.
-func addReplica(out *msg.DescribeLogDirsResponseResult, r *replica.Replica) {
-	tp := r.TopicPartition()
+func addReplica(out *msg.DescribeLogDirsResponseResult, s *replica.Standing) {
+	tp := s.TopicPartition
 	if n := len(out.Topics); n == 0 || out.Topics[n-1].Name != tp.Topic {
 		out.Topics = append(out.Topics, msg.DescribeLogDirsResponseResultTopic{Name: tp.Topic})
 	}
 	t := &out.Topics[len(out.Topics)-1]
 	t.Partitions = append(t.Partitions, msg.DescribeLogDirsResponseResultTopicPartition{
-		PartitionIndex: tp.Partition, PartitionSize: r.Size(), OffsetLag: max(0, r.HW()-r.LogEnd())})
+		PartitionIndex: tp.Partition, PartitionSize: s.Size, OffsetLag: max(0, s.HW-s.End)})
 }

@@ -27,7 +27,7 @@ type AdminHandlers struct {
 // [replica.Table] does.
 type LocalReplicas interface {
 	Replicas
-	Each(do func(*replica.Replica))
+	Standings(do func(*replica.Standing))
 }
 
 // LogDir is one log directory.

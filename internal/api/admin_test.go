@@ -139,7 +139,7 @@ func (a *adminScript) follow(d *cluster.Delta, img *cluster.Image) {
 		for _, id := range c.Partitions() {
 			p := c.New.Partition(id)
 			delta.Assigned = append(delta.Assigned, replica.Assignment{
-				TopicPartition: kafka.TopicPartition{Topic: c.New.Name, Partition: id}, TopicID: c.New.ID, Config: conf,
+				TopicPartition: kafka.TopicPartition{Topic: c.New.Name, Partition: id}, TopicID: c.New.ID, Config: new(conf),
 				Role: partition.Assignment{Leader: p.Leader, LeaderEpoch: p.LeaderEpoch, PartitionEpoch: p.PartitionEpoch,
 					Replicas: p.Replicas, ISR: p.ISR}})
 		}

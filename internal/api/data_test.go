@@ -64,7 +64,7 @@ func (s *stage) start(t *testing.T) (stop func()) {
 	for _, tp := range []kafka.TopicPartition{{Topic: "t"}, {Topic: "t", Partition: 1}, {Topic: "compacted"}} {
 		cfg := replica.DefaultTopicConfig()
 		cfg.Compacted = tp.Topic == "compacted"
-		delta.Assigned = append(delta.Assigned, replica.Assignment{TopicPartition: tp, TopicID: idOf(tp.Topic), Config: cfg, Role: role})
+		delta.Assigned = append(delta.Assigned, replica.Assignment{TopicPartition: tp, TopicID: idOf(tp.Topic), Config: new(cfg), Role: role})
 	}
 	s.replicas.Apply(delta)
 

@@ -31,40 +31,42 @@ func (b *Broker) newMetrics() http.Handler {
 	})
 }
 
-// topicCounts adds up the counters of each topic's partitions; they come sorted
-// by topic.
+// topicCounts adds up the counters of each topic's partitions, those that sleep
+// included; they come sorted by topic.
 func (b *Broker) topicCounts() []metrics.Topic {
 	var out []metrics.Topic
-	b.replicas.Each(func(r *replica.Replica) {
-		name := r.TopicPartition().Topic
-		if len(out) == 0 || out[len(out)-1].Name != name {
-			out = append(out, metrics.Topic{Name: name})
+	b.replicas.Standings(func(s *replica.Standing) {
+		if len(out) == 0 || out[len(out)-1].Name != s.Topic {
+			out = append(out, metrics.Topic{Name: s.Topic})
+			count(&out[len(out)-1], b.replicas.Slept(s.Topic))
 		}
-		t, c := &out[len(out)-1], r.Counters()
-		t.MessagesIn += c.MessagesIn.Load()
-		t.BytesIn += c.BytesIn.Load()
-		t.BytesOut += c.BytesOut.Load()
-		t.TotalProduce += c.TotalProduce.Load()
-		t.FailedProduce += c.FailedProduce.Load()
-		t.TotalFetch += c.TotalFetch.Load()
-		t.FailedFetch += c.FailedFetch.Load()
-		t.ReplicationBytesOut += c.ReplicatedOut.Load()
+		if s.Replica != nil {
+			count(&out[len(out)-1], s.Replica.Counters())
+		}
 	})
 	return out
 }
 
+func count(t *metrics.Topic, c *replica.Counters) {
+	t.MessagesIn += c.MessagesIn.Load()
+	t.BytesIn += c.BytesIn.Load()
+	t.BytesOut += c.BytesOut.Load()
+	t.TotalProduce += c.TotalProduce.Load()
+	t.FailedProduce += c.FailedProduce.Load()
+	t.TotalFetch += c.TotalFetch.Load()
+	t.FailedFetch += c.FailedFetch.Load()
+	t.ReplicationBytesOut += c.ReplicatedOut.Load()
+}
+
 func (b *Broker) partitionStates() []metrics.Partition {
 	var out []metrics.Partition
-	b.replicas.Each(func(r *replica.Replica) {
-		tp := r.TopicPartition()
-		leader, _ := r.Leader()
-		assigned, inSync, _ := r.InSync()
-		p := metrics.Partition{Topic: tp.Topic, Partition: tp.Partition, Leads: r.Leads(), Leader: leader,
-			Preferred: kafka.NoBroker, Replicas: assigned, InSync: inSync, MinISR: int(r.Config().MinISR),
-			Offline: r.Offline() != nil, Size: r.Size(), Segments: len(r.Segments()),
-			Start: r.LogStart(), End: r.LogEnd(), HW: r.HW()}
-		if t := b.metadata.Image().Topic(tp.Topic); t != nil {
-			if known := t.Partition(tp.Partition); known != nil && len(known.Replicas) > 0 {
+	img := b.metadata.Image()
+	b.replicas.Standings(func(s *replica.Standing) {
+		p := metrics.Partition{Topic: s.Topic, Partition: s.Partition, Leads: s.Leads, Leader: s.Leader,
+			Preferred: kafka.NoBroker, Replicas: s.Assigned, InSync: s.InSync, MinISR: s.MinISR,
+			Offline: s.Offline, Size: s.Size, Segments: s.Segments, Start: s.Start, End: s.End, HW: s.HW}
+		if t := img.Topic(s.Topic); t != nil {
+			if known := t.Partition(s.Partition); known != nil && len(known.Replicas) > 0 {
 				p.Preferred = known.Replicas[0]
 			}
 		}
@@ -151,11 +153,11 @@ func (b *Broker) groupLags() []metrics.Group {
 
 // lag is how many records a committed offset is behind, -1 if unknown.
 func (b *Broker) lag(topic string, partition int32, committed int64) int64 {
-	r, err := b.replicas.Get(topic, partition)
-	if err != nil || committed < 0 {
+	s, ok := b.replicas.Standing(topic, partition)
+	if !ok || committed < 0 {
 		return -1
 	}
-	return max(0, r.HW()-committed)
+	return max(0, s.HW-committed)
 }
 
 func hostPort(e cluster.Endpoint) string { return net.JoinHostPort(e.Host, strconv.Itoa(int(e.Port))) }

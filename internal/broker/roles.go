@@ -23,7 +23,7 @@ func (b *Broker) follow(d *cluster.Delta, img *cluster.Image) {
 			b.forget(c.Old.Name)
 			continue
 		}
-		conf := b.topicConfig(props, img, c.New.Name)
+		conf := new(b.topicConfig(props, img, c.New.Name))
 		for _, id := range c.Partitions() {
 			b.assign(&change, c, id, conf)
 		}
@@ -59,7 +59,7 @@ func reconfigured(d *cluster.Delta) (topics []string, all bool) {
 }
 
 // assign adds one changed partition to what the replicas are told.
-func (b *Broker) assign(change *replica.Delta, c *cluster.TopicChange, id int32, conf replica.TopicConfig) {
+func (b *Broker) assign(change *replica.Delta, c *cluster.TopicChange, id int32, conf *replica.TopicConfig) {
 	p := c.New.Partition(id)
 	tp := kafka.TopicPartition{Topic: c.New.Name, Partition: id}
 	if !p.HasReplica(b.self) {
@@ -143,7 +143,7 @@ func (b *Broker) reconfigure(change *replica.Delta, img *cluster.Image, topics [
 		if t == nil {
 			continue
 		}
-		conf := b.topicConfig(props, img, name)
+		conf := new(b.topicConfig(props, img, name))
 		for _, tp := range b.held(t) {
 			b.assign(change, &cluster.TopicChange{New: t}, tp.Partition, conf)
 		}

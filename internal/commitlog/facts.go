@@ -50,6 +50,23 @@ func (r *Rest) LatestEpoch() int32 {
 	return kafka.NoEpoch
 }
 
+// Overdue tells whether retention has something to delete, or has to look at the
+// files to know.
+func (r *Rest) Overdue(now int64, t Tunables) bool {
+	t = t.withDefaults()
+	oldest := r.Segments[0]
+	if t.KeepAll || oldest.Active && oldest.Bytes == 0 {
+		return false
+	}
+	if t.RetentionBytes > 0 && r.Size()-oldest.Bytes >= t.RetentionBytes {
+		return true
+	}
+	if t.RetentionAge < 0 {
+		return false
+	}
+	return oldest.MaxTimestamp < 0 || now-oldest.MaxTimestamp > t.RetentionAge.Milliseconds()
+}
+
 // The flags that facts begin with.
 const (
 	factLoose = 1 << iota

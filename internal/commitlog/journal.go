@@ -120,6 +120,14 @@ func (h *Home) Resting(tp kafka.TopicPartition) (*Rest, bool) {
 	return known, err == nil
 }
 
+// RestsAs tells whether a log is at rest and of that topic id.
+func (h *Home) RestsAs(tp kafka.TopicPartition, id kafka.UUID) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	r, ok := h.mu.rest[tp]
+	return ok && r.id == id
+}
+
 // RestingLogs lists the logs that are at rest, sorted.
 func (h *Home) RestingLogs() []kafka.TopicPartition {
 	h.mu.Lock()

@@ -399,28 +399,41 @@ func (l *Log) Close() error {
 	}
 	l.home.emptyTrashOf(l)
 	err := l.closeInOrder()
-	inOrder := err == nil
-	l.failed.Store(&errClosed)
-	for _, s := range *l.segments.Load() {
-		s.Close()
-	}
-	l.home.closing(l, inOrder)
+	rester{l}.letGo(err == nil)
 	return err
 }
+
+// Sleep closes a log that is at rest. One that is not is left as it is, with
+// [ErrBusy].
+func (l *Log) Sleep() error {
+	l.turn.lock()
+	defer l.turn.unlock()
+	l.tidying.lock()
+	defer l.tidying.unlock()
+	l.flushing.lock()
+	defer l.flushing.unlock()
+	if l.stirred.Load() || l.Failed() != nil {
+		return ErrBusy
+	}
+	rester{l}.polish()
+	rester{l}.letGo(true)
+	return nil
+}
+
+// ErrBusy says that a log is not at rest.
+var ErrBusy = errors.New("the log is not at rest")
 
 func (l *Log) closeInOrder() error {
 	if err := l.Failed(); err != nil {
 		return err
 	}
-	end := l.End()
-	if !l.stirred.Load() && end == l.closedAt {
+	if !l.stirred.Load() {
+		rester{l}.polish()
 		return nil
 	}
+	end := l.End()
 	if err := l.active().Seal(); err != nil {
 		return l.fail(err)
-	}
-	if !l.stirred.Load() {
-		return rester{l}.leaveCaches(end)
 	}
 	if !(rester{l}).unwritten() {
 		if err := l.flushLocked(); err != nil {

@@ -148,6 +148,32 @@ func (l rester) leaveCaches(end int64) error {
 	return vfs.WriteFile(l.fs, l.snaps.name(end), l.producers.encode(end))
 }
 
+// polish writes the files of a log at rest that only other programs miss.
+func (l rester) polish() {
+	end := l.End()
+	if end == l.closedAt || l.unwritten() {
+		return
+	}
+	err := l.active().Seal()
+	if err == nil {
+		err = l.leaveCaches(end)
+	}
+	if err != nil {
+		l.logger.Warn("log at rest is closed without its caches", "log", l.tp.String(), "error", err)
+		return
+	}
+	l.closedAt = end
+}
+
+// letGo ends the log's being open. The caller has all locks.
+func (l rester) letGo(inOrder bool) {
+	l.failed.Store(&errClosed)
+	for _, s := range *l.segments.Load() {
+		s.Close()
+	}
+	l.home.closing(l.Log, inOrder)
+}
+
 // saveCaches makes durable what spares a later open a look at the batches.
 func (l rester) saveCaches(end int64) error {
 	if err := l.saveEpochs(); err != nil || end == l.closedAt {

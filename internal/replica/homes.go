@@ -112,7 +112,7 @@ func (t *Table) tell(lost []misplaced) {
 		if kafka.CodeOf(m.err) == kafka.KafkaStorageError {
 			t.env.logger.Error("partition is offline", "partition", m.slot.tp.String(), "error", m.err)
 		}
-		m.slot.spoil(m.err)
+		t.spoil(m.slot, m.err)
 	}
 }
 
@@ -141,7 +141,7 @@ func (t *Table) survey() {
 		d.found = lists[i]
 	}
 	t.mu.surveyed = true
-	for _, s := range t.index.Load().sorted {
+	for _, s := range t.slotsLocked() {
 		lost = append(lost, t.seatLocked(s)...)
 	}
 	t.mu.Unlock()
@@ -186,7 +186,9 @@ func (t *Table) seatLocked(s *slot) []misplaced {
 		s.lane = d.laneLocked(s.tp)
 		s.lane.now = s
 	}
-	s.lane.dir.queue.add(s.lane)
+	if !(sleeper{t}).layLocked(s) {
+		s.lane.dir.queue.add(s.lane)
+	}
 	return nil
 }
 

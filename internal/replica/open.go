@@ -33,7 +33,10 @@ type slot struct {
 	id      kafka.UUID
 	lane    *lane         // nil before it has a place; guarded by the table's mutex
 	want    *Assignment   // the newest; guarded by the table's mutex
-	opened  chan struct{} // closed once replica or fault is set
+	opened  chan struct{} // closed once replica or fault is set; nil while nobody waits; guarded by the table's mutex
+	asleep  bool          // closed and at rest, see sleep.go; guarded by the table's mutex
+	called  bool          // somebody asked for it while it was not open; guarded by the table's mutex
+	used    atomic.Uint32 // the tick in which it was asked for last
 	replica atomic.Pointer[Replica]
 	fault   atomic.Pointer[fault]
 	stray   bool     // on disk, but no image names it
@@ -41,13 +44,23 @@ type slot struct {
 }
 
 func newSlot(a *Assignment) *slot {
-	return &slot{tp: a.TopicPartition, id: a.TopicID, opened: make(chan struct{})}
+	return &slot{tp: a.TopicPartition, id: a.TopicID}
 }
 
 // spoil ends the waiting for a slot that will not open.
-func (s *slot) spoil(err error) {
-	if s.fault.Swap(&fault{err}) == nil {
+func (t *Table) spoil(s *slot, err error) {
+	s.fault.Store(&fault{err})
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s.asleep = false
+	s.answerLocked()
+}
+
+// answerLocked ends the waiting for a slot that has a replica or a fault.
+func (s *slot) answerLocked() {
+	if s.opened != nil {
 		close(s.opened)
+		s.opened = nil
 	}
 }
 
@@ -119,6 +132,9 @@ func (t *Table) serve(l *lane) {
 		old, s := l.old, l.now
 		l.old, l.again = nil, false
 		var want *Assignment
+		if s != nil && s.asleep {
+			s = nil
+		}
 		if s != nil {
 			want = s.want
 		}
@@ -157,7 +173,7 @@ func (t *Table) bring(d *directory, s *slot, want *Assignment) {
 			}
 			err = fmt.Errorf("partition %s cannot be opened: %w", s.tp, err)
 			t.env.logger.Error("partition is offline", "partition", s.tp.String(), "error", err)
-			s.spoil(err)
+			t.spoil(s, err)
 			return
 		}
 		s.kept = r
@@ -168,9 +184,10 @@ func (t *Table) bring(d *directory, s *slot, want *Assignment) {
 	s.kept.adopt(want)
 	s.replica.Store(s.kept)
 	s.kept = nil
-	if s.fault.Load() == nil {
-		close(s.opened)
-	}
+	t.touch(s)
+	t.mu.Lock()
+	s.answerLocked()
+	t.mu.Unlock()
 }
 
 // named says whether the metadata knows where the slot's replica is, and tells
@@ -187,8 +204,8 @@ func (t *Table) named(d *directory, s *slot, want *Assignment) bool {
 
 // adopt applies what the image says of an open replica.
 func (r *Replica) adopt(want *Assignment) {
-	if r.Config() != want.Config {
-		r.SetConfig(want.Config)
+	if r.Config() != *want.Config {
+		r.SetConfig(*want.Config)
 	}
 	r.assign(want.Role)
 }
@@ -237,7 +254,7 @@ func (t *Table) retire(d *directory, s *slot) {
 		}
 	}
 	if s.replica.Load() == nil {
-		s.spoil(fmt.Errorf("partition %s: %w", s.tp, kafka.UnknownTopicOrPartition))
+		t.spoil(s, fmt.Errorf("partition %s: %w", s.tp, kafka.UnknownTopicOrPartition))
 	}
 	suffix := "-delete"
 	if s.stray {

@@ -67,6 +67,17 @@ type Counters struct {
 	OpenedForRules atomic.Int64 // batches whose records had to be opened
 }
 
+// add takes what another counted in.
+func (c *Counters) add(o *Counters) {
+	for _, p := range [][2]*atomic.Int64{
+		{&c.BytesIn, &o.BytesIn}, {&c.MessagesIn, &o.MessagesIn}, {&c.BytesOut, &o.BytesOut}, {&c.ReplicatedOut, &o.ReplicatedOut},
+		{&c.FailedProduce, &o.FailedProduce}, {&c.FailedFetch, &o.FailedFetch}, {&c.TotalProduce, &o.TotalProduce},
+		{&c.TotalFetch, &o.TotalFetch}, {&c.Duplicates, &o.Duplicates}, {&c.OpenedForRules, &o.OpenedForRules},
+	} {
+		p[0].Add(p[1].Load())
+	}
+}
+
 // TopicPartition names the replica.
 func (r *Replica) TopicPartition() kafka.TopicPartition { return r.tp }
 

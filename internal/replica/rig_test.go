@@ -81,7 +81,7 @@ func topicID(n byte) kafka.UUID { return kafka.UUID{15: n} }
 
 // single assigns partition 0 of a topic to this broker alone.
 func single(topic string, change ...func(*Assignment)) Assignment {
-	a := Assignment{TopicPartition: kafka.TopicPartition{Topic: topic}, TopicID: topicID(1), Config: DefaultTopicConfig(),
+	a := Assignment{TopicPartition: kafka.TopicPartition{Topic: topic}, TopicID: topicID(1), Config: new(DefaultTopicConfig()),
 		Role: partition.Assignment{Leader: self, Replicas: []int32{self}, ISR: []int32{self}}}
 	for _, c := range change {
 		c(&a)
@@ -101,7 +101,7 @@ func (r *rig) hold(change ...func(*Assignment)) *Replica {
 }
 
 func config(do func(*TopicConfig)) func(*Assignment) {
-	return func(a *Assignment) { do(&a.Config) }
+	return func(a *Assignment) { do(a.Config) }
 }
 
 // batchOf builds a client's batch of n records of size bytes.

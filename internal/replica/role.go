@@ -15,7 +15,7 @@ func open(env *env, d *directory, a *Assignment) (*Replica, error) {
 	r := &Replica{id: a.TopicID, env: env}
 	r.tp, r.isr, r.logger = a.TopicPartition, env.isr, env.logger
 	r.caching.Store(a.Config.WriteCaching)
-	r.set.Store(newSettings(r.tp, a.Config))
+	r.set.Store(newSettings(r.tp, *a.Config))
 	log, found, err := commitlog.Open(commitlog.Config{
 		Home: d.Home, Topic: r.tp.Topic, Partition: r.tp.Partition, TopicID: a.TopicID,
 		Logger: env.logger, Now: env.now, OnFlushed: r.flushed, Tunables: a.Config.Log,
@@ -36,7 +36,7 @@ func open(env *env, d *directory, a *Assignment) (*Replica, error) {
 		}
 	}
 	r.mu.end = log.End()
-	r.mu.part = partition.New(env.rules(&a.Config), log.Start(), r.mu.end)
+	r.mu.part = partition.New(env.rules(a.Config), log.Start(), r.mu.end)
 	r.hw.Store(log.Start())
 	r.lso.Store(log.Start())
 	r.lead.Store(pack(kafka.NoBroker, kafka.NoEpoch))

@@ -28,7 +28,8 @@ func (t *Table) Run(ctx context.Context) error {
 			workers.Go(func() { t.opener(ctx, d) })
 		}
 		workers.Go(func() { every(ctx, tickEvery, func() { t.tidy(d) }) })
-		workers.Go(func() { every(ctx, t.cfg.CheckpointEvery, t.checkpoints(d)) })
+		workers.Go(func() { every(ctx, t.cfg.CheckpointEvery, func() { t.checkpoint(d) }) })
+		workers.Go(func() { every(ctx, sleepEvery, func() { sleeper{t}.lull(ctx, d) }) })
 		workers.Go(func() { every(ctx, t.cfg.RetentionEvery, func() { t.retain(ctx, d) }) })
 	}
 	workers.Go(func() { every(ctx, tickEvery, t.tick) })
@@ -53,6 +54,7 @@ func every(ctx context.Context, d time.Duration, do func()) {
 
 // tick looks for followers that lag. It does no I/O.
 func (t *Table) tick() {
+	t.clock.Add(1)
 	if t.cfg.ISR == nil {
 		return
 	}
@@ -111,7 +113,7 @@ func (t *Table) sweep(d *directory) {
 			continue // not ours, in use, or perhaps what a slot without a place should have
 		}
 		l := d.laneLocked(tp)
-		l.old = append(l.old, &slot{tp: tp, lane: l, stray: true, opened: make(chan struct{})})
+		l.old = append(l.old, &slot{tp: tp, lane: l, stray: true})
 		d.queue.add(l)
 	}
 	d.found = nil
@@ -120,22 +122,15 @@ func (t *Table) sweep(d *directory) {
 	d.call(n)
 }
 
-// checkpoints gives a function that writes the durable points of a directory
-// down if any moved since it last did.
-func (t *Table) checkpoints(d *directory) func() {
-	var last int64
-	return func() {
-		var sum int64
-		t.eachIn(d, func(r *Replica) { sum += r.Flushed() + r.LogStart() })
-		if sum == last || d.Home.Failed() != nil {
-			return
-		}
-		if err := d.Home.Checkpoint(); err != nil {
-			d.suspect(err)
-			t.env.logger.Warn("durable points are not written down", "dir", d.Home.Path(), "error", err)
-			return
-		}
-		last = sum
+// checkpoint writes the durable points of a directory down, and which logs came
+// to rest; it does nothing where nothing changed.
+func (t *Table) checkpoint(d *directory) {
+	if d.Home.Failed() != nil {
+		return
+	}
+	if err := d.Home.Checkpoint(); err != nil {
+		d.suspect(err)
+		t.env.logger.Warn("durable points are not written down", "dir", d.Home.Path(), "error", err)
 	}
 }
 
@@ -149,6 +144,7 @@ func (t *Table) retain(ctx context.Context, d *directory) {
 			t.env.logger.Warn("retention", "partition", r.tp.String(), "error", err)
 		}
 	})
+	sleeper{t}.overdue(d)
 }
 
 // closeAll closes every open replica, a few at a time in each directory.
@@ -158,7 +154,7 @@ func (t *Table) closeAll() error {
 	for i, d := range t.dirs {
 		var list []*Replica
 		t.eachIn(d, func(r *Replica) { list = append(list, r) })
-		for _, s := range t.index.Load().sorted { // no opener is left
+		for _, s := range t.slots() { // no opener is left
 			if s.kept != nil && s.kept.at.Load().dir == d {
 				list = append(list, s.kept)
 			}

@@ -73,8 +73,9 @@ type Assignment struct {
 	TopicID kafka.UUID
 	// Dir is the directory that the metadata names for this replica, or one of
 	// the reserved ids. It decides only what the disks leave open.
-	Dir    kafka.UUID
-	Config TopicConfig
+	Dir kafka.UUID
+	// Config may be shared by all partitions of a topic and is not changed.
+	Config *TopicConfig
 	Role   partition.Assignment
 }
 
@@ -102,20 +103,15 @@ type Table struct {
 	env  *env
 	dirs []*directory // in the order of log.dirs
 
-	index atomic.Pointer[index] // what Get reads; replaced, never changed
+	index index         // what Get reads
+	clock atomic.Uint32 // ticks since the begin
 
 	mu struct {
 		sync.Mutex // memory only
 		slots      map[kafka.TopicPartition]*slot
-		surveyed   bool // the directories were listed: slots get their place
+		slept      map[string]*Counters // by topic, of replicas that went to sleep
+		surveyed   bool                 // the directories were listed: slots get their place
 	}
-}
-
-// index finds slots without a lock.
-type index struct {
-	byName map[string][]*slot // by partition number
-	byID   map[kafka.UUID][]*slot
-	sorted []*slot
 }
 
 // NewTable makes a table without replicas. Nothing is opened before Run.
@@ -129,8 +125,7 @@ func NewTable(cfg Config) *Table {
 		t.dirs = append(t.dirs, newDirectory(d, cfg.Openers))
 	}
 	t.env.entries.New = func() any { return &entry{wake: make(chan signal, 1)} }
-	t.index.Store(&index{})
-	t.mu.slots = map[kafka.TopicPartition]*slot{}
+	t.mu.slots, t.mu.slept = map[kafka.TopicPartition]*slot{}, map[string]*Counters{}
 	return t
 }
 
@@ -146,51 +141,49 @@ func (t *Table) Apply(d Delta) {
 			dir.sweep = true
 		}
 	}
-	changed := false
+	seen := newChanges()
 	for _, tp := range removed {
 		if s := t.mu.slots[tp]; s != nil {
 			delete(t.mu.slots, tp)
 			lost = append(lost, t.leaveLocked(s)...)
-			changed = true
+			seen.remove(s)
 		}
 	}
 	for i := range d.Assigned {
-		more, unseated := t.assignLocked(&d.Assigned[i])
-		changed = changed || more
-		lost = append(lost, unseated...)
+		lost = append(lost, t.assignLocked(&d.Assigned[i], seen)...)
 	}
-	if changed {
-		t.publishLocked()
-	}
+	t.publishLocked(seen)
 	t.mu.Unlock()
 	t.tell(lost)
 	t.callAll()
 }
 
-// assignLocked says whether the partition is new to the index, and which slots
-// have no place.
-func (t *Table) assignLocked(a *Assignment) (changed bool, lost []misplaced) {
+// assignLocked says which slots have no place.
+func (t *Table) assignLocked(a *Assignment, seen *changes) (lost []misplaced) {
 	s := t.mu.slots[a.TopicPartition]
 	same := s != nil && s.id == a.TopicID
 	switch {
 	case !same:
 		if s != nil {
 			lost = t.leaveLocked(s)
+			seen.remove(s)
 		}
-		s, changed = newSlot(a), true
+		s = newSlot(a)
+		seen.add(s)
 	case s.broken() && (s.lane == nil || !s.lane.busy):
 		again := newSlot(a) // another try, where the folder is
 		if again.lane = s.lane; s.lane != nil {
 			s.lane.now = again
 		}
-		s, changed = again, true
+		s = again
+		seen.add(s)
 	}
 	t.mu.slots[a.TopicPartition] = s
 	s.want = a
 	if t.mu.surveyed {
 		lost = append(lost, t.seatLocked(s)...)
 	}
-	return changed, lost
+	return lost
 }
 
 // leaveLocked has a slot's folder taken out of the way; one without a folder is
@@ -222,27 +215,31 @@ func (t *Table) othersLocked(keep []Assignment) []kafka.TopicPartition {
 	return out
 }
 
-// publishLocked makes the index anew.
-func (t *Table) publishLocked() {
-	ix := &index{byName: map[string][]*slot{}, byID: map[kafka.UUID][]*slot{}}
-	for _, s := range t.mu.slots {
-		ix.sorted = append(ix.sorted, s)
+// publishLocked lets readers see what changed.
+func (t *Table) publishLocked(seen *changes) {
+	t.index.publish(seen)
+	for topic := range seen.byName {
+		if t.index.find(topic) == nil {
+			delete(t.mu.slept, topic)
+		}
 	}
-	slices.SortFunc(ix.sorted, func(a, b *slot) int { return a.tp.Compare(b.tp) })
-	for _, s := range ix.sorted {
-		ix.byName[s.tp.Topic] = at(ix.byName[s.tp.Topic], s.tp.Partition, s)
-		ix.byID[s.id] = at(ix.byID[s.id], s.tp.Partition, s)
-	}
-	t.index.Store(ix)
 }
 
-// at puts a slot at its partition's number.
-func at(list []*slot, p int32, s *slot) []*slot {
-	for len(list) <= int(p) {
-		list = append(list, nil)
+// slots lists all, sorted by topic and partition.
+func (t *Table) slots() []*slot {
+	if list := t.index.sorted.Load(); list != nil {
+		return *list
 	}
-	list[p] = s
-	return list
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.slotsLocked()
+}
+
+func (t *Table) slotsLocked() []*slot {
+	if list := t.index.sorted.Load(); list != nil {
+		return *list
+	}
+	return t.index.all(t.mu.slots)
 }
 
 // Get finds a replica. If its log is still opening it waits a little.
@@ -251,7 +248,7 @@ func at(list []*slot, p int32, s *slot) []*slot {
 // exists elsewhere is for the image to tell. NOT_LEADER_OR_FOLLOWER if it is not
 // open in time, KAFKA_STORAGE_ERROR if it cannot be opened.
 func (t *Table) Get(topic string, p int32) (*Replica, error) {
-	list := t.index.Load().byName[topic]
+	list := t.index.find(topic)
 	if p < 0 || int(p) >= len(list) || list[p] == nil {
 		return nil, fmt.Errorf("partition %s-%d: %w", topic, p, kafka.UnknownTopicOrPartition)
 	}
@@ -260,8 +257,8 @@ func (t *Table) Get(topic string, p int32) (*Replica, error) {
 
 // GetID is [Table.Get] by topic id; an unknown one is UNKNOWN_TOPIC_ID.
 func (t *Table) GetID(id kafka.UUID, p int32) (*Replica, error) {
-	list, ok := t.index.Load().byID[id]
-	if !ok {
+	list := t.index.findID(id)
+	if list == nil {
 		return nil, fmt.Errorf("topic id %s: %w", id, kafka.UnknownTopicID)
 	}
 	if p < 0 || int(p) >= len(list) || list[p] == nil {
@@ -270,22 +267,26 @@ func (t *Table) GetID(id kafka.UUID, p int32) (*Replica, error) {
 	return t.wait(list[p])
 }
 
-// wait gives a slot's replica. A log that is asked for is opened before others.
+// wait gives a slot's replica. A log that is asked for is opened before others,
+// one that is asleep now.
 func (t *Table) wait(s *slot) (*Replica, error) {
+	t.touch(s)
 	if r := s.replica.Load(); r != nil {
 		return r, nil
 	}
-	t.mu.Lock()
-	if l := s.lane; l != nil {
-		l.dir.queue.hurry(l)
-	}
-	t.mu.Unlock()
 	timer := time.NewTimer(t.cfg.OpenWait)
 	defer timer.Stop()
-	//house:select the slot is looked at after either
-	select {
-	case <-s.opened:
-	case <-timer.C:
+	for late := false; !late; {
+		opened := sleeper{t}.hurry(s)
+		if opened == nil {
+			break
+		}
+		//house:select the slot is looked at after either
+		select {
+		case <-opened:
+		case <-timer.C:
+			late = true
+		}
 	}
 	if r := s.replica.Load(); r != nil {
 		return r, nil
@@ -296,19 +297,43 @@ func (t *Table) wait(s *slot) (*Replica, error) {
 	return nil, fmt.Errorf("partition %s is still opening: %w", s.tp, kafka.NotLeaderOrFollower)
 }
 
+// hurry has a slot opened before others. What it gives is closed when the slot
+// has a replica or a fault; nil if it has. A replica may be gone again before
+// who waited looks.
+func (t sleeper) hurry(s *slot) <-chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s.replica.Load() != nil || s.fault.Load() != nil {
+		return nil
+	}
+	if s.opened == nil {
+		s.opened = make(chan struct{})
+	}
+	s.called = true
+	if l := s.lane; l != nil {
+		t.wakeLocked(s)
+		l.dir.queue.hurry(l)
+		l.dir.call(1)
+	}
+	return s.opened
+}
+
 // Each calls do for every open replica, sorted by topic and partition.
 func (t *Table) Each(do func(*Replica)) {
-	for _, s := range t.index.Load().sorted {
+	for _, s := range t.slots() {
 		if r := s.replica.Load(); r != nil {
 			do(r)
 		}
 	}
 }
 
-// Opening is how many replicas are assigned and neither open nor failed.
+// Opening is how many replicas are assigned and neither open, asleep nor failed.
 func (t *Table) Opening() (n int) {
-	for _, s := range t.index.Load().sorted {
-		if s.replica.Load() == nil && s.fault.Load() == nil {
+	list := t.slots()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, s := range list {
+		if !s.asleep && s.replica.Load() == nil && s.fault.Load() == nil {
 			n++
 		}
 	}
