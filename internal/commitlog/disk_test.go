@@ -1,6 +1,7 @@
 package commitlog
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"sync"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/record"
 	"github.com/myelin-stream/myelin/internal/vfs"
 )
 
@@ -202,4 +204,37 @@ func memory(data []byte) vfs.File {
 		panic(err)
 	}
 	return f
+}
+
+// TestRolledWhenDurable: a segment that was rolled when all of it was durable has
+// caches that are not. The recovery point must not pass it before they are.
+func TestRolledWhenDurable(t *testing.T) {
+	r := newRig(t, Tunables{SegmentBytes: 600})
+	p := record.Producer{ID: 9}
+	r.must(r.produce(batchSpec{producer: &p, flags: record.Transactional}))
+	end := bytes.Clone(record.EndTxnMarker(p, record.Abort, 0, r.now.UnixMilli()))
+	record.Stamp(end, 1, 0)
+	h, err := record.Check(end)
+	r.must(err)
+	r.must(r.log.Append([]Batch{{Bytes: end, Header: h}}))
+	r.must(r.log.Flush())
+	for len(r.log.Segments()) < 2 {
+		before := r.log.End()
+		r.must(r.produce(batchSpec{n: 2, size: 100}))
+		if len(r.log.Segments()) < 2 {
+			r.must(r.log.Flush())
+		} else if r.log.Flushed() != before {
+			t.Fatal("the segment was not durable when it was rolled")
+		}
+	}
+	r.must(r.home.Checkpoint())
+	r.crash(vfs.Zeros, 0)
+	r.start()
+	if got, err := r.log.Aborted(0, r.log.End()); err != nil || len(got) != 1 {
+		t.Fatal(got, err)
+	}
+	again := record.Header{ProducerID: 9, Attributes: record.Transactional, Count: 1}
+	if v, err := r.log.Producers().Check(&again); err != nil || !v.Duplicate {
+		t.Fatal(v, err)
+	}
 }

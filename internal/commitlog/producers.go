@@ -58,6 +58,9 @@ type producer struct {
 	txnFirst         int64 // -1: no open transaction
 	batches          [remembered]batchTrace
 	n                int // how many of batches count; the last is the newest
+	// older is what was there before the epoch, while its first batch was taken
+	// in and may not have been appended.
+	older *producer
 }
 
 type batchTrace struct {
@@ -154,17 +157,27 @@ func (p *ProducerState) Update(h *record.Header) {
 	defer p.mu.Unlock()
 	e := p.entryLocked(h.ProducerID)
 	if e.n == 0 || h.ProducerEpoch != e.epoch || e.batches[e.n-1].lastOffset < h.LastOffset() {
+		if h.ProducerEpoch != e.epoch && e.epoch != kafka.NoProdEpoch {
+			older := *e
+			older.older, e.older = nil, &older
+		}
 		e.setEpoch(h.ProducerEpoch)
 		e.remember(batchTrace{
 			lastSequence: h.LastSequence(), delta: h.LastOffsetDelta, lastOffset: h.LastOffset(), timestamp: h.MaxTimestamp,
 		})
 		e.timestamp = h.MaxTimestamp
+	} else {
+		e.older = nil // it has been appended
 	}
 	// Also for one that is in already: the marker of the transaction before
 	// may have been appended together with it, after it was taken in.
 	if h.Attributes.Has(record.Transactional) && e.txnFirst < 0 {
 		e.txnFirst = h.BaseOffset
-		p.open = append(p.open, txn{producer: e.id, first: h.BaseOffset})
+		n := len(p.open)
+		for n > 0 && p.open[n-1].first > h.BaseOffset {
+			n--
+		}
+		p.open = slices.Insert(p.open, n, txn{producer: e.id, first: h.BaseOffset})
 	}
 }
 
@@ -187,6 +200,14 @@ func (e *producer) remember(t batchTrace) {
 	e.n++
 }
 
+// asOf is the producer as it was before an offset, nil if it was not there.
+func (e *producer) asOf(at int64) *producer {
+	if e != nil && e.n > 0 && e.batches[0].lastOffset >= at {
+		return e.older.asOf(at)
+	}
+	return e
+}
+
 // setEpoch begins a new epoch, which knows no batches yet.
 func (e *producer) setEpoch(epoch int16) {
 	if epoch != e.epoch {
@@ -203,15 +224,17 @@ func (p *ProducerState) end(h *record.Header, t record.ControlType, coordinatorE
 	e.coordinatorEpoch = coordinatorEpoch
 	e.timestamp = h.MaxTimestamp
 	first := e.txnFirst
-	if first < 0 {
-		return AbortedTxn{}, false // an empty transaction, or the marker came twice
+	if first < 0 || first > h.BaseOffset {
+		// An empty transaction, or the marker came twice; what is open may
+		// be the next one, of a batch that is appended together with it.
+		return AbortedTxn{}, false
 	}
 	e.txnFirst = -1
 	p.open = slices.DeleteFunc(p.open, func(t txn) bool { return t.producer == e.id })
 	p.ended = append(p.ended, txn{producer: e.id, first: first, last: h.LastOffset()})
 	stable := h.LastOffset() + 1
 	if len(p.open) > 0 {
-		stable = p.open[0].first
+		stable = min(stable, p.open[0].first) // it may lie behind, see Update
 	}
 	return AbortedTxn{ProducerID: e.id, First: first, Last: h.LastOffset(), Stable: stable}, t == record.Abort
 }

@@ -109,11 +109,16 @@ func TestSnapshotLeavesOutWhatIsNotAppended(t *testing.T) {
 	p.Update(head(batchID{1, 0}, 0, 2, 10, false))
 	p.Update(head(batchID{1, 0}, 2, 2, 12, true))
 	p.Update(head(batchID{2, 0}, 0, 2, 12, true))
+	p.Update(head(batchID{3, 0}, 0, 2, 8, false))
+	p.Update(head(batchID{3, 1}, 0, 2, 14, false)) // nor its epoch
 	q := newProducerState()
 	if err := q.decode(p.encode(12)); err != nil {
 		t.Fatal(err)
 	}
-	want := []Producer{{ID: 1, LastSequence: 1, LastTimestamp: 120, CoordinatorEpoch: -1, TxnFirst: -1}}
+	want := []Producer{
+		{ID: 1, LastSequence: 1, LastTimestamp: 120, CoordinatorEpoch: -1, TxnFirst: -1},
+		{ID: 3, LastSequence: 1, LastTimestamp: 80, CoordinatorEpoch: -1, TxnFirst: -1},
+	}
 	if got := q.Describe(); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Fatalf("%+v", got)
 	}
@@ -138,6 +143,19 @@ func TestTransactionBehindItsMarker(t *testing.T) {
 	r.must(r.log.Append([]Batch{{Bytes: end, Header: h}, next}))
 	if first, ok := r.log.Producers().FirstUnstable(3); !ok || first != 2 {
 		t.Fatal("the second transaction is open from", first, ok)
+	}
+
+	// Nor does the marker of an empty transaction end the one behind it.
+	p.ID = 10
+	end = bytes.Clone(record.EndTxnMarker(p, record.Abort, 0, 1))
+	record.Stamp(end, 3, 0)
+	h, err = record.Check(end)
+	r.must(err)
+	next = makeBatch(batchSpec{at: 4, producer: &record.Producer{ID: 10}, flags: record.Transactional})
+	r.log.Producers().Update(&next.Header)
+	r.must(r.log.Append([]Batch{{Bytes: end, Header: h}, next}))
+	if aborted, err := r.log.Aborted(0, 5); err != nil || len(aborted) > 0 || len(r.log.Producers().open) != 2 {
+		t.Fatal(aborted, r.log.Producers().open, err)
 	}
 }
 

@@ -39,7 +39,10 @@ import (
 // Recovery may be cut off anywhere and begun again: it cuts the sums before the
 // data, the last segment first, and changes nothing that it accepts.
 func (o *opener) recover() (int, error) {
-	first := o.firstAbove(o.rec.RecoveryPoint)
+	first, err := o.firstAbove(o.rec.RecoveryPoint)
+	if err != nil {
+		return 0, storageError("snapshots", err)
+	}
 	for i := first; i < len(o.segs); i++ {
 		cut, err := o.examine(i)
 		if err != nil {
@@ -53,13 +56,22 @@ func (o *opener) recover() (int, error) {
 }
 
 // firstAbove is the first segment that may reach above point: the last one that
-// begins at or below it.
-func (o *opener) firstAbove(point int64) int {
+// begins at or below it. One that begins right there may have been made after the
+// point was written down, and then nobody has synced the caches of the one
+// before; the snapshot at its base is what is written last.
+func (o *opener) firstAbove(point int64) (int, error) {
 	i := len(o.segs) - 1
 	for i > 0 && o.segs[i].Base() > point {
 		i--
 	}
-	return i
+	if i == 0 || o.segs[i].Base() < point {
+		return i, nil
+	}
+	tidy, err := vfs.Exists(o.fs, o.snaps.name(point))
+	if !tidy {
+		i--
+	}
+	return i, err
 }
 
 // findMissing looks for segments that are gone from the middle: each that was
@@ -198,8 +210,9 @@ func (o *opener) state(end int64, examined int) error {
 		return err
 	}
 	if !o.epoch {
-		from = o.segs[0].Base()
-		o.producers.reset()
+		if err := o.epochsBelow(from); err != nil {
+			return err
+		}
 	}
 	if err := o.replay(from, examined); err != nil {
 		return err
@@ -207,10 +220,40 @@ func (o *opener) state(end int64, examined int) error {
 	if err := o.keepAborted(hidden); err != nil {
 		return err
 	}
+	o.epochs.dropBelow(o.start) // the first segment may begin below the start
 	o.producers.expire(o.now().Add(-o.tunables.Load().ProducerRetention).UnixMilli())
 	return o.snaps.drop(func(off int64) bool {
 		return off > end || off != end && !slices.ContainsFunc(o.segs, func(s *segment.Segment) bool { return s.Base() == off })
 	})
+}
+
+// epochsBelow finds the epochs of the batches below an offset, from which on they
+// are going to be replayed. The producers stay as the snapshot has them: it knows
+// of batches that are not there any more.
+func (o *opener) epochsBelow(offset int64) error {
+	for _, seg := range o.segs {
+		if seg.Base() >= offset || seg.Size() == 0 {
+			continue
+		}
+		err := seg.With(func(f vfs.File) error {
+			s := newScanner(f, 0, seg.Size())
+			for s.Next() || damageIn(s.err) != nil {
+				switch {
+				case damageIn(s.err) != nil:
+					s.skip()
+				case s.head.BaseOffset >= offset:
+					return nil
+				default:
+					o.epochs.assign(s.head.LeaderEpoch, s.head.BaseOffset)
+				}
+			}
+			return s.err
+		})
+		if err != nil {
+			return fmt.Errorf("segment %d: %w", seg.Base(), err)
+		}
+	}
+	return nil
 }
 
 // clearAborted forgets the lists of the examined segments, but for transactions
@@ -267,13 +310,16 @@ func (o *opener) keepAborted(hidden map[*segment.Segment][]AbortedTxn) error {
 // segment it writes the snapshot that rolling would have written.
 func (o *opener) replay(from int64, examined int) error {
 	for i, seg := range o.segs {
-		if i+1 < len(o.segs) && o.segs[i+1].Base() <= from || seg.Size() == 0 {
+		if i+1 < len(o.segs) && o.segs[i+1].Base() <= from {
 			continue
 		}
-		if i > examined && seg.Base() > from {
+		if i > examined && seg.Base() > from { // also of an empty one, which has just been begun
 			if err := vfs.WriteAtomic(o.fs, o.snaps.name(seg.Base()), o.producers.encode(seg.Base())); err != nil {
 				return err
 			}
+		}
+		if seg.Size() == 0 {
+			continue
 		}
 		pos, _, err := seg.Floor(from)
 		if err != nil {

@@ -1,7 +1,9 @@
 package commitlog
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -352,5 +354,36 @@ func TestFirstSegmentLost(t *testing.T) {
 	r.start()
 	if r.log.Start() == 0 || r.log.End() != 40 {
 		t.Fatalf("%d to %d: %+v", r.log.Start(), r.log.End(), r.rec)
+	}
+}
+
+// TestEpochFileLost: without it the epochs are found among the batches, and what
+// the snapshot tells of producers whose batches are deleted stays known.
+func TestEpochFileLost(t *testing.T) {
+	r := newRig(t, Tunables{SegmentBytes: 500})
+	r.must(r.produce(batchSpec{n: 2, size: 40, producer: &record.Producer{ID: 5}}))
+	for r.log.End() < 40 {
+		r.must(r.produce(batchSpec{n: 2, size: 40, epoch: int32(r.log.End() / 10)}))
+	}
+	r.must(r.log.DeleteTo(20))
+	epochs := fmt.Sprint(r.log.Epochs())
+	for _, clean := range []bool{true, false} {
+		if clean {
+			r.stop()
+		} else {
+			r.must(r.home.Checkpoint())
+			r.crash(vfs.DropAll, 0)
+		}
+		if err := r.disk.Remove("/data/t-3/" + epochFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		r.start()
+		if got := fmt.Sprint(r.log.Epochs()); got != epochs {
+			t.Errorf("epochs %s, want %s", got, epochs)
+		}
+		again := record.Header{ProducerID: 5, LastOffsetDelta: 1, Count: 2}
+		if v, err := r.log.Producers().Check(&again); err != nil || !v.Duplicate {
+			t.Error("the producer is forgotten:", v, err)
+		}
 	}
 }

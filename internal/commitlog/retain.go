@@ -322,6 +322,10 @@ func (l trimmer) reset(offset int64) error {
 	if err := l.fs.SyncDir(l.dir); err != nil {
 		return err
 	}
+	// Or a crash would leave the epochs of what is gone in the file.
+	if err := l.saveEpochs(); err != nil {
+		return err
+	}
 	l.flushed.Store(offset)
 	l.point.Store(offset)
 	return l.home.saving.do()

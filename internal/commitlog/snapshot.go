@@ -48,7 +48,7 @@ func (p *ProducerState) encode(at int64) []byte {
 	defer p.mu.Unlock()
 	all := make([]*producer, 0, len(p.byID))
 	for _, e := range p.byID {
-		if e.n == 0 || e.batches[0].lastOffset < at {
+		if e = e.asOf(at); e != nil {
 			all = append(all, e)
 		}
 	}

@@ -83,7 +83,14 @@ func (h *history) lost(end int64) []loss {
 			counts[b.head.ProducerID]++
 		}
 	}
-	all := slices.DeleteFunc(slices.Clone(h.losses), func(l loss) bool { return l.at > end })
+	var all []loss
+	for _, l := range h.losses {
+		if l.at < end {
+			all = append(all, l)
+		} else {
+			counts[l.producer] += l.batches // what was lost further on was known then too
+		}
+	}
 	for _, id := range slices.Sorted(maps.Keys(counts)) {
 		all = append(all, loss{end, id, counts[id]})
 	}
@@ -140,6 +147,9 @@ func (h *history) apply(e event) {
 		h.acked = min(h.acked, h.boundary(e.at))
 	case cut:
 		to := h.boundary(e.at)
+		if to >= h.end() {
+			return // nothing to cut off
+		}
 		h.losses = h.lost(to)
 		h.given = slices.Clip(h.given[:at(h.given, to)])
 		h.whole = slices.Clip(h.whole[:at(h.whole, to)])

@@ -55,7 +55,7 @@ func TestCrashImages(t *testing.T) {
 	seed := uint64(setting(t, "TORTURE_SEED", 1))
 	im := images{opt: imageOptions(), seed: seed, cuts: 3, workers: 2, stride: setting(t, "TORTURE_STRIDE", 1)}
 	if testing.Short() {
-		im.stride = 151
+		im.stride = 173
 	}
 	var s *story
 	var err error

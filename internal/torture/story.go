@@ -16,6 +16,7 @@ import (
 type options struct {
 	name       string
 	partitions int
+	homes      int // log directories, 0 is 1
 	log        commitlog.Tunables
 	home       commitlog.HomeConfig // FS, Path and Now are the story's
 	codecs     []record.Codec
@@ -29,16 +30,17 @@ type options struct {
 	early bool
 }
 
-// root is the log directory of every story.
+// root is the first log directory of every story; others have a number behind.
 const root = "/data"
 
-// story is what happens to the logs of one directory.
+// story is what happens to the logs of a few directories.
 type story struct {
 	opt   options
 	rng   *rand.Rand
 	fs    vfs.FS
+	disk  *vfs.Mem // behind fs, where there are accidents
 	now   time.Time
-	home  *commitlog.Home
+	homes []*commitlog.Home
 	parts []*part
 	tape  *tape // who records it; nil for nobody
 	made  int   // topics so far
@@ -83,13 +85,20 @@ func (s *story) note(p *part, e event) {
 	}
 }
 
-// open opens the directory and every log.
+// open opens the directories and every log.
 func (s *story) open() error {
-	cfg := s.opt.home
-	cfg.FS, cfg.Path, cfg.Now = s.fs, root, func() time.Time { return s.now }
-	var err error
-	if s.home, err = commitlog.OpenHome(cfg); err != nil {
-		return err
+	s.homes = nil
+	for i := range max(s.opt.homes, 1) {
+		cfg := s.opt.home
+		cfg.FS, cfg.Path, cfg.Now = s.fs, root, func() time.Time { return s.now }
+		if i > 0 {
+			cfg.Path = fmt.Sprint(root, i)
+		}
+		h, err := commitlog.OpenHome(cfg)
+		if err != nil {
+			return err
+		}
+		s.homes = append(s.homes, h)
 	}
 	for _, p := range s.parts {
 		if _, err := s.openLog(p); err != nil {
@@ -99,9 +108,12 @@ func (s *story) open() error {
 	return nil
 }
 
+// home is the directory of a log.
+func (s *story) home(p *part) *commitlog.Home { return s.homes[p.index%len(s.homes)] }
+
 func (s *story) openLog(p *part) (rec commitlog.Recovered, err error) {
 	p.log, rec, err = commitlog.Open(commitlog.Config{
-		Home: s.home, Topic: p.tp.Topic, Partition: p.tp.Partition, TopicID: p.hist.id, Tunables: s.opt.log,
+		Home: s.home(p), Topic: p.tp.Topic, Partition: p.tp.Partition, TopicID: p.hist.id, Tunables: s.opt.log,
 	})
 	return rec, err
 }
@@ -114,7 +126,12 @@ func (s *story) close() error {
 		}
 		s.note(p, event{kind: flushed, at: p.log.Flushed()})
 	}
-	return s.home.Close(true)
+	for _, h := range s.homes {
+		if err := h.Close(true); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // act is something that can happen, as often as weight says.
@@ -237,7 +254,7 @@ func (s *story) lead(p *part) error {
 	return p.log.AssignEpoch(p.epoch, p.log.End())
 }
 
-func (s *story) checkpoint(*part) error { return s.home.Checkpoint() }
+func (s *story) checkpoint(p *part) error { return s.home(p).Checkpoint() }
 
 // deleteRecords moves the start somewhere, up to what is flushed.
 func (s *story) deleteRecords(p *part) error {
@@ -363,7 +380,7 @@ func (s *story) remove(p *part) error {
 	}
 	s.note(p, event{kind: flushed, at: p.log.Flushed()})
 	s.note(p, event{kind: removing})
-	if err := s.home.RemoveLog(p.tp); err != nil {
+	if err := s.home(p).RemoveLog(p.tp); err != nil {
 		return err
 	}
 	s.made++
