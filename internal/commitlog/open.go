@@ -110,6 +110,7 @@ type opener struct {
 	rec   Recovered
 	start int64 // as checkpointed
 	begin int64 // as Config has it
+	moved bool  // start is where the segments begin, above what the checkpoint says
 	segs  []*segment.Segment
 	epoch bool // the epochs were read
 
@@ -274,7 +275,9 @@ func (o *opener) list() error {
 	if len(o.segs) == 0 {
 		return o.create(o.start)
 	}
-	o.start = max(o.start, o.segs[0].Base())
+	if first := o.segs[0].Base(); first > o.start {
+		o.start, o.moved = first, true
+	}
 	if slices.ContainsFunc(files, func(i vfs.Info) bool { return i.Name == damageFile }) {
 		return o.readDamage()
 	}
@@ -446,14 +449,26 @@ func (o *opener) settle(end int64) error {
 		o.flushed.Store(end)
 		o.point.Store(min(max(o.rec.RecoveryPoint, o.start), end))
 		o.closedAt = end
-		return nil
+		return o.tellStart()
 	}
 	o.point.Store(min(max(o.rec.RecoveryPoint, o.start), end))
+	if err := o.tellStart(); err != nil {
+		return err
+	}
 	o.mu.unsynced.names, o.mu.unsynced.root = true, true
 	if o.mu.end == 0 && o.rec.ScannedBytes == 0 && o.rec.CutBytes == 0 {
 		return nil // new or empty: the first Flush does
 	}
 	return o.Flush()
+}
+
+// tellStart writes the start down if only the segments told it, as in another
+// program's directory: else, after a crash, cutHeadless would miss segments before.
+func (o *opener) tellStart() error {
+	if !o.moved {
+		return nil
+	}
+	return o.home.saving.do()
 }
 
 // abandon lets go of everything after a failed Open.
