@@ -98,7 +98,7 @@ func report(w io.Writer, results []*result) (ok bool) {
 				}
 				fmt.Fprintf(w, lineForm, r.row.id, work, unit, side("myelin"), side("kafka"), side("floor"), v.ratio, l, v.result)
 			}
-			if r.samples["plain"] != nil {
+			if p := r.samples["plain"]; p != nil && len(p[i]) > 0 {
 				fmt.Fprintf(w, "%-8s plain: %s %s\n", "", side("plain"), m.unit)
 			}
 		}

@@ -12,16 +12,17 @@ import (
 
 // session is one run of the program over the chosen rows.
 type session struct {
-	binary string
-	dir    string
-	quick  bool
-	times  int // measurements per row and side
-	tag    string
-	cache  *warmCache
-	own    *myelin
-	peer   *target // nil when there is none
-	log    func(format string, args ...any)
-	crowds map[int]*crowd // by partitions
+	binary  string
+	dir     string
+	quick   bool
+	times   int // measurements per row and side
+	tag     string
+	cache   *warmCache
+	own     *myelin
+	peer    *target // nil when there is none
+	log     func(format string, args ...any)
+	crowds  map[int]*crowd // by partitions
+	deepDir string         // of the deep log, once it is made
 }
 
 // result is what a row's measurements came to: samples[side][metric][run].
