@@ -1,12 +1,17 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,25 +37,62 @@ func coolDown(folder string) error {
 	})
 }
 
-// readings is what consumers of old data have got.
-type readings struct {
-	bytes int64
-	took  time.Duration
-	err   error
+// readers is a process of consumers of old data. They are in a process of their
+// own, which gets what the processors have left: consumers that are elsewhere
+// would not take them from the broker and from the one who measures.
+type readers struct {
+	cmd *exec.Cmd
+	in  io.Closer
+	out *bufio.Reader
 }
 
-// readCold lets four consumers read the deep log from its beginning, each its
-// own partition, until ctx ends.
-func readCold(ctx context.Context, to target) readings {
+// startReaders lets four consumers read the deep log from its beginning, each
+// its own partition.
+func startReaders(ctx context.Context, to target) (*readers, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, "nice", "-n", "19", self, "-sink", "consume", "-dir", to.addr)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	return &readers{cmd, in, bufio.NewReader(out)}, cmd.Start()
+}
+
+// stop ends them and gives the rate that they came to, in MB/s.
+func (r *readers) stop() (rate float64, err error) {
+	r.in.Close()
+	text, err := r.out.ReadString('\n')
+	if err = errors.Join(err, r.cmd.Wait()); err != nil {
+		return 0, fmt.Errorf("consumers: %w", err)
+	}
+	return strconv.ParseFloat(strings.TrimSpace(text), 64)
+}
+
+// consume is the process of the consumers: it ends when its input does.
+func consume(addr string) error {
+	ctx, stop := context.WithCancel(context.Background())
+	go func() {
+		io.Copy(io.Discard, os.Stdin)
+		stop()
+	}()
 	begin := time.Now()
 	var bytes atomic.Int64
 	var all sync.WaitGroup
 	errs := make([]error, 4)
 	for i := range errs {
-		all.Go(func() { errs[i] = readFrom(ctx, to, int32(i), &bytes) })
+		all.Go(func() { errs[i] = readFrom(ctx, target{addr: addr}, int32(i), &bytes) })
 	}
 	all.Wait()
-	return readings{bytes.Load(), time.Since(begin), errors.Join(errs...)}
+	fmt.Println(float64(bytes.Load()) / 1e6 / time.Since(begin).Seconds())
+	return errors.Join(errs...)
 }
 
 // readFrom reads a partition in order, a MiB at a time.

@@ -48,7 +48,11 @@ func main() {
 	flag.StringVar(&o.sink, "sink", "", "be a floor of this `kind` (used by this program itself)")
 	flag.Parse()
 	if o.sink != "" {
-		if err := runSink(o.sink, o.dir); err != nil {
+		run := func() error { return runSink(o.sink, o.dir) }
+		if o.sink == "consume" {
+			run = func() error { return consume(o.dir) }
+		}
+		if err := run(); err != nil {
 			fmt.Fprintln(os.Stderr, "bench: sink:", err)
 			os.Exit(1)
 		}

@@ -286,17 +286,17 @@ func (s *session) besideCold(ctx context.Context, to target) (own, plain []float
 		}
 		plain = append(plain, p99)
 	}
-	work, stop := context.WithCancel(ctx)
-	moved := make(chan readings, 1)
-	go func() { moved <- readCold(work, to) }()
+	cold, err := startReaders(ctx, to)
+	if err != nil {
+		return nil, nil, 0, err
+	}
 	for _, acks := range []int16{1, -1} {
 		p99, perr := s.tailProduce(ctx, to, acks)
 		err = errors.Join(err, perr)
 		own = append(own, p99)
 	}
-	stop()
-	got := <-moved
-	return own, plain, float64(got.bytes) / 1e6 / got.took.Seconds(), errors.Join(err, got.err)
+	rate, cerr := cold.stop()
+	return own, plain, rate, errors.Join(err, cerr)
 }
 
 // tailProduce is the p99 in microseconds at 1,000 requests a second.
