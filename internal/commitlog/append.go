@@ -9,6 +9,7 @@ import (
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/record"
 	"github.com/myelin-stream/myelin/internal/segment"
+	"github.com/myelin-stream/myelin/internal/vfs"
 )
 
 // appender is the writing end of a log: what Append needs beside the active
@@ -19,6 +20,49 @@ type appender struct {
 	createdAt  time.Time // of the active segment
 	bufs       [][]byte  // kept from one append to the next
 	marks      []segment.Mark
+
+	// What a write that found the disk full has left behind, see mend.
+	torn   bool    // bytes behind the active segment's end
+	strays []int64 // segments that are not the log's, empty, by base
+}
+
+// refuse ends an append that did not work. A full disk is the one error that
+// the log survives: what was written is taken back, and who appends may try
+// again. Any other is final.
+func (l *appender) refuse(err error) error {
+	if !vfs.IsNoSpace(err) {
+		return l.fail(err)
+	}
+	l.home.foundFull()
+	if merr := l.mend(); merr != nil && !vfs.IsNoSpace(merr) {
+		return l.fail(merr)
+	}
+	return storageError("log "+l.tp.String(), err)
+}
+
+// mend takes away what a write that found the disk full has left: torn batches
+// behind the end, which a crash would show to recovery, and the file of a
+// segment that was to begin but did not, which must not be there when the one
+// before grows past its name. Nothing is written before that is done.
+func (l *appender) mend() error {
+	if l.torn {
+		seg := l.active()
+		if err := seg.With(func(f vfs.File) error { return f.Truncate(seg.Size()) }); err != nil {
+			return err
+		}
+		l.torn = false
+	}
+	for len(l.strays) > 0 {
+		last := len(l.strays) - 1
+		if err := segment.Open(l.segmentConfig(l.strays[last]), 0).Remove(); err != nil {
+			return err
+		}
+		l.strays = l.strays[:last]
+		l.mu.Lock()
+		l.mu.unsynced.names = true // or a power cut might bring it back
+		l.mu.Unlock()
+	}
+	return nil
 }
 
 // admit looks at all batches before any is written.
@@ -107,18 +151,23 @@ func (l *appender) jitter(base int64, t *Tunables) time.Duration {
 
 // roll begins a new segment. The old one's data and the new one's name become
 // durable with the next Flush, before anything in the new one counts as flushed.
+// On a full disk the log stays as it was.
 func (l *appender) roll(base int64) error {
-	old := l.active()
-	if old.Size() == 0 {
-		if err := old.Remove(); err != nil { // it may have the new one's name
-			return err
-		}
-	} else if err := old.Retire(); err != nil {
+	if err := l.mend(); err != nil {
 		return err
 	}
+	old := l.active()
 	fresh, err := segment.Create(l.segmentConfig(base))
 	if err != nil {
+		l.strays = append(l.strays, base)
 		return err
+	}
+	if old.Size() > 0 {
+		if err := old.Retire(); err != nil {
+			fresh.Close()
+			l.strays = append(l.strays, base)
+			return err
+		}
 	}
 	l.mu.Lock()
 	segs := *l.segments.Load() // only now: a replacement may have changed those before
@@ -134,6 +183,11 @@ func (l *appender) roll(base int64) error {
 	l.segments.Store(&kept)
 	l.mu.Unlock()
 	l.firstStamp, l.createdAt = -1, l.now()
+	if old.Size() == 0 {
+		old.Close()
+		l.strays = append(l.strays, old.Base())
+		return l.mend()
+	}
 	return nil
 }
 
@@ -154,6 +208,9 @@ func (l *appender) write(batches []Batch) error {
 	err := seg.Write(l.bufs, l.marks)
 	clear(l.bufs) // the caller's bytes are the caller's again
 	if err != nil {
+		l.torn = true
+		l.dirtyBytes.Add(-bytes)
+		l.dirtyRecords.Add(-records)
 		return err
 	}
 	for i := range batches {

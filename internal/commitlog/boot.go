@@ -2,6 +2,7 @@ package commitlog
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
 	"github.com/myelin-stream/myelin/internal/kafka"
@@ -34,7 +35,7 @@ func (h *Home) noteNewBoot() error {
 	if h.clean {
 		return h.noteExamined()
 	}
-	return vfs.WriteAtomic(h.fs, h.join(bootFile), encodeBoot("none: not all logs were examined since the machine restarted"))
+	return h.writeBoot("none: not all logs were examined since the machine restarted")
 }
 
 // noteExamined notes this run of the machine once no log is left to examine.
@@ -50,7 +51,7 @@ func (h *Home) noteExamined() error {
 	if all, err := h.examined(); err != nil || !all {
 		return err
 	}
-	if err := vfs.WriteAtomic(h.fs, h.join(bootFile), encodeBoot(h.fs.BootID())); err != nil {
+	if err := h.writeBoot(h.fs.BootID()); err != nil {
 		return h.fail(storageError(bootFile, err))
 	}
 	h.mu.Lock()
@@ -96,7 +97,29 @@ func (h *Home) distrust(tp kafka.TopicPartition) {
 	}
 	h.noting <- struct{}{}
 	defer func() { <-h.noting }()
-	if err := vfs.WriteAtomic(h.fs, h.join(bootFile), encodeBoot("none: a write failed")); err != nil {
+	if err := h.writeBoot("none: a write failed"); err != nil {
 		h.logger.Log(context.Background(), slog.LevelError, "cannot note the failed write", "dir", h.path, "error", err)
 	}
+}
+
+// writeBoot writes .myelin_boot. Where the disk is too full for a second file,
+// it is written over: one that is torn says less, and nothing wrong.
+func (h *Home) writeBoot(id string) error {
+	text := encodeBoot(id)
+	err := h.relieved(func() error { return vfs.WriteAtomic(h.fs, h.join(bootFile), text) })
+	if !vfs.IsNoSpace(err) {
+		return err
+	}
+	f, err := h.fs.Open(h.join(bootFile), vfs.ReadWrite)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(text, 0)
+	if err == nil {
+		err = f.Truncate(int64(len(text)))
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
 }

@@ -52,39 +52,6 @@ func TestOnDisk(t *testing.T) {
 	r.stop()
 }
 
-// TestFullDisk: a write that does not fit ends writing, says so, and leaves what
-// was acknowledged; with room again the log opens and goes on.
-func TestFullDisk(t *testing.T) {
-	r := newRig(t, Tunables{})
-	r.fill(3, 1, 100)
-	r.must(r.log.Flush())
-	r.disk.SetHook(func(op vfs.Op) (v vfs.Verdict) {
-		if op.Kind == vfs.OpWrite {
-			v = vfs.Verdict{Err: syscall.ENOSPC, Short: 40}
-		}
-		return v
-	})
-	err := r.produce(batchSpec{n: 1, size: 100})
-	if !vfs.IsNoSpace(err) || kafka.CodeOf(err) != kafka.KafkaStorageError {
-		t.Fatal(err)
-	}
-	r.disk.SetHook(nil)
-	if err := r.produce(batchSpec{n: 1}); !vfs.IsNoSpace(err) {
-		t.Fatal("it goes on behind a torn batch:", err)
-	}
-	r.whole(0, 3)
-	if err := r.log.Close(); err == nil {
-		t.Fatal("closed in order")
-	}
-	r.log, r.rec, err = Open(Config{Home: r.home, Topic: "t", Partition: 3, TopicID: kafka.UUID{1}})
-	r.must(err)
-	if r.rec.CutBytes != 40 || r.rec.CutFrom != 3 {
-		t.Fatalf("%+v", r.rec)
-	}
-	r.fill(1, 1, 1)
-	r.whole(0, 4)
-}
-
 // TestCheckpointOnFullDisk: what cannot be written then are caches, so the log
 // stays in service, and the next checkpoint writes them.
 func TestCheckpointOnFullDisk(t *testing.T) {

@@ -18,7 +18,9 @@
 // Who may do what at once: one caller appends or truncates (whoever holds the
 // replica's turn); one flusher flushes; any number read, and readers never wait
 // for either. An I/O error of Append or Flush is final: the log refuses to
-// write until it is opened again, and what it had promised stays true.
+// write until it is opened again, and what it had promised stays true. One error
+// is not: an Append that finds the disk full leaves nothing behind, and may be
+// tried again.
 //
 // The files and their layouts are drawn in docs/format. All but the data file
 // and partition.metadata are caches, and made anew when they are missing or

@@ -193,7 +193,7 @@ func (h *Home) begin() error {
 		return err
 	}
 	id := h.fs.BootID()
-	h.ours = parseBoot(boot) != ""
+	h.ours = err == nil // a torn one is ours too
 	h.sameBoot = id != "" && parseBoot(boot) == id
 	if h.mu.points, err = readOffsetTable(h.fs, h.join(pointFile)); errors.Is(err, errMalformed) {
 		h.logger.Warn("recovery points are unreadable, every log is examined whole", "error", err)
@@ -311,7 +311,7 @@ func (h *Home) RemoveLog(tp kafka.TopicPartition) error {
 	if open {
 		return fmt.Errorf("%s: remove: the log is open", tp)
 	}
-	if err := h.cleaned.forget(tp); err != nil {
+	if err := h.relieved(func() error { return h.cleaned.forget(tp) }); err != nil {
 		return h.fail(err)
 	}
 	gone := h.join(tp.String() + ".0" + deleteSuffix)
@@ -425,7 +425,7 @@ func (h *Home) writeCheckpoints() error {
 		if bytes.Equal(file.now, *file.last) {
 			continue
 		}
-		if err := vfs.WriteAtomic(h.fs, h.join(file.name), file.now); err != nil {
+		if err := h.relieved(func() error { return vfs.WriteAtomic(h.fs, h.join(file.name), file.now) }); err != nil {
 			*file.last = nil
 			return h.fail(storageError(file.name, err))
 		}

@@ -168,10 +168,12 @@ func (j *journal) stir(l *Log) error {
 	if !had {
 		return nil
 	}
-	if err := j.failed; err != nil {
-		return storageError(manifestFile, err)
+	if j.failed != nil { // perhaps it goes by now
+		if err := j.drop(); err != nil {
+			return storageError(manifestFile, err)
+		}
 	}
-	if err := j.write(); err != nil {
+	if err := j.record(); err != nil {
 		return storageError(manifestFile, err)
 	}
 	h.mu.Lock()
@@ -229,7 +231,18 @@ func (j *journal) sync() error {
 	if f == nil {
 		return nil
 	}
-	return f.Sync()
+	err := f.Sync()
+	if err == nil {
+		return nil
+	}
+	// The file is at its end. Once it is gone, nothing rests on it.
+	j.turn.lock()
+	defer j.turn.unlock()
+	j.home.logger.Warn("the manifest cannot be made durable and is dropped", "dir", j.home.path, "error", err)
+	if j.file == f {
+		return j.drop()
+	}
+	return nil
 }
 
 // announce writes down, durably, how both checkpoint files are going to be.
@@ -242,12 +255,23 @@ func (j *journal) announce(points, starts []byte) error {
 		h.mu.writer.points(j.sums[0], j.sums[1])
 	}
 	h.mu.Unlock()
-	err := j.write()
+	err := j.record()
 	j.turn.unlock()
 	if err == nil {
 		err = j.syncing.do()
 	}
 	return storageError(manifestFile, err)
+}
+
+// record is write for what must not wait for room: where the disk is full, there
+// is no manifest rather than one that is out of date. The caller has the turn.
+func (j *journal) record() error {
+	err := j.home.relieved(j.write)
+	if !vfs.IsNoSpace(err) {
+		return err
+	}
+	j.home.logger.Warn("no manifest while the disk is full, the next start may take longer", "dir", j.home.path)
+	return j.drop()
 }
 
 // keep brings the file up to date: what is recorded goes behind it, or,
@@ -302,11 +326,12 @@ func (j *journal) renew() error {
 		}
 	}
 	h.mu.Unlock()
+	if err != nil {
+		j.file = old
+		return errors.Join(err, j.drop())
+	}
 	if old != nil {
 		_ = old.Close() // nothing in it counts any more
-	}
-	if err != nil {
-		return errors.Join(err, j.drop())
 	}
 	j.end, j.whole, j.crc, j.stale = int64(len(out)), int64(len(out)), crc, false
 	return nil
@@ -335,7 +360,13 @@ func (r *recorded) encode(w *manifestWriter) (out []byte, crc uint32, logs int) 
 // change. The caller has the turn.
 func (j *journal) drop() error {
 	h := j.home
+	if j.file != nil {
+		_ = j.file.Close() // nothing in it counts any more
+	}
 	j.file, j.failed = nil, nil
+	h.mu.Lock()
+	h.mu.kept = false
+	h.mu.Unlock()
 	err := h.fs.Remove(h.join(manifestFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil

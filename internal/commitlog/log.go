@@ -45,6 +45,7 @@ type Log struct {
 	point    atomic.Int64 // recovery point: durable, and the epochs below are in their file
 
 	w        appender // the turn holder's
+	unsaved  bool     // the turn holder's: the start has moved and is not durable
 	cuts     int      // the flushing holder's: how often the end was moved back
 	closedAt int64    // the turn holder's: the end of which all caches are on disk; -1 unless that still holds
 	lastEnd  int64    // the turn holder's: the end when the log was last asked to come to rest
@@ -159,6 +160,7 @@ func (l *Log) fail(err error) error {
 	err = storageError("log "+l.tp.String(), err)
 	if l.failed.CompareAndSwap(nil, &err) {
 		l.logger.Error("log takes no more writes", "log", l.tp.String(), "error", err)
+		l.home.suspect(err)
 	}
 	return l.Failed()
 }
@@ -172,7 +174,9 @@ func (l *Log) fail(err error) error {
 // may be used again.
 //
 // A batch larger than a segment is RECORD_LIST_TOO_LARGE and changes nothing. An
-// I/O error wraps KAFKA_STORAGE_ERROR and is final.
+// I/O error wraps KAFKA_STORAGE_ERROR and is final, see [Log.Failed], except for a
+// full disk ([vfs.IsNoSpace]): then the batches from End on are not in the log,
+// which takes writes again as soon as there is room.
 func (l *Log) Append(batches []Batch) error {
 	l.turn.lock()
 	defer l.turn.unlock()
@@ -186,13 +190,16 @@ func (l *Log) Append(batches []Batch) error {
 	if err := (rester{l}).stir(); err != nil {
 		return err // nothing has changed
 	}
+	if err := l.w.mend(); err != nil {
+		return l.w.refuse(err)
+	}
 	for len(batches) > 0 {
 		n, err := l.w.room(batches, t)
 		if err == nil {
 			err = l.w.write(batches[:n])
 		}
 		if err != nil {
-			return l.fail(err)
+			return l.w.refuse(err)
 		}
 		batches = batches[n:]
 	}
@@ -303,7 +310,10 @@ func (l *Log) tidy() error {
 	l.mu.untidy = nil
 	l.mu.Unlock()
 	for i, r := range todo {
-		err := r.seg.SyncIndexes(r.at)
+		err := r.seg.Persist()
+		if err == nil {
+			err = r.seg.SyncIndexes(r.at)
+		}
 		if err == nil {
 			err = vfs.WriteAtomic(l.fs, l.snaps.name(r.at), r.snapshot)
 		}
@@ -432,7 +442,11 @@ func (l *Log) closeInOrder() error {
 		return nil
 	}
 	end := l.End()
-	if err := l.active().Seal(); err != nil {
+	if err := l.w.mend(); err != nil {
+		return l.fail(err)
+	}
+	relieved := l.home.relieved
+	if err := relieved(l.active().Seal); err != nil {
 		return l.fail(err)
 	}
 	if !(rester{l}).unwritten() {
@@ -440,17 +454,20 @@ func (l *Log) closeInOrder() error {
 			return err
 		}
 	}
-	if err := l.tidy(); err != nil {
+	if err := relieved(l.tidy); err != nil {
 		return l.fail(err)
 	}
-	var err error
-	if (rester{l}).small() {
-		err = rester{l}.leaveCaches(end)
-	} else if end != l.closedAt {
-		err = vfs.WriteAtomic(l.fs, l.snaps.name(end), l.producers.encode(end))
-	}
+	err := relieved(func() error {
+		if (rester{l}).small() {
+			return rester{l}.leaveCaches(end)
+		}
+		if end != l.closedAt {
+			return vfs.WriteAtomic(l.fs, l.snaps.name(end), l.producers.encode(end))
+		}
+		return nil
+	})
 	if err == nil {
-		err = rester{l}.rest()
+		err = relieved(rester{l}.rest)
 	}
 	if err != nil {
 		return l.fail(err)

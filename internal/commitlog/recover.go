@@ -306,17 +306,17 @@ func (o *opener) keepAborted(hidden map[*segment.Segment][]AbortedTxn) error {
 	return nil
 }
 
-// replay takes in every batch from an offset on. At the begin of each examined
-// segment it writes the snapshot that rolling would have written.
+// replay takes in every batch from an offset on. The examined segments that are
+// closed are as if they had been rolled just now: what was made anew beside them
+// becomes durable, with the producer state at their ends, before the recovery
+// point passes them.
 func (o *opener) replay(from int64, examined int) error {
 	for i, seg := range o.segs {
 		if i+1 < len(o.segs) && o.segs[i+1].Base() <= from {
 			continue
 		}
 		if i > examined && seg.Base() > from { // also of an empty one, which has just been begun
-			if err := vfs.WriteAtomic(o.fs, o.snaps.name(seg.Base()), o.producers.encode(seg.Base())); err != nil {
-				return err
-			}
+			o.mu.untidy = append(o.mu.untidy, retired{o.segs[i-1], o.producers.encode(seg.Base()), seg.Base()})
 		}
 		if seg.Size() == 0 {
 			continue

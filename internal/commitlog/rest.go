@@ -92,6 +92,9 @@ func (l rester) rest() error {
 	l.mu.Lock()
 	end, todo, untidy := l.mu.end, l.mu.unsynced, len(l.mu.untidy)
 	l.mu.Unlock()
+	if l.w.torn || len(l.w.strays) > 0 {
+		return nil // what a full disk left behind is to be taken away first
+	}
 	empty := l.unwritten()
 	unnamed := todo.names || todo.root || todo.topicID
 	if l.Flushed() != end || untidy > 0 || len(todo.retired) > 0 || unnamed && !empty || l.home.trash.holds(l.Log) {

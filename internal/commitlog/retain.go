@@ -1,6 +1,7 @@
 package commitlog
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -14,7 +15,8 @@ type trimmer struct{ *Log }
 // DeleteTo makes offset the log's start and removes the segments below it. The
 // start is durable before anything is removed and before DeleteTo returns, so
 // what was deleted does not come back. It flushes first. offset must not be above
-// the high watermark, which the caller knows; below Start nothing happens.
+// the high watermark, which the caller knows; below Start nothing happens. Where
+// the disk is too full for that, it may be asked again.
 func (l *Log) DeleteTo(offset int64) error {
 	l.turn.lock()
 	defer l.turn.unlock()
@@ -25,7 +27,7 @@ func (l trimmer) deleteLocked(offset int64) error {
 	if err := l.Failed(); err != nil {
 		return err
 	}
-	if offset <= l.Start() {
+	if offset < l.Start() || offset == l.Start() && !l.unsaved {
 		return nil
 	}
 	if offset > l.End() {
@@ -41,15 +43,17 @@ func (l trimmer) deleteLocked(offset int64) error {
 	}
 	l.tidying.lock()
 	defer l.tidying.unlock()
-	if err := l.tidy(); err != nil {
-		return l.fail(err)
+	if err := l.home.relieved(l.tidy); err != nil {
+		return l.failUnlessFull(err)
 	}
 	l.start.Store(offset)
+	l.unsaved = true
 	l.epochs.dropBelow(offset)
 	l.producers.startMoved(offset)
 	if err := l.home.saving.do(); err != nil {
-		return l.fail(err)
+		return l.failUnlessFull(err)
 	}
+	l.unsaved = false
 	_, err := l.removeBelow(offset)
 	return err
 }
@@ -119,7 +123,7 @@ func (l *Log) Retain(limit int64) (deleted int, err error) {
 	} else if err := (rester{l}).stirForGood(); err != nil {
 		return 0, err
 	} else if err := l.w.roll(r.end); err != nil {
-		return 0, l.fail(err)
+		return 0, l.w.refuse(err)
 	}
 	before := len(*l.segments.Load())
 	if err := tr.deleteLocked(start); err != nil {
@@ -200,7 +204,11 @@ func (l *Log) TruncateTo(offset int64) error {
 	if err := (rester{l}).stirForGood(); err != nil {
 		return err
 	}
-	if err := (trimmer{l}).truncate(offset); err != nil {
+	err := (trimmer{l}).truncate(offset)
+	if errors.Is(err, errUntouched) {
+		return l.failUnlessFull(err)
+	}
+	if err != nil {
 		return l.fail(err)
 	}
 	return nil
@@ -241,6 +249,9 @@ func (l trimmer) truncate(offset int64) error {
 	return l.restore(kept, i, end)
 }
 
+// errUntouched says that a cut failed before it changed the log.
+var errUntouched = errors.New("nothing was cut")
+
 // retreat moves flushed and recovery point back to end, the latter durably.
 func (l trimmer) retreat(end int64) error {
 	l.closedAt = -1
@@ -253,7 +264,10 @@ func (l trimmer) retreat(end int64) error {
 		return nil
 	}
 	l.point.Store(end)
-	return l.home.saving.do()
+	if err := l.home.saving.do(); err != nil {
+		return fmt.Errorf("%w: %w", errUntouched, err)
+	}
+	return nil
 }
 
 // restore makes the state anew after segments from i on were changed, and syncs
@@ -286,7 +300,11 @@ func (l *Log) ResetTo(offset int64) error {
 	if err := (rester{l}).stirForGood(); err != nil {
 		return err
 	}
-	if err := (trimmer{l}).reset(offset); err != nil {
+	err := (trimmer{l}).reset(offset)
+	if errors.Is(err, errUntouched) {
+		return l.failUnlessFull(err)
+	}
+	if err != nil {
 		return l.fail(err)
 	}
 	return nil

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/myelin-stream/myelin/internal/commitlog"
 	"github.com/myelin-stream/myelin/internal/kafka"
@@ -59,7 +60,8 @@ type Appended struct {
 //
 // It waits for its turn and for the write, never for a flush. The package
 // comment lists the errors; one of kind [*record.Refusal] names records. After
-// KAFKA_STORAGE_ERROR it is unknown whether the batch is in the log.
+// KAFKA_STORAGE_ERROR it is unknown whether the batch is in the log, except where
+// the disk is full ([vfs.IsNoSpace]) or nearly so: then it is not.
 func (r *Replica) Append(b Batch) (Appended, error) {
 	r.count.TotalProduce.Add(1)
 	got, err := r.append(&b)
@@ -104,6 +106,9 @@ func (r *Replica) admit(b *Batch) error {
 	r.mu.Lock()
 	err := r.mu.part.Admit(b.Epoch, b.demanding())
 	r.mu.Unlock()
+	if err == nil && b.Origin == Client {
+		err = r.log().Home().Crowded()
+	}
 	if err != nil {
 		return r.wrap(err)
 	}
@@ -160,19 +165,11 @@ func (r *Replica) write(own *entry) {
 	var after aftermath
 	at, failed := r.at.Load(), false
 	if len(h.batches) > 0 {
-		if err := at.log.Append(h.batches); err != nil {
-			failed = true
-			r.spoil(fmt.Errorf("append: %w", err))
-			for _, e := range h.writes {
-				e.err = r.Offline()
-			}
-		} else {
-			after = r.publish(h)
-		}
+		after, failed = r.put(h, at.log)
 	}
 	switch {
 	case failed:
-	case flush && own.batch.Lone && len(h.group) == 1:
+	case flush && own.batch.Lone && own.err == nil && len(h.group) == 1:
 		at.dir.Flusher.Hold(at.log)
 	case flush || len(h.batches) > 0:
 		at.schedule(flush)
@@ -196,6 +193,54 @@ func (r *Replica) write(own *entry) {
 	}
 }
 
+// put writes the batches of a turn and lets everyone know. Those that find the
+// disk full are refused, and nothing is left of them; failed says that the log
+// is at its end.
+func (r *Replica) put(h *holder, log *commitlog.Log) (after aftermath, failed bool) {
+	err := log.Append(h.batches)
+	for err != nil && log.Failed() == nil && h.vital() && log.Home().Relieve() {
+		err = log.Append(h.batches[h.written(log.End()):])
+	}
+	if err == nil {
+		return r.publish(h), false
+	}
+	if log.Failed() != nil {
+		r.spoil(fmt.Errorf("append: %w", err))
+		for _, e := range h.writes {
+			e.err = r.Offline()
+		}
+		return after, true
+	}
+	end := log.End()
+	log.Producers().Restore(&h.undo, end)
+	for _, e := range h.group { // also what was taken for a duplicate of these
+		if e.err == nil && e.got.Last >= end {
+			e.err = r.wrap(err)
+		}
+	}
+	n := h.written(end)
+	clear(h.writes[n:])
+	h.writes = h.writes[:n]
+	if n > 0 {
+		after = r.publish(h)
+	}
+	return after, false
+}
+
+// written is how many of the batches lie below the log's end.
+func (h *holder) written(end int64) (n int) {
+	for n < len(h.writes) && h.writes[n].got.Last < end {
+		n++
+	}
+	return n
+}
+
+// vital says whether this broker writes for itself: what a full disk makes way
+// for.
+func (h *holder) vital() bool {
+	return slices.ContainsFunc(h.writes, func(e *entry) bool { return e.batch.Origin != Client })
+}
+
 // produce admits each of the group, asks the producer state, gives out offsets
 // and stamps. What is to be written is then in h.batches and h.writes. It says
 // whether somebody waits for a flush.
@@ -208,6 +253,7 @@ func (r *Replica) produce(h *holder) (flush bool) {
 	r.mu.Unlock()
 	broken := r.Offline()
 
+	h.undo.Reset()
 	s := r.set.Load()
 	next, start := r.log().End(), r.log().Start()
 	for _, e := range h.group {
@@ -246,7 +292,7 @@ func (r *Replica) produce(h *holder) (flush bool) {
 		}
 		e.got.Last = b.Header.LastOffset()
 		next = e.got.Last + 1
-		r.log().Producers().Update(&b.Header)
+		r.log().Producers().Take(&b.Header, &h.undo)
 		h.batches = append(h.batches, commitlog.Batch{Bytes: b.Bytes, Header: b.Header})
 		h.writes = append(h.writes, e)
 	}

@@ -19,7 +19,8 @@ type board struct {
 	logger    *slog.Logger
 	producers *commitlog.ProducerState
 	caching   atomic.Bool           // write.caching
-	fault     atomic.Pointer[fault] // set once, by whatever took the replica offline
+	fault     atomic.Pointer[fault] // set by whatever took the replica offline
+	ill       func(kafka.TopicPartition, error)
 
 	// What readers see without the mutex. Written under it.
 	hw, lso atomic.Int64
@@ -96,6 +97,9 @@ func (b *board) spoil(cause error) {
 	f := &fault{err: fmt.Errorf("partition %s: %w: %w", b.tp, cause, kafka.KafkaStorageError)}
 	if b.fault.CompareAndSwap(nil, f) {
 		b.logger.Error("partition is offline", "partition", b.tp.String(), "cause", cause)
+		if b.ill != nil {
+			b.ill(b.tp, cause)
+		}
 	}
 }
 

@@ -35,6 +35,8 @@ type directory struct {
 	lanes map[kafka.TopicPartition]*lane
 	queue queue
 	trash []doomed                      // folders to remove when they are due
+	ill   []kafka.TopicPartition        // partitions that a full disk took offline
+	pause int                           // rounds before they are looked at again
 	sweep bool                          // the folders on disk are to be compared with the lanes
 	holds int                           // slots that have their place here
 	found map[kafka.TopicPartition]bool // folders at the survey that no slot has taken

@@ -161,6 +161,13 @@ func (t *Table) serve(l *lane) {
 // bring opens the slot's replica if need be and gives it its role.
 func (t *Table) bring(d *directory, s *slot, want *Assignment) {
 	if r := s.replica.Load(); r != nil {
+		if o := (opening{r}); o.ailing() {
+			if err := o.reopen(d); err != nil {
+				t.env.logger.Warn("partition stays offline", "partition", s.tp.String(), "error", err)
+				t.relapse(d, s.tp, err)
+				return
+			}
+		}
 		r.adopt(want)
 		return
 	}
@@ -174,6 +181,7 @@ func (t *Table) bring(d *directory, s *slot, want *Assignment) {
 			err = fmt.Errorf("partition %s cannot be opened: %w", s.tp, err)
 			t.env.logger.Error("partition is offline", "partition", s.tp.String(), "error", err)
 			t.spoil(s, err)
+			t.relapse(d, s.tp, err)
 			return
 		}
 		s.kept = r
@@ -264,7 +272,6 @@ func (t *Table) retire(d *directory, s *slot) {
 	aside, err := t.setAside(d, s, suffix)
 	if err != nil {
 		t.env.logger.Error("folder of a removed partition stays", "partition", s.tp.String(), "error", err)
-		return
 	}
 	if s.stray || aside == "" {
 		return

@@ -23,6 +23,7 @@ type Replica struct {
 	set   atomic.Pointer[settings]
 	turn  turn
 	held  holder // belongs to whoever holds the turn
+	shut  bool   // the log was closed to be opened anew; belongs to who serves the lane
 	count Counters
 }
 
@@ -36,6 +37,7 @@ type env struct {
 	logger  *slog.Logger
 	lagMax  time.Duration
 	stall   time.Duration
+	ill     func(kafka.TopicPartition, error)
 }
 
 func (e *env) nowMs() int64 { return e.now().UnixMilli() }
@@ -50,7 +52,8 @@ type holder struct {
 	group   []*entry
 	batches []commitlog.Batch
 	writes  []*entry // those of group that are written
-	lastNow int64    // LogAppendTime never steps back
+	undo    commitlog.Undo
+	lastNow int64 // LogAppendTime never steps back
 }
 
 // Counters are totals since the replica was opened, for metrics.

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"fmt"
+	"sync/atomic"
 
 	"github.com/myelin-stream/myelin/internal/commitlog"
 	"github.com/myelin-stream/myelin/internal/kafka"
@@ -13,34 +14,64 @@ import (
 // recovery accepted above the durable point is flushed here.
 func open(env *env, d *directory, a *Assignment) (*Replica, error) {
 	r := &Replica{id: a.TopicID, env: env}
-	r.tp, r.isr, r.logger = a.TopicPartition, env.isr, env.logger
+	r.tp, r.isr, r.logger, r.ill = a.TopicPartition, env.isr, env.logger, env.ill
 	r.caching.Store(a.Config.WriteCaching)
 	r.set.Store(newSettings(r.tp, *a.Config))
+	o := opening{r}
+	log, err := o.open(d, a.Config)
+	if err != nil {
+		return nil, err
+	}
+	o.begin(&berth{d, log})
+	return r, nil
+}
+
+// opening is a replica for who gives it a log.
+type opening struct{ *Replica }
+
+// open opens the replica's log, all of it flushed.
+func (r opening) open(d *directory, c *TopicConfig) (*commitlog.Log, error) {
+	var opened atomic.Pointer[commitlog.Log]
 	log, found, err := commitlog.Open(commitlog.Config{
-		Home: d.Home, Topic: r.tp.Topic, Partition: r.tp.Partition, TopicID: a.TopicID,
-		Logger: env.logger, Now: env.now, OnFlushed: r.flushed, Tunables: a.Config.Log,
+		Home: d.Home, Topic: r.tp.Topic, Partition: r.tp.Partition, TopicID: r.id,
+		Logger: r.env.logger, Now: r.env.now, Tunables: c.Log,
+		OnFlushed: func(end int64, err error) {
+			// A flush of a log that was replaced meanwhile says nothing.
+			if at := r.at.Load(); at != nil && at.log == opened.Load() {
+				r.flushed(end, err)
+			}
+		},
 	})
 	if err != nil {
 		return nil, err
 	}
+	opened.Store(log)
 	if found.CutBytes > 0 {
-		env.logger.Warn("recovery cut a torn end off", "partition", r.tp.String(), "bytes", found.CutBytes,
+		r.env.logger.Warn("recovery cut a torn end off", "partition", r.tp.String(), "bytes", found.CutBytes,
 			"from", found.CutFrom, "segments", found.CutSegments)
 	}
-	r.at.Store(&berth{d, log})
-	r.producers = log.Producers()
 	if log.Flushed() < log.End() {
 		if err := log.Flush(); err != nil {
 			_ = log.Close() // the flush error says more
 			return nil, err
 		}
 	}
+	return log, nil
+}
+
+// begin starts from what a freshly opened log holds, without a role.
+func (r opening) begin(at *berth) {
+	log := at.log
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.at.Store(at)
+	r.producers = log.Producers()
 	r.mu.end = log.End()
-	r.mu.part = partition.New(env.rules(a.Config), log.Start(), r.mu.end)
+	r.mu.written, r.mu.seen, r.mu.stableSeen = 0, 0, 0
+	r.mu.part = partition.New(r.env.rules(&r.set.Load().TopicConfig), log.Start(), r.mu.end)
 	r.hw.Store(log.Start())
 	r.lso.Store(log.Start())
 	r.lead.Store(pack(kafka.NoBroker, kafka.NoEpoch))
-	return r, nil
 }
 
 // close ends the replica: the log is flushed, which answers who waits for that,
@@ -108,10 +139,10 @@ func (r *Replica) flushed(end int64, err error) {
 	a.run(&r.board)
 }
 
-// fail takes the replica offline for good: after a failed write or flush nobody
-// can say what the disk holds. Whoever waits hears KAFKA_STORAGE_ERROR, and no
-// acknowledgement leaves any more. Not to be called in a turn: those who are
-// told may want one.
+// fail takes the replica offline: after a failed write or flush nobody can say
+// what the disk holds. Whoever waits hears KAFKA_STORAGE_ERROR, and no
+// acknowledgement leaves any more, unless the disk was only full: see heal. Not
+// to be called in a turn: those who are told may want one.
 func (r *Replica) fail(cause error) {
 	r.spoil(cause)
 	r.dismiss(r.Offline(), true)

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/myelin-stream/myelin/internal/commitlog"
 	"github.com/myelin-stream/myelin/internal/kafka"
 )
 
@@ -66,18 +67,20 @@ func (t *Table) tick() {
 	})
 }
 
-// tidy looks for strays in a directory, and for folders and files to remove.
+// tidy looks for strays in a directory, for partitions to heal, and for folders
+// and files to remove, which wait no longer once room is scarce.
 func (t *Table) tidy(d *directory) {
 	if d.Home.Failed() != nil {
 		return
 	}
 	t.sweep(d)
+	t.heal(d)
 	now := t.env.now()
 	d.Home.EmptyTrash(now)
 	t.mu.Lock()
 	var due, rest []doomed
 	for _, g := range d.trash {
-		if g.due.After(now) {
+		if g.due.After(now) && d.Home.Room() == commitlog.Plenty {
 			rest = append(rest, g)
 		} else {
 			due = append(due, g)

@@ -48,7 +48,8 @@ func parseAborted(b []byte) (AbortedTxn, bool) {
 
 // AppendAborted adds a transaction whose abort marker is in this segment. It is
 // written at once and synced with the segment; recovery makes it anew. One that
-// is in already is left alone.
+// is in already is left alone. On a full disk it waits in memory: Persist writes
+// it, and the segment is not sealed without it.
 func (s *Segment) AppendAborted(a AbortedTxn) error {
 	all, err := s.Aborted()
 	if err != nil {
@@ -57,17 +58,39 @@ func (s *Segment) AppendAborted(a AbortedTxn) error {
 	if slices.ContainsFunc(all, func(have AbortedTxn) bool { return have.Last == a.Last }) {
 		return nil
 	}
+	s.mu.Lock()
+	s.mu.aborted = append(s.mu.aborted, a)
+	s.mu.unwritten++
+	s.mu.Unlock()
+	if err := persistAborted(s); !vfs.IsNoSpace(err) {
+		return err
+	}
+	return nil
+}
+
+// persistAborted writes the transactions that the file lacks.
+func persistAborted(s *Segment) error {
+	s.mu.Lock()
+	all, n := s.mu.aborted, s.mu.unwritten
+	s.mu.Unlock()
+	if n == 0 {
+		return nil
+	}
 	f, err := s.cfg.FS.Open(s.path(TxnSuffix), vfs.ReadWrite|vfs.CreateNew)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteAt(a.append(nil), int64(len(all))*abortedEntry)
+	var b []byte
+	for _, a := range all[len(all)-n:] {
+		b = a.append(b)
+	}
+	_, err = f.WriteAt(b, int64(len(all)-n)*abortedEntry)
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.mu.aborted = append(s.mu.aborted, a)
+	s.mu.unwritten = max(0, s.mu.unwritten-n)
 	return nil
 }
 
@@ -128,7 +151,7 @@ func (s *summing) SetAborted(all []AbortedTxn) error {
 		return err
 	}
 	s.seg.mu.Lock()
-	s.seg.mu.aborted, s.seg.mu.abortedIn = all, true
+	s.seg.mu.aborted, s.seg.mu.abortedIn, s.seg.mu.unwritten = all, true, 0
 	s.seg.mu.Unlock()
 	return s.reseal(end)
 }
@@ -153,7 +176,7 @@ func (s *summing) writeAborted(all []AbortedTxn) error {
 // again among the batches.
 func (s *Segment) ClearAborted() error {
 	s.mu.Lock()
-	s.mu.aborted, s.mu.abortedIn = nil, true
+	s.mu.aborted, s.mu.abortedIn, s.mu.unwritten = nil, true, 0
 	s.mu.Unlock()
 	return removeIfThere(s.cfg.FS, s.path(TxnSuffix))
 }

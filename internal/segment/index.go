@@ -90,8 +90,11 @@ func (s *Segment) IndexFull() bool {
 	return x != nil && (len(x.offsets)+offsetEntry > s.cfg.IndexBytes || len(x.times)+timeEntry > s.cfg.IndexBytes)
 }
 
-// Persist writes what the index files lack. It syncs nothing: they are caches.
+// Persist writes what the index files lack, also that of aborted transactions. It syncs nothing: they are caches.
 func (s *Segment) Persist() error {
+	if err := persistAborted(s); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	if s.mu.index == nil {
 		s.mu.Unlock()
@@ -176,7 +179,7 @@ func (s *Segment) Seal() error {
 func (s *Segment) Unpersisted() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.mu.index != nil && s.mu.index.pending() > 0
+	return s.mu.unwritten > 0 || s.mu.index != nil && s.mu.index.pending() > 0
 }
 
 // LoadIndex reads the indexes into memory unless they are there, and makes them
@@ -357,7 +360,8 @@ func (s *Segment) remake() (index, error) {
 	if err != nil {
 		return x, err
 	}
-	return x, x.write(s)
+	err = x.write(s)
+	return x, err
 }
 
 // write makes the index files of s what x says.
@@ -377,6 +381,9 @@ func (x *index) write(s *Segment) error {
 			err = removeIfThere(s.cfg.FS, s.path(file.suffix))
 		} else {
 			err = s.extend(file.suffix, file.table, 0)
+		}
+		if vfs.IsNoSpace(err) {
+			return nil // they wait in memory for Persist
 		}
 		if err != nil {
 			return err

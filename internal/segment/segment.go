@@ -127,6 +127,7 @@ type Segment struct {
 		known      bool   // newest is known
 		aborted    []AbortedTxn
 		abortedIn  bool // aborted is loaded
+		unwritten  int  // the last so many of aborted are not in the file
 	}
 }
 
@@ -202,8 +203,9 @@ func (s *Segment) Base() int64 { return s.base }
 func (s *Segment) Size() int64 { return s.size.Load() }
 
 // Write appends batches with one call to the system and lets readers see them.
-// Each mark is of the next Bytes of a buffer. On an error the file may have a torn end
-// behind Size: nothing must be written any more.
+// Each mark is of the next Bytes of a buffer. On an error the file may have a torn
+// end behind Size: nothing must be written any more, or, if the disk was only
+// full, not before the file is cut there.
 func (s *Segment) Write(bufs [][]byte, marks []Mark) error {
 	f, err := s.pin()
 	if err != nil {
@@ -231,7 +233,10 @@ func (s *Segment) Write(bufs [][]byte, marks []Mark) error {
 	s.mu.Unlock()
 	s.size.Store(at)
 	if pending >= persistBytes {
-		return s.Persist()
+		// On a full disk the indexes wait in memory: the data is in.
+		if err := s.Persist(); !vfs.IsNoSpace(err) {
+			return err
+		}
 	}
 	return nil
 }

@@ -1,0 +1,87 @@
+package replica
+
+import (
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/vfs"
+)
+
+// A full disk takes a partition offline in two ways: a flush finds it full,
+// which is final for the file, or the log cannot be opened. Neither says anything
+// against the disk, so the partition comes back by itself: it is closed, and
+// opened from what the device holds. Nobody was told that what is lost then was
+// durable. Any other failure of a disk stays until the process starts anew.
+
+// healPause is for how many rounds of tidy nothing is tried again after it did
+// not help.
+const healPause = 4
+
+// ill has a partition looked after that a full disk took offline. It does not
+// wait and may be called in a turn.
+func (t *Table) ill(tp kafka.TopicPartition, cause error) {
+	if !vfs.IsNoSpace(cause) {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s := t.mu.slots[tp]; s != nil && s.lane != nil {
+		d := s.lane.dir
+		d.ill = append(d.ill, tp)
+	}
+}
+
+// heal has the openers look at the partitions of a directory that are ill.
+func (t *Table) heal(d *directory) {
+	t.mu.Lock()
+	if len(d.ill) == 0 || d.pause > 0 || d.Home.Failed() != nil {
+		d.pause = max(0, d.pause-1)
+		t.mu.Unlock()
+		return
+	}
+	for _, tp := range d.ill {
+		if s := t.mu.slots[tp]; s != nil && s.lane != nil && s.lane.dir == d && s.want != nil {
+			d.queue.add(s.lane)
+		}
+	}
+	d.ill = nil
+	n := d.queue.len()
+	t.mu.Unlock()
+	d.call(n)
+}
+
+// relapse notes that a partition could not be brought back yet.
+func (t *Table) relapse(d *directory, tp kafka.TopicPartition, err error) {
+	t.mu.Lock()
+	d.pause = healPause
+	t.mu.Unlock()
+	t.ill(tp, err)
+}
+
+// ailing says whether the log is at its end for want of room, or was closed for
+// that. It is for who serves the lane.
+func (r opening) ailing() bool {
+	return r.shut || r.Offline() != nil && vfs.IsNoSpace(r.log().Failed())
+}
+
+// reopen closes the log and opens it from the device, in a turn of its own. The
+// replica has no role then.
+func (r opening) reopen(d *directory) error {
+	r.turn.lock()
+	defer r.turn.leave()
+	if !r.shut {
+		_ = r.log().Close() // it has failed: it only lets go
+		r.shut = true
+	}
+	c := r.Config()
+	log, err := r.open(d, &c)
+	if err != nil {
+		return err
+	}
+	r.shut = false
+	r.begin(&berth{d, log})
+	r.mu.Lock()
+	r.mu.closed = nil
+	r.mu.Unlock()
+	r.fault.Store(nil)
+	r.env.logger.Info("partition is back: the disk has room", "partition", r.tp.String(), "end", log.End())
+	return nil
+}
