@@ -11,13 +11,16 @@ import (
 // opened from what the device holds. Nobody was told that what is lost then was
 // durable. Any other failure of a disk stays until the process starts anew.
 
+// ward is a table as it looks after them.
+type ward struct{ *Table }
+
 // healPause is for how many rounds of tidy nothing is tried again after it did
 // not help.
 const healPause = 4
 
 // ill has a partition looked after that a full disk took offline. It does not
 // wait and may be called in a turn.
-func (t *Table) ill(tp kafka.TopicPartition, cause error) {
+func (t ward) ill(tp kafka.TopicPartition, cause error) {
 	if !vfs.IsNoSpace(cause) {
 		return
 	}
@@ -30,7 +33,7 @@ func (t *Table) ill(tp kafka.TopicPartition, cause error) {
 }
 
 // heal has the openers look at the partitions of a directory that are ill.
-func (t *Table) heal(d *directory) {
+func (t ward) heal(d *directory) {
 	t.mu.Lock()
 	if len(d.ill) == 0 || d.pause > 0 || d.Home.Failed() != nil {
 		d.pause = max(0, d.pause-1)
@@ -49,7 +52,7 @@ func (t *Table) heal(d *directory) {
 }
 
 // relapse notes that a partition could not be brought back yet.
-func (t *Table) relapse(d *directory, tp kafka.TopicPartition, err error) {
+func (t ward) relapse(d *directory, tp kafka.TopicPartition, err error) {
 	t.mu.Lock()
 	d.pause = healPause
 	t.mu.Unlock()

@@ -164,7 +164,7 @@ func (t *Table) bring(d *directory, s *slot, want *Assignment) {
 		if o := (opening{r}); o.ailing() {
 			if err := o.reopen(d); err != nil {
 				t.env.logger.Warn("partition stays offline", "partition", s.tp.String(), "error", err)
-				t.relapse(d, s.tp, err)
+				ward{t}.relapse(d, s.tp, err)
 				return
 			}
 		}
@@ -181,7 +181,7 @@ func (t *Table) bring(d *directory, s *slot, want *Assignment) {
 			err = fmt.Errorf("partition %s cannot be opened: %w", s.tp, err)
 			t.env.logger.Error("partition is offline", "partition", s.tp.String(), "error", err)
 			t.spoil(s, err)
-			t.relapse(d, s.tp, err)
+			ward{t}.relapse(d, s.tp, err)
 			return
 		}
 		s.kept = r

@@ -74,7 +74,7 @@ func (t *Table) tidy(d *directory) {
 		return
 	}
 	t.sweep(d)
-	t.heal(d)
+	ward{t}.heal(d)
 	now := t.env.now()
 	d.Home.EmptyTrash(now)
 	t.mu.Lock()

@@ -124,7 +124,7 @@ func NewTable(cfg Config) *Table {
 	for _, d := range cfg.Dirs {
 		t.dirs = append(t.dirs, newDirectory(d, cfg.Openers))
 	}
-	t.env.ill = t.ill
+	t.env.ill = ward{t}.ill
 	t.env.entries.New = func() any { return &entry{wake: make(chan signal, 1)} }
 	t.mu.slots, t.mu.slept = map[kafka.TopicPartition]*slot{}, map[string]*Counters{}
 	return t
