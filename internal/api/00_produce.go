@@ -251,8 +251,11 @@ func (h *DataHandlers) refuseRow(c *Call, row *msg.ProduceResponseResponsePartit
 	switch code {
 	case kafka.NotLeaderOrFollower:
 		row.CurrentLeader.LeaderID, row.CurrentLeader.LeaderEpoch = h.leader(b.topic, b.data.Index)
+	case kafka.KafkaStorageError:
+		message := err.Error() // it says what to do about a full disk
+		row.ErrorMessage = &message
 	case kafka.UnknownTopicOrPartition, kafka.UnknownTopicID, kafka.MessageTooLarge, kafka.RecordListTooLarge,
-		kafka.CorruptMessage, kafka.KafkaStorageError, kafka.UnsupportedCompressionType:
+		kafka.CorruptMessage, kafka.UnsupportedCompressionType:
 	case kafka.UnknownServerError:
 		c.t.cfg.Logger.Warn("Produce failed", "partition", b.data.Index, "topic", b.topic.name, "err", err)
 		fallthrough

@@ -10,6 +10,7 @@ import (
 	"github.com/myelin-stream/myelin/internal/commitlog"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/metadata"
+	"github.com/myelin-stream/myelin/internal/metrics"
 	"github.com/myelin-stream/myelin/internal/replica"
 	"github.com/myelin-stream/myelin/internal/vfs"
 )
@@ -85,6 +86,20 @@ func (d *directories) open(cfg *Config) error {
 	return d.identify(cfg, paths, meta)
 }
 
+// health is how the directories are, for metrics.
+func (d *directories) health() []metrics.LogDir {
+	var out []metrics.LogDir
+	for _, home := range d.homes {
+		h := home.Health()
+		out = append(out, metrics.LogDir{Dir: h.Path, Offline: h.Offline, Room: int(h.Room), Free: h.Free, Total: h.Total,
+			Ballast: h.Ballast, Full: h.Full, Slowest: h.Slowest.Seconds(), Waiting: h.Waiting})
+	}
+	for _, b := range d.broken {
+		out = append(out, metrics.LogDir{Dir: b.path, Offline: true})
+	}
+	return out
+}
+
 func homeConfig(cfg *Config, limited vfs.FS, dir string) commitlog.HomeConfig {
 	return commitlog.HomeConfig{
 		FS: limited, Path: dir, Logger: cfg.Logger, Now: cfg.Now,
@@ -92,6 +107,11 @@ func homeConfig(cfg *Config, limited vfs.FS, dir string) commitlog.HomeConfig {
 		IndexCacheBytes: cfg.Properties.Int("index.cache.bytes"),
 		ColdReads:       cfg.Properties.Int("log.dir.cold.reads"),
 		ColdCacheBytes:  cfg.Properties.Int("log.dir.cold.cache.bytes"),
+		Room: commitlog.RoomConfig{
+			SoftBytes:   cfg.Properties.Int64("log.dir.soft.free.bytes"),
+			SoftPercent: cfg.Properties.Float("log.dir.soft.free.percent"),
+			Ballast:     cfg.Properties.Int64("log.dir.ballast.bytes"),
+		},
 	}
 }
 

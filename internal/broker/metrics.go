@@ -25,8 +25,8 @@ func (b *Broker) newMetrics() http.Handler {
 			Topics: b.topicCounts, Partitions: b.partitionStates, Controller: b.controllerState,
 			Raft: b.raftState, Brokers: b.brokerList, Groups: b.groupLags,
 			Sessions:    b.sessions.Stats,
-			OfflineDirs: b.dirs.offline,
-			Cleaner:     b.compactionFigures,
+			OfflineDirs: b.dirs.offline, LogDirs: b.dirs.health,
+			Cleaner: b.compactionFigures,
 		},
 	})
 }

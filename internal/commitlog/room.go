@@ -117,8 +117,8 @@ func (d *device) lookAtRoom() {
 	now := d.Room()
 	next := m.next(now, space.Free)
 	if next != Plenty {
-		err := fmt.Errorf("log directory %s is nearly full: %d bytes are free, log.dir.soft.free asks for %d; "+
-			"free some space, delete records or topics, or shorten retention: %w", d.path, space.Free, m.soft, kafka.KafkaStorageError)
+		err := fmt.Errorf("the disk is nearly full: %d bytes are free, log.dir.soft.free.bytes and .percent ask for %d; "+
+			"free some space, delete records or topics, or shorten retention: %w", space.Free, m.soft, kafka.KafkaStorageError)
 		d.full.Store(&err)
 	} else {
 		d.full.Store(nil)

@@ -77,6 +77,9 @@ func (x *exposition) Collect(ch chan<- prometheus.Metric) {
 	if s.OfflineDirs != nil {
 		e.gauge("kafka_log_logmanager_offlinelogdirectorycount", "Log directories that failed.", float64(s.OfflineDirs()))
 	}
+	if s.LogDirs != nil {
+		e.logDirs(s.LogDirs())
+	}
 	if s.Cleaner != nil {
 		e.cleaner(s.Cleaner())
 	}

@@ -13,6 +13,19 @@ type Source struct {
 	Sessions    func() (sessions, partitions int, evicted uint64)
 	OfflineDirs func() int
 	Cleaner     func() Cleaner
+	LogDirs     func() []LogDir
+}
+
+// LogDir is how a log directory and its volume are.
+type LogDir struct {
+	Dir         string
+	Offline     bool
+	Room        int // 0 plenty, 1 below the soft watermark, 2 below the hard one
+	Free, Total int64
+	Ballast     int64
+	Full        int64   // writes that found the volume full, so far
+	Slowest     float64 // seconds that the oldest call under way has taken, 0 below one
+	Waiting     int64   // calls that wait for others to end
 }
 
 // Cleaner is what compaction does, as of the last look at the logs.
