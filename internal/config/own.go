@@ -38,7 +38,7 @@ var brokerOwnDefs = []Def{
 		Owner: "commitlog", Status: Served, Test: "commitlog.TestRoom",
 		Doc: "below so much free room on a log directory's volume clients' records are refused with KAFKA_STORAGE_ERROR " +
 			"and all else goes on; 0 never refuses"},
-	{Name: "log.dir.soft.free.percent", Type: Double, Default: val("5"), Valid: between(0, 100), Own: true,
+	{Name: "log.dir.soft.free.percent", Type: Double, Default: val("5.0"), Valid: between(0, 100), Own: true,
 		Owner: "commitlog", Status: Served, Test: "commitlog.TestRoom",
 		Doc: "log.dir.soft.free.bytes is never more than this part of the volume; 0 is no such bound"},
 	{Name: "log.flush.lazy.bytes", Type: Long, Default: val("67108864"), Valid: atLeast(1), Own: true,
