@@ -9,7 +9,8 @@ import (
 
 // describeLogDirs answers DescribeLogDirs (key 35, versions 1 to 5; KIP-113):
 // the size of each partition in each log directory of this broker, of all topics
-// for null.
+// for null. The lag is that of the log's end behind the high watermark, that of a
+// copy on its way to another directory behind the log's end.
 //
 //	authorize  CLUSTER_AUTHORIZATION_FAILED; before version 3 an empty answer
 //	describe   per directory KAFKA_STORAGE_ERROR
@@ -38,8 +39,17 @@ func (h *AdminHandlers) describeLogDirs(c *Call, req *msg.DescribeLogDirsRequest
 		}
 		out.TotalBytes, out.UsableBytes, out.IsCordoned = d.Total, d.Free, d.Cordoned
 		h.Replicas.Standings(func(s *replica.Standing) {
-			if (req.Topics == nil || wanted[s.TopicPartition]) && s.Directory == d.Path {
-				addReplica(&out, s)
+			if req.Topics != nil && !wanted[s.TopicPartition] {
+				return
+			}
+			if s.Directory == d.Path {
+				addReplica(&out, s.TopicPartition, s.Size, max(0, s.HW-s.End), false)
+			}
+			if s.Replica == nil {
+				return
+			}
+			if dir, size, lag, ok := s.Replica.Future(); ok && dir == d.Path {
+				addReplica(&out, s.TopicPartition, size, lag, true)
 			}
 		})
 		resp.Results = append(resp.Results, out)
@@ -47,13 +57,13 @@ func (h *AdminHandlers) describeLogDirs(c *Call, req *msg.DescribeLogDirsRequest
 	return &resp
 }
 
-// addReplica adds a replica; those of one topic come one after the other.
-func addReplica(out *msg.DescribeLogDirsResponseResult, s *replica.Standing) {
-	tp := s.TopicPartition
+// addReplica adds a replica, or the copy of one that is to take its place; those
+// of one topic come one after the other.
+func addReplica(out *msg.DescribeLogDirsResponseResult, tp kafka.TopicPartition, size, lag int64, future bool) {
 	if n := len(out.Topics); n == 0 || out.Topics[n-1].Name != tp.Topic {
 		out.Topics = append(out.Topics, msg.DescribeLogDirsResponseResultTopic{Name: tp.Topic})
 	}
 	t := &out.Topics[len(out.Topics)-1]
 	t.Partitions = append(t.Partitions, msg.DescribeLogDirsResponseResultTopicPartition{
-		PartitionIndex: tp.Partition, PartitionSize: s.Size, OffsetLag: max(0, s.HW-s.End)})
+		PartitionIndex: tp.Partition, PartitionSize: size, OffsetLag: lag, IsFutureKey: future})
 }

@@ -28,6 +28,7 @@ type AdminHandlers struct {
 type LocalReplicas interface {
 	Replicas
 	Standings(do func(*replica.Standing))
+	Move(tp kafka.TopicPartition, dir string) error
 }
 
 // LogDir is one log directory.
@@ -52,6 +53,7 @@ func (h *AdminHandlers) rows() []Row {
 		row(kafka.KeyAlterConfigs, cold(h.alterConfigs), alterConfigs...),
 		row(kafka.KeyIncrementalAlterConfigs, cold(h.incrementalAlterConfigs), alterConfigs...),
 		row(kafka.KeyListConfigResources, cold(h.listConfigResources), Access{auth.DescribeConfigs, auth.Cluster}),
+		row(kafka.KeyAlterReplicaLogDirs, cold(h.alterReplicaLogDirs), Access{auth.Alter, auth.Cluster}),
 		row(kafka.KeyDescribeLogDirs, cold(h.describeLogDirs), Access{auth.Describe, auth.Cluster}),
 		row(kafka.KeyDescribeProducers, cold(h.describeProducers), Access{auth.Read, auth.Topic}, describe),
 	}

@@ -27,6 +27,8 @@ type ClusterHandlers struct {
 func (h *ClusterHandlers) rows() []Row {
 	allocate := row(kafka.KeyAllocateProducerIDs, cold(h.allocateProducerIDs), Access{auth.ClusterAction, auth.Cluster})
 	allocate.Hidden = true // brokers ask each other
+	assign := row(kafka.KeyAssignReplicasToDirs, cold(h.assignReplicasToDirs), Access{auth.ClusterAction, auth.Cluster})
+	assign.Hidden = true
 	initProducer := row(kafka.KeyInitProducerID, cold(h.initProducerID), Access{auth.IdempotentWrite, auth.Cluster},
 		Access{auth.Write, auth.TransactionalID})
 	initProducer.Served.Max, initProducer.Advertised.Max = 5, 5 // 6 is for two-phase commit, and not final (KIP-939)
@@ -36,7 +38,7 @@ func (h *ClusterHandlers) rows() []Row {
 		row(kafka.KeyDescribeCluster, cold(h.describeCluster), Access{auth.Describe, auth.Cluster}),
 		row(kafka.KeyDescribeTopicPartitions, cold(h.describeTopicPartitions), Access{auth.Describe, auth.Topic}),
 		row(kafka.KeyDescribeQuorum, cold(h.describeQuorum), Access{auth.Describe, auth.Cluster}),
-		initProducer, allocate,
+		initProducer, allocate, assign,
 	}
 }
 

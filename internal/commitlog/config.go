@@ -17,6 +17,9 @@ type Config struct {
 	// Topic and Partition name the log; its folder in Home is "topic-partition".
 	Topic     string
 	Partition int32
+	// Folder is the folder of a copy in Home that is on its way to replace a log
+	// in another directory, see [FutureFolder]; empty for a log.
+	Folder string
 	// TopicID is kept in partition.metadata. A folder of another id is refused
 	// with INCONSISTENT_TOPIC_ID. Zero: neither written nor checked.
 	TopicID kafka.UUID

@@ -22,6 +22,7 @@ type Log struct {
 	tp     kafka.TopicPartition
 	id     kafka.UUID // zero: not known
 	dir    string
+	future bool // a copy, see Futures
 	logger *slog.Logger
 	now    func() time.Time
 
@@ -458,7 +459,7 @@ func (l *Log) closeInOrder() error {
 		return l.fail(err)
 	}
 	err := relieved(func() error {
-		if (rester{l}).small() {
+		if (rester{l}).small() && !l.future {
 			return rester{l}.leaveCaches(end)
 		}
 		if end != l.closedAt {
@@ -466,7 +467,11 @@ func (l *Log) closeInOrder() error {
 		}
 		return nil
 	})
-	if err == nil {
+	switch {
+	case err != nil:
+	case l.future:
+		err = rester{l}.saveCaches(end) // no manifest will have them
+	default:
 		err = relieved(rester{l}.rest)
 	}
 	if err != nil {

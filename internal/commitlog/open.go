@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"path"
 	"slices"
 	"strings"
 	"time"
@@ -46,6 +45,9 @@ func Open(cfg Config) (*Log, Recovered, error) {
 		return nil, Recovered{}, err
 	}
 	known, wanted := cfg.Home.Resting(l.tp)
+	if l.future {
+		known, wanted = nil, false // that is a log's
+	}
 	found, point, start, err := l.home.opening(l)
 	if err != nil {
 		return nil, Recovered{}, err
@@ -87,7 +89,7 @@ func newLog(cfg Config) *Log {
 		logger: cfg.Logger, now: cfg.Now, onFlushed: cfg.OnFlushed, producers: newProducerState(),
 		turn: make(slot, 1), tidying: make(slot, 1), flushing: make(slot, 1), closedAt: -1, lastEnd: -1, id: cfg.TopicID,
 	}
-	l.dir = path.Join(cfg.Home.path, l.tp.String())
+	l.dir, l.future = folderOf(&cfg), cfg.Folder != ""
 	if l.logger == nil {
 		l.logger = slog.New(slog.DiscardHandler)
 	}

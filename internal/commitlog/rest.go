@@ -68,7 +68,7 @@ func (l rester) small() bool {
 func (l rester) repose() error {
 	l.turn.lock()
 	defer l.turn.unlock()
-	if !l.stirred.Load() || l.Failed() != nil {
+	if !l.stirred.Load() || l.future || l.Failed() != nil {
 		return nil
 	}
 	end := l.End()

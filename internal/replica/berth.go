@@ -18,7 +18,10 @@ func (b *berth) schedule(urgent bool) { b.dir.Flusher.Schedule(b.log, urgent) }
 // mooring is the part of a replica that knows its log. Another log takes its
 // place when the replica moves to another directory, in a turn of its own: who
 // does several things with one log loads the berth once.
-type mooring struct{ at atomic.Pointer[berth] }
+type mooring struct {
+	at   atomic.Pointer[berth]
+	next atomic.Pointer[berth] // the copy, while it moves; nil otherwise
+}
 
 func (m *mooring) log() *commitlog.Log { return m.at.Load().log }
 

@@ -19,6 +19,9 @@ type story struct {
 	acked [2]int64 // end of what was acknowledged, by partition
 	told  [2]int64 // end of what was appended, acknowledged or not
 	start [2]int64 // where delete-records was acknowledged to begin
+
+	apply func(Delta)      // instead of the table's, if set
+	each  func(n int) bool // after each append, if set
 }
 
 func two(epoch int32) Delta {
@@ -39,11 +42,17 @@ func value(p int32, offset int64) string {
 // tell appends with acks=all and acks=1 in turn and deletes now and then. It
 // ends at the first error: the power is gone.
 func (s *story) tell() {
-	s.table.Apply(two(0))
+	if s.apply == nil {
+		s.apply = s.table.Apply
+	}
+	s.apply(two(0))
 	for n := range 60 {
 		p := int32(n % 2)
 		r, err := s.table.Get("t", p)
 		if err != nil || !s.append(r, p, n%5 != 3) {
+			return
+		}
+		if s.each != nil && !s.each(n) {
 			return
 		}
 		time.Sleep(700 * time.Millisecond) // let checkpoints and lazy flushes come in between
@@ -85,8 +94,13 @@ func (s *story) check(t *testing.T, fs *vfs.Mem) {
 	r := start(t, fs, "/data")
 	defer func() { _ = r.stop() }()
 	r.table.Apply(two(1))
+	s.verify(t, r.table)
+}
+
+// verify compares what is there with what was acknowledged.
+func (s *story) verify(t *testing.T, table *Table) {
 	for p := range int32(2) {
-		rep, err := r.table.Get("t", p)
+		rep, err := table.Get("t", p)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -40,7 +40,13 @@ type directory struct {
 	sweep bool                          // the folders on disk are to be compared with the lanes
 	holds int                           // slots that have their place here
 	found map[kafka.TopicPartition]bool // folders at the survey that no slot has taken
+
+	futures map[kafka.TopicPartition]string // folders of copies at the survey that no move has taken
 }
+
+// SetMoveRate bounds the bytes a second of all moves together
+// (replica.alter.log.dirs.io.max.bytes.per.second).
+func (t *Table) SetMoveRate(bytes int64) { t.pace.rate.Store(bytes) }
 
 func newDirectory(d Dir, openers int) *directory {
 	return &directory{Dir: d, work: make(chan struct{}, openers), lanes: map[kafka.TopicPartition]*lane{}}
@@ -123,9 +129,13 @@ func (t *Table) tell(lost []misplaced) {
 func (t *Table) survey() {
 	var workers sync.WaitGroup
 	lists := make([]map[kafka.TopicPartition]bool, len(t.dirs))
+	futures := make([]map[kafka.TopicPartition]string, len(t.dirs))
 	for i, d := range t.dirs {
 		workers.Go(func() {
 			list, err := d.Home.Logs()
+			if err == nil {
+				futures[i], err = commitlog.Futures{Home: d.Home}.List()
+			}
 			if err != nil {
 				d.Home.Fail(err)
 				return
@@ -140,7 +150,7 @@ func (t *Table) survey() {
 	var lost []misplaced
 	t.mu.Lock()
 	for i, d := range t.dirs {
-		d.found = lists[i]
+		d.found, d.futures = lists[i], futures[i]
 	}
 	t.mu.surveyed = true
 	for _, s := range t.slotsLocked() {
@@ -185,6 +195,7 @@ func (t *Table) seatLocked(s *slot) []misplaced {
 		}
 		d.holds++
 		delete(d.found, s.tp)
+		delete(t.mu.preferred, s.tp)
 		s.lane = d.laneLocked(s.tp)
 		s.lane.now = s
 	}
@@ -227,6 +238,8 @@ func (t *Table) placeLocked(s *slot) (*directory, error) {
 			errTwice, holders[0].Home.Path(), holders[1].Home.Path())
 	case named != nil:
 		return named, nil
+	case t.mu.preferred[s.tp] != nil && t.mu.preferred[s.tp].Home.Failed() == nil:
+		return t.mu.preferred[s.tp], nil
 	case !kafka.ReservedDir(s.want.Dir):
 		return nil, fmt.Errorf("%w: directory.id %s is not among log.dirs", errAway, s.want.Dir)
 	}
@@ -256,4 +269,8 @@ func (t *Table) roomiestLocked() (*directory, error) {
 		return first, nil
 	}
 	return nil, errNoDirectory
+}
+
+func sortPartitions(list []kafka.TopicPartition) {
+	slices.SortFunc(list, kafka.TopicPartition.Compare)
 }

@@ -23,6 +23,8 @@ type lane struct {
 	now *slot   // what should be there; nil for nothing
 	old []*slot // what is to go first
 
+	moves []*move // to here, one after the other when nothing else is to be done
+
 	queued, hurried bool
 	busy, again     bool // an opener is at it; and has to look once more
 }
@@ -40,6 +42,7 @@ type slot struct {
 	replica atomic.Pointer[Replica]
 	fault   atomic.Pointer[fault]
 	stray   bool     // on disk, but no image names it
+	move    *move    // to another directory; guarded by the table's mutex
 	kept    *Replica // open, until the metadata names its directory; its opener's own
 }
 
@@ -146,16 +149,31 @@ func (t *Table) serve(l *lane) {
 			t.bring(l.dir, s, want)
 		}
 		t.mu.Lock()
-		if !l.again {
-			l.busy = false
-			if l.now == nil {
-				delete(l.dir.lanes, l.tp)
-			}
+		if done := !l.again; done {
+			move := t.partLocked(l)
 			t.mu.Unlock()
+			if move {
+				rouse(t.movable)
+			}
 			return
 		}
 		t.mu.Unlock()
 	}
+}
+
+// partLocked ends an opener's work at a lane. If a move waits there, the lane
+// stays busy and a mover has it from now on.
+func (t *Table) partLocked(l *lane) (move bool) {
+	if len(l.moves) > 0 {
+		t.mu.moves = append(t.mu.moves, l.moves[0])
+		l.moves = l.moves[1:]
+		return true
+	}
+	l.busy = false
+	if l.now == nil {
+		delete(l.dir.lanes, l.tp)
+	}
+	return false
 }
 
 // bring opens the slot's replica if need be and gives it its role.
@@ -194,8 +212,12 @@ func (t *Table) bring(d *directory, s *slot, want *Assignment) {
 	s.kept = nil
 	t.touch(s)
 	t.mu.Lock()
+	resumed := t.resumeLocked(s)
 	s.answerLocked()
 	t.mu.Unlock()
+	if resumed {
+		t.callAll()
+	}
 }
 
 // named says whether the metadata knows where the slot's replica is, and tells

@@ -76,15 +76,26 @@ func (r *Replica) Read(q Read) (Result, error) {
 	return res, nil
 }
 
+// read looks again in the log that took the place of the one it began with.
 func (r *Replica) read(q *Read) (Result, error) {
+	for {
+		at := r.at.Load()
+		res, err := r.readFrom(at.log, q)
+		if err == nil || r.at.Load() == at {
+			return res, err
+		}
+	}
+}
+
+func (r *Replica) readFrom(log *commitlog.Log, q *Read) (Result, error) {
 	if err := r.check(q.CurrentEpoch, q.FromLeader); err != nil {
 		return Result{}, err
 	}
 	// The outer offsets are loaded last: they only grow, so every order of the
 	// four holds in the answer.
-	res := Result{LSO: r.LSO(), HW: r.HW(), LogEnd: r.log().End(), LogStart: r.log().Start()}
+	res := Result{LSO: r.LSO(), HW: r.HW(), LogEnd: log.End(), LogStart: log.Start()}
 	if q.LastFetchedEpoch != kafka.NoEpoch {
-		end, err := r.diverging(q)
+		end, err := r.diverging(log, q)
 		if err != nil || end != nil {
 			res.Diverging = end
 			return res, err
@@ -104,12 +115,12 @@ func (r *Replica) read(q *Read) (Result, error) {
 		return res, nil
 	}
 	var err error
-	res.Range, err = r.log().Read(q.Offset, q.MaxBytes, limit, q.MinOne)
+	res.Range, err = log.Read(q.Offset, q.MaxBytes, limit, q.MinOne)
 	if err != nil {
 		return Result{}, r.storage(err)
 	}
 	if q.Isolation == ReadCommitted && res.Range.Len() > 0 {
-		if res.Aborted, err = r.log().Aborted(q.Offset, limit); err != nil {
+		if res.Aborted, err = log.Aborted(q.Offset, limit); err != nil {
 			res.Range.Release()
 			return Result{}, r.storage(err)
 		}
@@ -119,8 +130,8 @@ func (r *Replica) read(q *Read) (Result, error) {
 
 // diverging finds out whether the reader's last batch is in this log: nil if it
 // is, else where the logs part.
-func (r *Replica) diverging(q *Read) (*EpochEnd, error) {
-	epoch, end := r.log().EndOffsetForEpoch(q.LastFetchedEpoch)
+func (r *Replica) diverging(log *commitlog.Log, q *Read) (*EpochEnd, error) {
+	epoch, end := log.EndOffsetForEpoch(q.LastFetchedEpoch)
 	switch {
 	case epoch == kafka.NoEpoch || end == kafka.NoOffset:
 		return nil, r.wrap(fmt.Errorf("no end is known of epoch %d: %w", q.LastFetchedEpoch, kafka.OffsetOutOfRange))
@@ -166,9 +177,6 @@ func (r *Replica) OffsetFor(q OffsetQuery) (commitlog.Found, error) {
 		unsure = r.mu.part.LatestKnown()
 		r.mu.Unlock()
 	}
-	var found commitlog.Found
-	var ok bool
-	var err error
 	switch q.Timestamp {
 	case kafka.LatestTimestamp:
 		if unsure != nil {
@@ -180,11 +188,8 @@ func (r *Replica) OffsetFor(q OffsetQuery) (commitlog.Found, error) {
 		return r.earliest(), nil
 	case kafka.LatestTieredTimestamp, kafka.EarliestPendingUploadTimestamp:
 		return none, nil
-	case kafka.MaxTimestamp:
-		found, ok, err = r.log().MaxTimestamp()
-	default:
-		found, ok, err = r.log().OffsetForTime(q.Timestamp)
 	}
+	found, ok, err := r.lookUp(q.Timestamp)
 	switch {
 	case err != nil:
 		return none, r.storage(err)
@@ -194,6 +199,21 @@ func (r *Replica) OffsetFor(q OffsetQuery) (commitlog.Found, error) {
 		return none, r.wrap(unsure)
 	}
 	return none, nil
+}
+
+// lookUp finds a record by time, or the one with the largest.
+func (r *Replica) lookUp(at int64) (found commitlog.Found, ok bool, err error) {
+	for {
+		b := r.at.Load()
+		if at == kafka.MaxTimestamp {
+			found, ok, err = b.log.MaxTimestamp()
+		} else {
+			found, ok, err = b.log.OffsetForTime(at)
+		}
+		if err == nil || r.at.Load() == b {
+			return found, ok, err
+		}
+	}
 }
 
 // earliest is the log's start, with its epoch where that is known.
@@ -244,13 +264,22 @@ func (r *Replica) DeleteRecords(offset int64) (int64, error) {
 	if offset < 0 || offset > hw {
 		return kafka.NoOffset, r.wrap(fmt.Errorf("offset %d, high watermark %d: %w", offset, hw, kafka.OffsetOutOfRange))
 	}
-	if offset > r.log().Start() {
-		if err := r.log().DeleteTo(offset); err != nil {
-			return kafka.NoOffset, r.storage(err)
-		}
+	// In a turn, so that the log cannot be moved away meanwhile with the old start.
+	r.turn.lock()
+	moved := offset > r.log().Start()
+	var err error
+	if moved {
+		err = r.log().DeleteTo(offset)
+	}
+	start := r.log().Start()
+	r.turn.leave()
+	if err != nil {
+		return kafka.NoOffset, r.storage(err)
+	}
+	if moved {
 		r.startMoved()
 	}
-	return r.log().Start(), nil
+	return start, nil
 }
 
 // startMoved tells the partition and the watchers that the log begins later

@@ -33,6 +33,9 @@ func (t *Table) Run(ctx context.Context) error {
 		workers.Go(func() { every(ctx, sleepEvery, func() { sleeper{t}.lull(ctx, d) }) })
 		workers.Go(func() { every(ctx, t.cfg.RetentionEvery, func() { t.retain(ctx, d) }) })
 	}
+	for range t.cfg.Movers {
+		workers.Go(func() { t.mover(ctx) })
+	}
 	workers.Go(func() { every(ctx, tickEvery, t.tick) })
 	workers.Wait()
 	return t.closeAll()
@@ -123,6 +126,7 @@ func (t *Table) sweep(d *directory) {
 	n := d.queue.len()
 	t.mu.Unlock()
 	d.call(n)
+	t.sweepFutures(d)
 }
 
 // checkpoint writes the durable points of a directory down, and which logs came

@@ -43,7 +43,7 @@ func (t sleeper) maySleep(d *directory, a *Assignment) bool {
 // it has to be brought to where it should be.
 func (t sleeper) layLocked(s *slot) bool {
 	l := s.lane
-	idle := l.now == s && len(l.old) == 0 && !l.busy && !l.queued && s.replica.Load() == nil && s.fault.Load() == nil
+	idle := l.now == s && s.move == nil && !t.movedLocked(s.tp) && len(l.old) == 0 && !l.busy && !l.queued && s.replica.Load() == nil && s.fault.Load() == nil
 	s.asleep = idle && t.maySleep(l.dir, s.want) && (s.asleep || !s.called) && l.dir.Home.RestsAs(s.tp, s.id)
 	return s.asleep
 }
@@ -99,7 +99,7 @@ func (t sleeper) lull(ctx context.Context, d *directory) {
 func (t sleeper) lay(d *directory, s *slot, before uint32) {
 	t.mu.Lock()
 	l := s.lane
-	if l == nil || l.dir != d || l.now != s || len(l.old) > 0 || l.busy || l.queued || !t.maySleep(d, s.want) {
+	if l == nil || l.dir != d || l.now != s || s.move != nil || len(l.old) > 0 || l.busy || l.queued || !t.maySleep(d, s.want) {
 		t.mu.Unlock()
 		return
 	}

@@ -3,6 +3,7 @@ package replica
 import (
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,11 @@ type Config struct {
 	// caller closes the homes after Run returned; the flushers must run as long
 	// as the table does.
 	Dirs []Dir
+	// Broken are the paths of directories that failed before they were open.
+	Broken []string
+	// Movers is how many replicas are moved between directories at once
+	// (num.replica.alter.log.dirs.threads); 0 means as many as directories.
+	Movers int
 	// Named is told where replicas are whose directory the metadata does not
 	// name, or not rightly; a new replica serves once Apply brings the name. It
 	// must not wait. Nil: the metadata need not know.
@@ -60,6 +66,9 @@ func (c *Config) defaults() {
 	set(&c.CheckpointEvery, 5*time.Second)
 	if c.Openers <= 0 {
 		c.Openers = 8
+	}
+	if c.Movers <= 0 {
+		c.Movers = len(c.Dirs)
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -109,9 +118,13 @@ type Table struct {
 	mu struct {
 		sync.Mutex // memory only
 		slots      map[kafka.TopicPartition]*slot
-		slept      map[string]*Counters // by topic, of replicas that went to sleep
-		surveyed   bool                 // the directories were listed: slots get their place
+		slept      map[string]*Counters                // by topic, of replicas that went to sleep
+		surveyed   bool                                // the directories were listed: slots get their place
+		preferred  map[kafka.TopicPartition]*directory // where replicas shall be that are not here yet
+		moves      []*move                             // that wait for a mover
 	}
+	movable chan struct{} // wakes movers
+	pace    pace
 }
 
 // NewTable makes a table without replicas. Nothing is opened before Run.
@@ -127,6 +140,10 @@ func NewTable(cfg Config) *Table {
 	t.env.ill = ward{t}.ill
 	t.env.entries.New = func() any { return &entry{wake: make(chan signal, 1)} }
 	t.mu.slots, t.mu.slept = map[kafka.TopicPartition]*slot{}, map[string]*Counters{}
+	t.mu.preferred = map[kafka.TopicPartition]*directory{}
+	t.movable = make(chan struct{}, cfg.Movers)
+	t.pace.now, t.pace.turn = cfg.Now, make(chan struct{}, 1)
+	t.SetMoveRate(math.MaxInt64)
 	return t
 }
 
@@ -191,6 +208,7 @@ func (t *Table) assignLocked(a *Assignment, seen *changes) (lost []misplaced) {
 // given back as lost.
 func (t *Table) leaveLocked(s *slot) []misplaced {
 	l := s.lane
+	t.dropLocked(s)
 	if l == nil {
 		return []misplaced{{s, fmt.Errorf("partition %s: %w", s.tp, kafka.UnknownTopicOrPartition)}}
 	}
