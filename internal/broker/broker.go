@@ -76,8 +76,9 @@ func (b *Broker) build() error {
 	}
 	props := b.metadata.Properties()
 	b.replicas = replica.NewTable(replica.Config{
-		Self: b.self, Dirs: b.dirs.data, Named: b.places.add,
-		Pool: record.NewPool(record.PoolConfig{}), Now: b.cfg.Now, Logger: b.logger.With("component", "replica"),
+		Self: b.self, Dirs: b.dirs.data, Broken: b.dirs.brokenPaths(), Named: b.places.add,
+		Movers: props.Int("num.replica.alter.log.dirs.threads"),
+		Pool:   record.NewPool(record.PoolConfig{}), Now: b.cfg.Now, Logger: b.logger.With("component", "replica"),
 		LagMax: props.Millis("replica.lag.time.max.ms"), RetentionEvery: props.Millis("log.retention.check.interval.ms"),
 	})
 	b.compactor = b.newCompactor(props)
@@ -89,7 +90,7 @@ func (b *Broker) build() error {
 		return err
 	}
 	b.places.dirs, b.places.metadata, b.places.replicas = b.dirs, b.metadata, b.replicas
-	b.replicas.Cordon(props.CordonedDirs())
+	b.setDirectories(props)
 	b.metadata.Subscribe(b.follow)
 	return nil
 }

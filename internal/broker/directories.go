@@ -176,6 +176,14 @@ func (d *directories) lost() []kafka.UUID {
 	return ids
 }
 
+// brokenPaths are those that failed before they were open.
+func (d *directories) brokenPaths() (paths []string) {
+	for _, b := range d.broken {
+		paths = append(paths, path.Clean(b.path))
+	}
+	return paths
+}
+
 // offline is how many of log.dirs cannot be used.
 func (d *directories) offline() int { return len(d.broken) + len(d.lost()) }
 

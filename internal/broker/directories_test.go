@@ -24,8 +24,9 @@ import (
 // many is a node with three log directories; the metadata is in the first.
 type many struct {
 	stand
-	b    *Broker
-	stop func() error
+	b     *Broker
+	stop  func() error
+	ended chan error // what Run returned
 }
 
 // startMany runs a node on what is in fs.
@@ -49,6 +50,7 @@ func startMany(t *testing.T, fs *vfs.Mem, more ...string) *many {
 	time.Sleep(time.Second) // let the logs open
 	m.cl = m.client()
 	m.adm = kadm.NewClient(m.cl)
+	m.ended = done
 	stopped := false
 	m.stop = func() error {
 		if stopped {
@@ -356,4 +358,90 @@ func TestDirectoryMistakes(t *testing.T) {
 			})
 		})
 	}
+}
+
+// move asks for partitions of topic t to be moved, and gives Kafka's answers.
+func (m *many) move(dir string, partitions ...int32) string {
+	m.Helper()
+	req := kadm.AlterReplicaLogDirsReq{}
+	req.Add(dir, kadm.TopicsList{{Topic: "t", Partitions: partitions}}.IntoSet())
+	resp, err := m.adm.AlterBrokerReplicaLogDirs(m.Context(), 1, req)
+	if err != nil {
+		m.Fatal(err)
+	}
+	var out []string
+	for _, r := range resp.Sorted() {
+		out = append(out, fmt.Sprintf("%d %v", r.Partition, r.Err))
+	}
+	return strings.Join(out, ", ")
+}
+
+// TestMoveProperties: replicas move as Kafka's tools ask for it, at the rate and
+// as many at once as is set, while they are written.
+func TestMoveProperties(t *testing.T) {
+	inMany(t, func(t *testing.T, fs *vfs.Mem) {
+		m := startMany(t, fs, "num.replica.alter.log.dirs.threads=1", "replica.alter.log.dirs.io.max.bytes.per.second=10000")
+		if _, err := m.adm.CreateTopic(t.Context(), 3, 1, nil, "t"); err != nil {
+			t.Fatal(err)
+		}
+		for p := range int32(3) {
+			for range 30 {
+				m.mustPut(p, strings.Repeat("x", 1000))
+			}
+		}
+		m.want("answers", m.move("/b", 0, 2), "0 <nil>, 2 <nil>")
+		time.Sleep(time.Second)
+		m.want("one at a time, slowly", m.where(), "a: 0 | b: 0f 1 | c: 2")
+		m.mustPut(0, "meanwhile")
+		rate := kadm.AlterConfig{Op: kadm.SetConfig, Name: "replica.alter.log.dirs.io.max.bytes.per.second", Value: kadm.StringPtr("100000000")}
+		if r, err := m.adm.AlterBrokerConfigs(t.Context(), []kadm.AlterConfig{rate}); err != nil || r[0].Err != nil {
+			t.Fatal(r, err)
+		}
+		time.Sleep(3 * time.Second)
+		m.want("places", m.where(), "a: | b: 0 1 2 | c:")
+		if got := m.values(0); strings.Count(got, " ") != 30 || !strings.HasSuffix(got, " meanwhile") {
+			t.Errorf("%d values", strings.Count(got, " ")+1)
+		}
+		m.mustPut(0, "after")
+		m.want("no such directory", m.move("/nosuch", 0), "0 "+kerr.LogDirNotFound.Error())
+		m.want("no such partition", m.move("/a", 9), "9 "+kerr.ReplicaNotAvailable.Error())
+		if err := m.stop(); err != nil {
+			t.Fatal(err)
+		}
+		m = startMany(t, fs)
+		m.want("places after a restart", m.where(), "a: | b: 0 1 2 | c:")
+		m.mustPut(2, "again")
+	})
+}
+
+// TestUntoldFailure: a node that cannot tell the controller of a failed directory
+// ends, because others would go on to think that it serves what is in it.
+func TestUntoldFailure(t *testing.T) {
+	inMany(t, func(t *testing.T, fs *vfs.Mem) {
+		m := startMany(t, fs, "log.dir.failure.timeout.ms=8000")
+		if _, err := m.adm.CreateTopic(t.Context(), 3, 1, nil, "t"); err != nil {
+			t.Fatal(err)
+		}
+		fs.SetHook(func(op vfs.Op) (v vfs.Verdict) {
+			if strings.HasPrefix(op.Name, "/a/__cluster_metadata-0") {
+				v.Delay = time.Minute
+			}
+			return v
+		})
+		for _, d := range m.b.dirs.data {
+			if d.Home.Path() == "/b" {
+				d.Home.Fail(syscall.EIO)
+			}
+		}
+		time.Sleep(5 * time.Second)
+		select {
+		case err := <-m.ended:
+			t.Fatalf("ended too early: %v", err)
+		default:
+		}
+		time.Sleep(10 * time.Minute)
+		if err := m.stop(); err == nil || !strings.Contains(err.Error(), "could not be told of failed log directories") {
+			t.Errorf("the node ended with %v", err)
+		}
+	})
 }

@@ -76,6 +76,9 @@ func (p *places) take() (placed []replica.Placed, report bool) {
 	return placed, report
 }
 
+// tellFor is how long one try may take.
+const tellFor = 5 * time.Second
+
 // tellAgain is how long what the controller did not take is kept back.
 const tellAgain = 200 * time.Millisecond
 
@@ -94,7 +97,9 @@ func (p *places) run(ctx context.Context) error {
 	for {
 		more, again := p.take()
 		placed, report = append(placed, more...), report || again
-		err := p.tell(ctx, placed, report)
+		once, cancel := context.WithTimeout(ctx, tellFor)
+		err := p.tell(once, placed, report)
+		cancel()
 		wait := tellAgain
 		switch now := p.now(); {
 		case ctx.Err() != nil:

@@ -31,7 +31,7 @@ func (b *Broker) follow(d *cluster.Delta, img *cluster.Image) {
 	changed, all := reconfigured(d)
 	if all {
 		b.server.SetLimits(connectionLimits(props))
-		b.replicas.Cordon(props.CordonedDirs())
+		b.setDirectories(props)
 		b.places.changed()
 		b.compactor.SetSettings(cleaning(props))
 	}

@@ -31,6 +31,12 @@ func (b *Broker) topicConfig(props *config.Broker, img *cluster.Image, topic str
 	return out
 }
 
+// setDirectories applies what properties say of directories at run time.
+func (b *Broker) setDirectories(props *config.Broker) {
+	b.replicas.Cordon(props.CordonedDirs())
+	b.replicas.SetMoveRate(props.Int64("replica.alter.log.dirs.io.max.bytes.per.second"))
+}
+
 // recoding turns compression.type and its levels into a codec; "producer"
 // leaves batches as they came.
 func recoding(c *config.TopicConfig) (recode bool, codec record.Codec, level int) {

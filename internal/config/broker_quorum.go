@@ -112,7 +112,7 @@ var brokerQuorumDefs = []Def{
 		Owner: "broker", Status: Served, Test: "broker.TestNodeProperties",
 		Doc: "number of this node, unique in the cluster"},
 	{Name: "num.replica.alter.log.dirs.threads", Type: Int,
-		Owner: "replica", Reason: yetJbod,
+		Owner: "replica", Status: Served, Test: "broker.TestMoveProperties",
 		Doc: "moves between log directories at once"},
 	{Name: "num.replica.fetchers", Type: Int, Default: val("1"), Valid: atLeast(1), Dynamic: ClusterWide,
 		Owner: "follow", Reason: noOnefetcher,

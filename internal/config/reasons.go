@@ -5,7 +5,6 @@ package config
 const (
 	yetCore      = "not served yet: no test shows its effect"
 	yetConsumer  = "not served yet: the consumer group protocol (KIP-848)"
-	yetJbod      = "not served yet: several log directories"
 	yetKerberos  = "not served yet: Kerberos"
 	yetMulti     = "not served yet: clusters of several nodes"
 	yetOauth     = "not served yet: OAUTHBEARER"
@@ -41,8 +40,10 @@ const (
 	noPurge      = "waiting requests are unlinked at once; nothing needs purging"
 	noQueue      = "requests are handled on their connection's goroutine; queued.max.request.bytes bounds them"
 	noRaft       = "the quorum runs on etcd's raft with timings of its own"
+	noRecovery   = "logs open when they are needed, up to 8 at a time in each directory"
 	noRsm        = "configures a Java plug-in; object storage is built in"
 	noSamples    = "metrics are counters and histograms; rates are taken by the scraper"
 	noTestknob   = "a knob of Kafka's own tests"
+	noWindows    = "moves are paced batch by batch; nothing is sampled"
 	noUnstable   = "only released versions are spoken"
 )

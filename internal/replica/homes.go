@@ -124,9 +124,13 @@ func (t *Table) tell(lost []misplaced) {
 	}
 }
 
+// placer is the part of a table that knows where replicas lie, and decides where
+// new ones go.
+type placer struct{ *Table }
+
 // survey lists what lies in the directories, each on a goroutine of its own, and
 // then gives every slot that came before its place.
-func (t *Table) survey() {
+func (t placer) survey() {
 	var workers sync.WaitGroup
 	lists := make([]map[kafka.TopicPartition]bool, len(t.dirs))
 	futures := make([]map[kafka.TopicPartition]string, len(t.dirs))
@@ -187,7 +191,7 @@ func (t *Table) Lose(h *commitlog.Home) (left int) {
 
 // seatLocked gives a slot its place, if it has none, and has it brought to where
 // it should be. A slot for which there is no place is given back.
-func (t *Table) seatLocked(s *slot) []misplaced {
+func (t placer) seatLocked(s *slot) []misplaced {
 	if s.lane == nil {
 		d, err := t.placeLocked(s)
 		if err != nil {
@@ -199,7 +203,7 @@ func (t *Table) seatLocked(s *slot) []misplaced {
 		s.lane = d.laneLocked(s.tp)
 		s.lane.now = s
 	}
-	if !(sleeper{t}).layLocked(s) {
+	if !(sleeper{t.Table}).layLocked(s) {
 		s.lane.dir.queue.add(s.lane)
 	}
 	return nil
@@ -214,7 +218,7 @@ var (
 // placeLocked finds the directory of a slot: the one that holds its folder; of
 // two, the one that the metadata names. A new partition goes where the fewest
 // are. It is not new if the metadata names a directory that is offline or gone.
-func (t *Table) placeLocked(s *slot) (*directory, error) {
+func (t placer) placeLocked(s *slot) (*directory, error) {
 	var holders []*directory
 	var named *directory
 	for _, d := range t.dirs {
@@ -249,7 +253,7 @@ func (t *Table) placeLocked(s *slot) (*directory, error) {
 // roomiestLocked is the directory that a new partition goes to: of those that are
 // not cordoned the one with the fewest partitions. If all are, the first takes
 // what the controller nevertheless placed here, as in Kafka.
-func (t *Table) roomiestLocked() (*directory, error) {
+func (t placer) roomiestLocked() (*directory, error) {
 	var first, best *directory
 	for _, d := range t.dirs {
 		if d.Home.Failed() != nil {

@@ -46,6 +46,9 @@ const (
 	moveWaits = 20       // looks whether nothing is left, before the rest is left for the turn
 )
 
+// mover is the part of a table that moves replicas between directories.
+type mover struct{ *Table }
+
 // Move has a replica moved to the log directory at path, and returns at once. A
 // move to elsewhere that is under way is taken back; a move to where the replica
 // is does no more than that. A replica that is not here yet will be made there.
@@ -61,7 +64,7 @@ func (t *Table) Move(tp kafka.TopicPartition, path string) error {
 	if len(commitlog.FutureFolder(tp, kafka.UUID{})) > maxName {
 		return refuse(kafka.InvalidTopicException, "the topic name is too long")
 	}
-	to, err := t.directoryAt(path)
+	to, err := mover{t}.directoryAt(path)
 	switch {
 	case err != nil:
 		return refuse(kafka.CodeOf(err), "no such directory")
@@ -86,7 +89,7 @@ func (t *Table) Move(tp kafka.TopicPartition, path string) error {
 		return refuse(kafka.ReplicaNotAvailable, "it is not open")
 	}
 	t.mu.Lock()
-	why := t.redirectLocked(tp, to)
+	why := mover{t}.redirectLocked(tp, to)
 	t.mu.Unlock()
 	t.callAll()
 	if why != kafka.None {
@@ -97,7 +100,7 @@ func (t *Table) Move(tp kafka.TopicPartition, path string) error {
 
 // directoryAt finds a directory by its path, nil for one that failed before it
 // was open.
-func (t *Table) directoryAt(path string) (*directory, error) {
+func (t mover) directoryAt(path string) (*directory, error) {
 	for _, d := range t.dirs {
 		if d.Home.Path() == path {
 			return d, nil
@@ -112,7 +115,7 @@ func (t *Table) directoryAt(path string) (*directory, error) {
 }
 
 // redirectLocked lets a slot's way lead to a directory.
-func (t *Table) redirectLocked(tp kafka.TopicPartition, to *directory) kafka.Code {
+func (t mover) redirectLocked(tp kafka.TopicPartition, to *directory) kafka.Code {
 	s := t.mu.slots[tp]
 	if s == nil || s.lane == nil || s.replica.Load() == nil {
 		return kafka.ReplicaNotAvailable
@@ -141,7 +144,7 @@ func (t *Table) redirectLocked(tp kafka.TopicPartition, to *directory) kafka.Cod
 }
 
 // setOutLocked puts a new move behind what has to go first in its destination.
-func (t *Table) setOutLocked(s *slot, to *directory, folder string) {
+func (t mover) setOutLocked(s *slot, to *directory, folder string) {
 	m := &move{slot: s, to: to, folder: folder, quit: make(chan struct{}, 1)}
 	m.lane = to.laneLocked(s.tp)
 	m.lane.moves = append(m.lane.moves, m)
@@ -151,7 +154,7 @@ func (t *Table) setOutLocked(s *slot, to *directory, folder string) {
 }
 
 // dropLocked takes a slot's move back; its mover cleans up.
-func (t *Table) dropLocked(s *slot) {
+func (t mover) dropLocked(s *slot) {
 	m := s.move
 	if m == nil || m.swapping {
 		return
@@ -171,7 +174,7 @@ func rouse(c chan struct{}) {
 }
 
 // resumeLocked goes on with a move that a restart interrupted, if there is one.
-func (t *Table) resumeLocked(s *slot) (found bool) {
+func (t mover) resumeLocked(s *slot) (found bool) {
 	for _, d := range t.dirs {
 		folder, ok := d.futures[s.tp]
 		if !ok || s.lane == nil || s.lane.dir == d || s.move != nil {
@@ -185,7 +188,7 @@ func (t *Table) resumeLocked(s *slot) (found bool) {
 }
 
 // movedLocked says whether there is a copy of a partition to go on with.
-func (t *Table) movedLocked(tp kafka.TopicPartition) bool {
+func (t mover) movedLocked(tp kafka.TopicPartition) bool {
 	for _, d := range t.dirs {
 		if d.futures[tp] != "" {
 			return true
@@ -194,8 +197,8 @@ func (t *Table) movedLocked(tp kafka.TopicPartition) bool {
 	return false
 }
 
-// mover carries moves, one after the other, until ctx ends.
-func (t *Table) mover(ctx context.Context) {
+// work carries moves, one after the other, until ctx ends.
+func (t mover) work(ctx context.Context) {
 	for ctx.Err() == nil {
 		t.mu.Lock()
 		var m *move
@@ -221,7 +224,7 @@ var (
 )
 
 // carry brings one move to its end, and leaves its lane.
-func (t *Table) carry(ctx context.Context, m *move) {
+func (t mover) carry(ctx context.Context, m *move) {
 	tp := m.slot.tp.String()
 	err := t.copyAll(ctx, m)
 	switch {
@@ -253,7 +256,7 @@ func (t *Table) carry(ctx context.Context, m *move) {
 }
 
 // discard takes an unfinished copy away.
-func (t *Table) discard(m *move) {
+func (t mover) discard(m *move) {
 	m.slot.replica.Load().forsake()
 	if m.log != nil {
 		_ = m.log.Close() // it goes anyway
@@ -264,7 +267,7 @@ func (t *Table) discard(m *move) {
 }
 
 // leaveLaneLocked frees a lane, or queues it if there is more to do in it.
-func (t *Table) leaveLaneLocked(l *lane) {
+func (t mover) leaveLaneLocked(l *lane) {
 	l.busy = false
 	switch {
 	case l.again || len(l.old) > 0 || len(l.moves) > 0:
@@ -276,7 +279,7 @@ func (t *Table) leaveLaneLocked(l *lane) {
 }
 
 // copyAll copies until the copy has all that is durable, then swaps.
-func (t *Table) copyAll(ctx context.Context, m *move) error {
+func (t mover) copyAll(ctx context.Context, m *move) error {
 	r := m.slot.replica.Load()
 	if r == nil || m.gone.Load() {
 		return errGone
@@ -325,7 +328,7 @@ func (m *move) level(r *Replica, limit int64) bool {
 }
 
 // openCopy opens the copy, what a restart left of it if it is of this topic.
-func (t *Table) openCopy(m *move, r *Replica) error {
+func (t mover) openCopy(m *move, r *Replica) error {
 	open := func() (err error) {
 		tunables := r.Config().Log
 		tunables.KeepAll, tunables.FlushMessages, tunables.FlushAfter, tunables.FileDeleteDelay = true, 0, 0, 0

@@ -212,7 +212,7 @@ func (t *Table) bring(d *directory, s *slot, want *Assignment) {
 	s.kept = nil
 	t.touch(s)
 	t.mu.Lock()
-	resumed := t.resumeLocked(s)
+	resumed := mover{t}.resumeLocked(s)
 	s.answerLocked()
 	t.mu.Unlock()
 	if resumed {

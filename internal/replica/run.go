@@ -22,7 +22,7 @@ const tickEvery = 500 * time.Millisecond
 //
 // Each directory has activities of its own: one that stalls holds up no other.
 func (t *Table) Run(ctx context.Context) error {
-	t.survey()
+	placer{t}.survey()
 	var workers sync.WaitGroup
 	for _, d := range t.dirs {
 		for range t.cfg.Openers {
@@ -34,7 +34,7 @@ func (t *Table) Run(ctx context.Context) error {
 		workers.Go(func() { every(ctx, t.cfg.RetentionEvery, func() { t.retain(ctx, d) }) })
 	}
 	for range t.cfg.Movers {
-		workers.Go(func() { t.mover(ctx) })
+		workers.Go(func() { mover{t}.work(ctx) })
 	}
 	workers.Go(func() { every(ctx, tickEvery, t.tick) })
 	workers.Wait()
@@ -126,7 +126,7 @@ func (t *Table) sweep(d *directory) {
 	n := d.queue.len()
 	t.mu.Unlock()
 	d.call(n)
-	t.sweepFutures(d)
+	mover{t}.sweepFutures(d)
 }
 
 // checkpoint writes the durable points of a directory down, and which logs came

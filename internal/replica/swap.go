@@ -8,7 +8,7 @@ import (
 )
 
 // trySwap puts the copy in the log's place. It says false if that cannot be now.
-func (t *Table) trySwap(m *move, r *Replica) (bool, error) {
+func (t mover) trySwap(m *move, r *Replica) (bool, error) {
 	s := m.slot
 	t.mu.Lock()
 	home := s.lane
@@ -49,7 +49,7 @@ func (t *Table) trySwap(m *move, r *Replica) (bool, error) {
 
 // rehouseLocked gives a slot its lane in the new directory. It may have been
 // removed meanwhile: then its folder is to go there.
-func (t *Table) rehouseLocked(s *slot, from, to *lane) {
+func (t mover) rehouseLocked(s *slot, from, to *lane) {
 	from.dir.holds--
 	if from.now == s {
 		from.now, to.now = nil, s
@@ -72,7 +72,7 @@ func (t *Table) rehouseLocked(s *slot, from, to *lane) {
 
 // exchange is the swap, in the replica's turn. The old log stays until the new one
 // is open under the log's name; an error before leaves it in its place.
-func (t *Table) exchange(m *move, r *Replica, from *directory) (after aftermath, err error) {
+func (t mover) exchange(m *move, r *Replica, from *directory) (after aftermath, err error) {
 	old := r.at.Load()
 	if err := r.Offline(); err != nil {
 		return after, errKeep
@@ -117,7 +117,7 @@ func (t *Table) exchange(m *move, r *Replica, from *directory) (after aftermath,
 // durably, the folder may be there after a crash while the metadata still names
 // its directory: until a restart has sorted that out, nothing may be written that
 // it lacks.
-func (t *Table) vacate(s *slot, r *Replica, from *directory, old *berth) error {
+func (t mover) vacate(s *slot, r *Replica, from *directory, old *berth) error {
 	if err := old.log.Close(); err != nil {
 		t.env.logger.Warn("close of a log that was moved away", "partition", r.tp.String(), "dir", from.Home.Path(), "error", err)
 	}
@@ -153,7 +153,7 @@ func (m *mooring) Future() (dir string, size, lag int64, ok bool) {
 
 // sweepFutures takes copies away whose partition is not here any more, or that
 // lie beside what they are a copy of.
-func (t *Table) sweepFutures(d *directory) {
+func (t mover) sweepFutures(d *directory) {
 	t.mu.Lock()
 	var stale []kafka.TopicPartition
 	for tp := range d.futures {

@@ -199,7 +199,7 @@ func (t *Table) assignLocked(a *Assignment, seen *changes) (lost []misplaced) {
 	t.mu.slots[a.TopicPartition] = s
 	s.want = a
 	if t.mu.surveyed {
-		lost = append(lost, t.seatLocked(s)...)
+		lost = append(lost, placer{t}.seatLocked(s)...)
 	}
 	return lost
 }
@@ -208,7 +208,7 @@ func (t *Table) assignLocked(a *Assignment, seen *changes) (lost []misplaced) {
 // given back as lost.
 func (t *Table) leaveLocked(s *slot) []misplaced {
 	l := s.lane
-	t.dropLocked(s)
+	mover{t}.dropLocked(s)
 	if l == nil {
 		return []misplaced{{s, fmt.Errorf("partition %s: %w", s.tp, kafka.UnknownTopicOrPartition)}}
 	}
