@@ -110,9 +110,9 @@ func (h *Home) writeBoot(id string) error {
 	if !vfs.IsNoSpace(err) {
 		return err
 	}
-	f, err := h.fs.Open(h.join(bootFile), vfs.ReadWrite)
-	if err != nil {
-		return err
+	f, openErr := h.fs.Open(h.join(bootFile), vfs.ReadWrite)
+	if openErr != nil {
+		return errors.Join(err, openErr)
 	}
 	_, err = f.WriteAt(text, 0)
 	if err == nil {

@@ -147,19 +147,27 @@ func (d *device) foundFull() {
 }
 
 // Relieve gives up a step of the ballast, for what must be written although the
-// volume is full: metadata, offsets, checkpoints, what retention needs. It says
-// whether that made room, so that the write may be tried again.
-func (d *device) Relieve() bool {
+// volume is full: offsets, checkpoints, what retention needs. It says whether that
+// made room, so that the write may be tried again. The last step is not its to
+// give, see RelieveLast.
+func (d *device) Relieve() bool { return d.giveUp(1) }
+
+// RelieveLast is Relieve for the metadata log, which gets the last step too:
+// without it the node could neither start nor delete anything.
+func (d *device) RelieveLast() bool { return d.giveUp(0) }
+
+// giveUp gives up a step of the ballast as long as so many are left.
+func (d *device) giveUp(keep int64) bool {
 	if d.ballast.Load() == 0 {
 		return false
 	}
 	d.turn.lock()
 	defer d.turn.unlock()
 	size := d.ballast.Load()
-	if size == 0 {
+	step := max(d.cfg.marks(d.total.Load()).ballast/ballastSteps, ballastLeast/ballastSteps)
+	if size == 0 || keep > 0 && size < (keep+1)*step {
 		return false
 	}
-	step := max(d.cfg.marks(d.total.Load()).ballast/ballastSteps, ballastLeast/ballastSteps)
 	left := max(0, size-step)
 	if err := d.cutBallast(left); err != nil {
 		d.logger.Warn("the ballast cannot be given up", "dir", d.path, "error", err)

@@ -102,6 +102,9 @@ func (m *Metadata) decided(ctx context.Context, f func(*controller.State) contro
 	if m.leading == nil {
 		return nil, quorum.ErrNotLeader
 	}
+	if err := m.node.Full(); err != nil {
+		return nil, err
+	}
 	records := f(m.state())
 	if len(records) == 0 {
 		return m.leading.last, nil

@@ -81,10 +81,12 @@ type Node struct {
 	leader    uint64
 	grown     int64 // bytes of entries since the last snapshot
 	snapping  bool
+	ending    context.Context // Run's
 	stopping  atomic.Bool
 	snapshots sync.WaitGroup
 
 	status atomic.Pointer[Status]
+	full   atomic.Pointer[error] // what keeps the log from being written; nil while nothing does
 }
 
 // Open reads the log and the state of a formatted directory. Nothing runs yet.
@@ -105,18 +107,16 @@ func Open(cfg Config) (*Node, error) {
 			return nil, errors.Join(fmt.Errorf("%w: %s is missing", ErrSnapshot, snapshotName(s.snapshot)), err, states.close())
 		}
 	}
-	log, _, err := commitlog.Open(commitlog.Config{
-		Home: cfg.Home, Topic: Topic, Partition: Partition, Logger: cfg.Logger, Now: cfg.Now,
-		Begin:    int64(s.cut.index) + 1,
-		Tunables: commitlog.Tunables{SegmentBytes: segmentBytes, RetentionAge: -1, KeepAll: true},
-	})
+	openLog := func() (*commitlog.Log, error) { return openLog(&cfg, int64(s.cut.index)+1) }
+	log, err := openLog()
+	for vfs.IsNoSpace(err) && cfg.Home.RelieveLast() {
+		log, err = openLog()
+	}
 	if err != nil {
 		return nil, errors.Join(err, states.close())
 	}
-	if err = whole(log); err == nil {
-		n.store, err = openStore(log, states, s)
-	}
-	if err == nil {
+	if n.store, err = openStore(log, states, s); err == nil {
+		n.store.open = openLog
 		n.applied = s.snapshot.index
 		err = n.start()
 	}
@@ -124,6 +124,22 @@ func Open(cfg Config) (*Node, error) {
 		return nil, errors.Join(err, log.Close(), states.close())
 	}
 	return n, nil
+}
+
+// openLog opens the metadata log, which begins at first unless it is there.
+func openLog(cfg *Config, first int64) (*commitlog.Log, error) {
+	log, _, err := commitlog.Open(commitlog.Config{
+		Home: cfg.Home, Topic: Topic, Partition: Partition, Logger: cfg.Logger, Now: cfg.Now,
+		Begin:    first,
+		Tunables: commitlog.Tunables{SegmentBytes: segmentBytes, RetentionAge: -1, KeepAll: true},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := whole(log); err != nil {
+		return nil, errors.Join(err, log.Close())
+	}
+	return log, nil
 }
 
 func (n *Node) start() (err error) {
@@ -211,7 +227,11 @@ func (n *Node) change(kind pb.ConfChangeType, m Member) {
 func (n *Node) Run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, n.inbox.poke)
 	defer stop()
+	n.ending = ctx
 	err := n.run(ctx)
+	if errors.Is(err, errEnding) {
+		err = nil
+	}
 	n.stopping.Store(true)
 	if n.ticker != nil {
 		n.ticker.Stop()
@@ -336,7 +356,7 @@ func (n *Node) snapshotDone(f *finished) error {
 		n.grown = 0 // try again after as much more
 		return nil
 	}
-	if err := n.store.compact(f.at, f.conf, n.cfg.KeepEntries); err != nil {
+	if err := n.insist(func() error { return n.store.compact(f.at, f.conf, n.cfg.KeepEntries) }); err != nil {
 		return err
 	}
 	return sweep(n.cfg.FS, n.dir, f.at)

@@ -111,9 +111,17 @@ func format(t testing.TB, fs *vfs.Mem, me Member, voters ...Member) {
 
 func open(t testing.TB, fs *vfs.Mem, change func(*Config)) *member {
 	t.Helper()
-	home, err := commitlog.OpenHome(commitlog.HomeConfig{FS: fs, Path: "/q", Logger: logger(), Now: time.Now})
+	m, err := tryOpen(t, fs, change)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return m
+}
+
+func tryOpen(t testing.TB, fs *vfs.Mem, change func(*Config)) (*member, error) {
+	home, err := commitlog.OpenHome(commitlog.HomeConfig{FS: fs, Path: "/q", Logger: logger(), Now: time.Now})
+	if err != nil {
+		return nil, err
 	}
 	m := &member{t: t, fs: fs, home: home, machine: &list{leader: kafka.NoBroker}, done: make(chan error, 1)}
 	cfg := Config{FS: fs, Home: home, Dir: "/q", Machine: m.machine, Logger: logger(), Now: time.Now}
@@ -121,9 +129,9 @@ func open(t testing.TB, fs *vfs.Mem, change func(*Config)) *member {
 		change(&cfg)
 	}
 	if m.Node, err = Open(cfg); err != nil {
-		t.Fatal(err)
+		return nil, errors.Join(err, home.Close(false))
 	}
-	return m
+	return m, nil
 }
 
 func (m *member) run() *member {

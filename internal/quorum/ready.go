@@ -86,7 +86,8 @@ func (n *Node) handle(rd *raft.Ready) error {
 	}
 	if len(rd.Entries) > 0 {
 		n.place(rd.Entries)
-		if err := n.store.append(rd.Entries, n.applied, n.cfg.Now().UnixMilli()); err != nil {
+		now := n.cfg.Now().UnixMilli()
+		if err := n.insist(func() error { return n.store.append(rd.Entries, n.applied, now) }); err != nil {
 			return err
 		}
 	}
@@ -96,7 +97,7 @@ func (n *Node) handle(rd *raft.Ready) error {
 		changed := s.term != h.GetTerm() || s.vote != h.GetVote()
 		s.term, s.vote, s.commit = h.GetTerm(), h.GetVote(), max(s.commit, min(h.GetCommit(), n.store.last()))
 		if changed {
-			if err := n.store.saveState(); err != nil {
+			if err := n.insist(n.store.saveState); err != nil {
 				return err
 			}
 		}
@@ -235,7 +236,7 @@ func (n *Node) applyChange(e *pb.Entry) error {
 	}
 	s.members = s.members.within(s.conf)
 	n.keepTime()
-	return n.store.saveState()
+	return n.insist(n.store.saveState)
 }
 
 // install takes over the state of another member. The transport has put the
@@ -247,7 +248,8 @@ func (n *Node) install(snap *pb.Snapshot) error {
 	if !ok {
 		return fmt.Errorf("%w: %s came with a malformed list of members", ErrSnapshot, snapshotName(at))
 	}
-	if err := n.store.install(at, pb.EnsureConfState(meta.GetConfState()), all); err != nil {
+	conf := pb.EnsureConfState(meta.GetConfState())
+	if err := n.insist(func() error { return n.store.install(at, conf, all) }); err != nil {
 		return err
 	}
 	n.keepTime()

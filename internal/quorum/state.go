@@ -185,9 +185,12 @@ func decodeState(b []byte) (*state, error) {
 
 // stateLog writes states, one after the other, into the slots of one file.
 type stateLog struct {
-	file vfs.File
-	seq  uint64
-	buf  []byte
+	fs     vfs.FS
+	name   string
+	file   vfs.File
+	seq    uint64
+	buf    []byte
+	broken bool // a sync failed: the file is at its end
 }
 
 // createState makes the files of a fresh directory: the state, and before it an
@@ -216,7 +219,7 @@ func openState(fs vfs.FS, dir string) (*stateLog, *state, error) {
 		return nil, nil, fmt.Errorf("%w: %w", ErrState, err)
 	}
 	var body []byte
-	l := &stateLog{}
+	l := &stateLog{fs: fs, name: name}
 	for at := 0; at < len(all); at += slotSize {
 		if seq, b, ok := openSlot(all[at:min(at+slotSize, len(all))]); ok && (body == nil || seq > l.seq) {
 			l.seq, body = seq, b
@@ -260,17 +263,40 @@ func sealState(b []byte, seq uint64, s *state) ([]byte, error) {
 	return b, nil
 }
 
-// save makes s durable. An error is final.
+// save makes s durable. An error is final, except that of a full disk: save may
+// be called again, and goes to the same slot, which holds nothing that counts.
 func (l *stateLog) save(s *state) error {
 	var err error
 	if l.buf, err = sealState(l.buf, l.seq+1, s); err != nil {
 		return err
 	}
-	l.seq++
-	if _, err = l.file.WriteAt(l.buf, int64(l.seq%slotCount)*slotSize); err != nil {
+	at := int64((l.seq+1)%slotCount) * slotSize
+	if l.broken {
+		err = l.replace(at)
+	} else if _, err = l.file.WriteAt(l.buf, at); err == nil {
+		err = l.file.Sync()
+		l.broken = err != nil
+	}
+	if err == nil {
+		l.seq++
+	}
+	return err
+}
+
+// replace makes another file, which holds the newest state alone, at its place.
+// It is for when a sync found the disk full: what the old file holds from then
+// on nobody can say.
+func (l *stateLog) replace(at int64) error {
+	if err := vfs.WriteAtomic(l.fs, l.name, append(make([]byte, at), l.buf...)); err != nil {
 		return err
 	}
-	return l.file.Sync()
+	file, err := l.fs.Open(l.name, vfs.ReadWrite)
+	if err != nil {
+		return err
+	}
+	_ = l.file.Close() // nothing in it counts any more
+	l.file, l.broken = file, false
+	return nil
 }
 
 func (l *stateLog) close() error { return l.file.Close() }

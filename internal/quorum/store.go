@@ -10,12 +10,15 @@ import (
 
 	"github.com/myelin-stream/myelin/internal/commitlog"
 	"github.com/myelin-stream/myelin/internal/record"
+	"github.com/myelin-stream/myelin/internal/vfs"
 )
 
 // store is raft's log on a commit log, and the state beside it. It belongs to
 // the goroutine of Run.
 type store struct {
+	open   func() (*commitlog.Log, error)
 	log    *commitlog.Log
+	shut   bool // log was closed to be opened anew
 	states *stateLog
 	state  *state
 	epochs []commitlog.EpochStart // the log's epoch cache, ascending
@@ -232,6 +235,28 @@ func (s *store) parse(batch []byte) (*pb.Entry, error) {
 		e.Data = v[1:]
 	}
 	return e, nil
+}
+
+// reopen opens the log anew from what the device holds, if a flush has found the
+// disk full. What was durable is there; what was not is written again by who
+// tries again.
+func (s *store) reopen() error {
+	if !s.shut && !vfs.IsNoSpace(s.log.Failed()) {
+		return nil // it is well, or at its end for good
+	}
+	durable := s.log.Flushed()
+	_ = s.log.Close() // it has failed: it only lets go
+	s.shut = true
+	log, err := s.open()
+	if err != nil {
+		return err
+	}
+	s.shut = false
+	if log.End() < durable {
+		return errors.Join(fmt.Errorf("%w: the log ends at %d, but was durable up to %d", ErrState, log.End(), durable), log.Close())
+	}
+	s.log, s.epochs = log, log.Epochs()
+	return nil
 }
 
 // append writes entries and makes them durable. They may replace a tail that was
