@@ -245,9 +245,10 @@ func (o *opener) list() error {
 	if err != nil {
 		return err
 	}
-	have := map[int64]bool{}
+	have, snapshot := map[int64]bool{}, map[int64]bool{}
 	for _, i := range files {
 		base, suffix, ok := segment.ParseName(i.Name)
+		snapshot[base] = snapshot[base] || ok && suffix == snapshotSuffix
 		if ok && suffix == segment.LogSuffix && !i.Dir {
 			have[base] = true
 			o.segs = append(o.segs, segment.Open(o.segmentConfig(base), i.Size))
@@ -264,13 +265,21 @@ func (o *opener) list() error {
 			}
 		}
 	}
-	for len(o.segs) > 1 && o.segs[1].Base() <= o.start {
-		if err := o.segs[0].Remove(); err != nil {
+	// A removal begins when the producers are written down at the base that it
+	// leaves: without that, the segments are still needed for what they tell.
+	first := 0
+	for i, s := range o.segs {
+		if s.Base() <= o.start && snapshot[s.Base()] {
+			first = i
+		}
+	}
+	for _, s := range o.segs[:first] {
+		if err := s.Remove(); err != nil {
 			return err
 		}
-		o.segs = o.segs[1:]
 		o.mu.unsynced.names = true
 	}
+	o.segs = o.segs[first:]
 	if err := o.cutHeadless(); err != nil {
 		return err
 	}

@@ -145,7 +145,9 @@ func (l rester) leaveCaches(end int64) error {
 		}
 		l.epochs.markSaved(version)
 	}
-	if !l.producers.any() {
+	// Where the active segment is empty, the snapshot at its base has been made
+	// durable, and tells what no batch that is left does: it stays as it is.
+	if !l.producers.any() || end == l.active().Base() {
 		return nil
 	}
 	return vfs.WriteFile(l.fs, l.snaps.name(end), l.producers.encode(end))
@@ -187,6 +189,13 @@ func (l rester) saveCaches(end int64) error {
 	}
 	if err := l.active().SyncIndexes(-1); err != nil {
 		return err
+	}
+	// A missing index is made anew; that a list of aborted transactions is
+	// missing cannot be seen, so its name must last.
+	if aborted, err := l.active().Aborted(); err != nil || len(aborted) > 0 {
+		if err := errors.Join(err, l.fs.SyncDir(l.dir)); err != nil {
+			return err
+		}
 	}
 	l.closedAt = end
 	return nil

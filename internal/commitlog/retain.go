@@ -27,7 +27,10 @@ func (l trimmer) deleteLocked(offset int64) error {
 	if err := l.Failed(); err != nil {
 		return err
 	}
-	if offset < l.Start() || offset == l.Start() && !l.unsaved {
+	offset = max(offset, l.Start())
+	segs := *l.segments.Load()
+	left := len(segs) > 1 && segs[1].Base() <= offset
+	if offset == l.Start() && !l.unsaved && !left {
 		return nil
 	}
 	if offset > l.End() {
@@ -54,20 +57,19 @@ func (l trimmer) deleteLocked(offset int64) error {
 		return l.failUnlessFull(err)
 	}
 	l.unsaved = false
-	_, err := l.removeBelow(offset)
-	return err
+	return l.removeBelow(offset)
 }
 
 // removeBelow removes the closed segments that end at or below offset, which is
-// the durable start.
-func (l trimmer) removeBelow(offset int64) (int, error) {
+// the durable start. What rolling has left for later is done.
+func (l trimmer) removeBelow(offset int64) error {
 	segs := *l.segments.Load()
 	n := 0
 	for n+1 < len(segs) && segs[n+1].Base() <= offset {
 		n++
 	}
 	if n == 0 {
-		return 0, nil
+		return nil
 	}
 	l.flushing.lock() // no removed segment may be under way in a flush
 	defer l.flushing.unlock()
@@ -78,13 +80,13 @@ func (l trimmer) removeBelow(offset int64) (int, error) {
 	l.mu.Unlock()
 	for _, s := range segs[:n] {
 		if err := l.home.trash.put(l.Log, s); err != nil {
-			return 0, l.fail(err)
+			return l.fail(err)
 		}
 	}
 	if err := l.snaps.drop(func(at int64) bool { return at < kept[0].Base() }); err != nil {
-		return 0, l.fail(err)
+		return l.fail(err)
 	}
-	return n, nil
+	return nil
 }
 
 // Retain deletes the oldest segments that retention no longer covers, whole
@@ -127,9 +129,6 @@ func (l *Log) Retain(limit int64) (deleted int, err error) {
 	}
 	before := len(*l.segments.Load())
 	if err := tr.deleteLocked(start); err != nil {
-		return 0, err
-	}
-	if _, err := tr.removeBelow(l.Start()); err != nil {
 		return 0, err
 	}
 	return before - len(*l.segments.Load()), nil
@@ -280,6 +279,10 @@ func (l trimmer) restore(segs []*segment.Segment, i int, end int64) error {
 		return err
 	}
 	if _, err := o.resume(); err != nil {
+		return err
+	}
+	// Or a crash would leave the epochs of what is gone in the file.
+	if err := l.saveEpochs(); err != nil {
 		return err
 	}
 	return l.fs.SyncDir(l.dir)
