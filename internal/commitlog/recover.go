@@ -321,6 +321,10 @@ func (o *opener) replay(from int64, examined int) error {
 		if seg.Size() == 0 {
 			continue
 		}
+		r := reading{segs: o.segs, log: o.Log} // what is found is added to a list that is right
+		if _, err := r.abortedIn(i); err != nil {
+			return fmt.Errorf("segment %d: %w", seg.Base(), err)
+		}
 		pos, _, err := seg.Floor(from)
 		if err != nil {
 			return err
