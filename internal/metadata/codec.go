@@ -76,3 +76,6 @@ func decode(b []byte) ([]state.Record, error) {
 	}
 	return records, nil
 }
+
+// ParseEntry reads the records of an entry of the metadata log, for tools.
+func ParseEntry(b []byte) ([]state.Record, error) { return decode(b) }
