@@ -293,7 +293,7 @@ func TestDumpLog(t *testing.T) {
 			t.Errorf("%s\nwant %q", out, want)
 		}
 	}
-	if code != exitFailed || !strings.Contains(errs, "2 places are damaged") {
+	if code != exitFailed || !strings.Contains(errs, "damaged places: 2") {
 		t.Errorf("exit %d: %s", code, errs)
 	}
 }

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -202,7 +201,7 @@ func begins(dir string) func(kafka.TopicPartition) int64 {
 }
 
 func (a *app) repairDirectory(dir string, found *commitlog.Checked) ([]commitlog.Repaired, error) {
-	logger, _ := quietLogger(a)
+	logger := quietLogger(a)
 	return commitlog.Repair(commitlog.RepairConfig{FS: vfs.OS(), Path: dir, Found: found, Now: time.Now, Logger: logger, Begin: begins(dir)})
 }
 
@@ -261,34 +260,17 @@ func verdict(all []checkedDirectory) error {
 	}
 	text := ""
 	if len(lost) > 0 {
-		text = fmt.Sprintf("%d places are damaged that cannot be made anew; the rest is served: restore those files from a backup or let another replica fill them", len(lost))
+		text = fmt.Sprintf("damaged and not to be made anew: %d; the rest is served: restore those files from a backup, or let another replica fill them", len(lost))
 	}
 	if len(caches) > 0 {
 		if text != "" {
 			text += "\nmyelin: "
 		}
 		slices.Sort(caches)
-		text += fmt.Sprintf("%d caches are wrong; make them anew with: myelin storage check --repair %s", len(caches), strings.Join(slices.Compact(caches), " "))
+		text += fmt.Sprintf("wrong caches: %d; make them anew with: myelin storage check --repair %s", len(caches), strings.Join(slices.Compact(caches), " "))
 	}
 	if text == "" {
 		return nil
 	}
 	return &fault{exitFailed, text}
-}
-
-// entryKind is the first byte of an entry of the metadata log.
-func entryKind(value []byte) (kind byte, body []byte) {
-	if len(value) == 0 {
-		return 255, nil
-	}
-	return value[0], value[1:]
-}
-
-// uvarint reads a length that precedes something.
-func uvarint(b []byte) (n uint64, rest []byte, ok bool) {
-	n, size := binary.Uvarint(b)
-	if size <= 0 {
-		return 0, nil, false
-	}
-	return n, b[size:], true
 }

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"io"
 	"log/slog"
 	"path/filepath"
 	"strconv"
@@ -29,7 +28,7 @@ func storageRecoverCmd(a *app) *cobra.Command {
 			var all []*commitlog.Rehearsal
 			for _, dir := range dirs {
 				dir = filepath.ToSlash(dir)
-				logger, _ := quietLogger(a)
+				logger := quietLogger(a)
 				r, err := commitlog.Rehearse(commitlog.RehearseConfig{FS: vfs.OS(), Path: dir, Now: time.Now, Logger: logger, Begin: begins(dir)})
 				if err != nil {
 					return cannotLook(dir, err)
@@ -43,11 +42,11 @@ func storageRecoverCmd(a *app) *cobra.Command {
 
 // quietLogger is the log of commands that open a directory as a node does: it is
 // shown with --verbose.
-func quietLogger(a *app) (*slog.Logger, io.Writer) {
+func quietLogger(a *app) *slog.Logger {
 	if a.verbose {
-		return slog.New(slog.NewTextHandler(a.Err, nil)), a.Err
+		return slog.New(slog.NewTextHandler(a.Err, nil))
 	}
-	return slog.New(slog.DiscardHandler), io.Discard
+	return slog.New(slog.DiscardHandler)
 }
 
 func (a *app) showRehearsals(all []*commitlog.Rehearsal) error {

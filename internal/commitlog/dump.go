@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"strings"
 
 	"github.com/myelin-stream/myelin/internal/record"
 	"github.com/myelin-stream/myelin/internal/segment"
@@ -19,26 +20,26 @@ type DumpField struct {
 // DumpLine is one thing that a file holds: a batch, a record, an index entry.
 // The fields come in the order of the layout.
 type DumpLine struct {
-	Kind   string // "batch", "record", "offset", "time", "aborted", "producer", "epoch"
+	Kind   string // "batch", "record", "offset", "time", "aborted", "producer", "epoch", and others of the small files
 	Fields []DumpField
 }
 
 // ErrUnknownFile says that a name is none of a log's files.
 var ErrUnknownFile = errors.New("not a file of a log")
 
-// Dump reads one file of a log (.log, .index, .timeindex, .txnindex, .snapshot,
-// leader-epoch-checkpoint) and visits what it holds. With records, the records
-// of each batch too. It changes nothing, and needs no Home: the log may be open.
+// Dump reads one file of a log or of a log directory, known by its name, and
+// visits what it holds. With records, the records of each batch too. It changes
+// nothing, and needs no Home: the log may be open.
 //
 // A batch whose CRC is wrong is visited with valid = false. What cannot be
 // walked over ends the dump with an error that says where.
 func Dump(f vfs.FS, name string, records bool, visit func(DumpLine) error) error {
-	if path.Base(name) == epochFile {
-		return dumpEpochs(f, name, visit)
-	}
 	base, suffix, ok := segment.ParseName(path.Base(name))
 	if !ok {
-		return fmt.Errorf("%s: %w", name, ErrUnknownFile)
+		return dumpSmall(f, name, visit)
+	}
+	for _, ending := range []string{cleanedSuffix, swapSuffix, deletedSuffix} {
+		suffix = strings.TrimSuffix(suffix, ending)
 	}
 	switch suffix {
 	case segment.LogSuffix:
@@ -59,6 +60,8 @@ func Dump(f vfs.FS, name string, records bool, visit func(DumpLine) error) error
 			return DumpLine{"aborted", []DumpField{{"producerId", a.ProducerID}, {"firstOffset", a.First},
 				{"lastOffset", a.Last}, {"lastStableOffset", a.Stable}}}
 		})
+	case segment.SumsSuffix:
+		return dumpSums(f, name, base, visit)
 	case snapshotSuffix:
 		return dumpSnapshot(f, name, visit)
 	}
@@ -72,17 +75,6 @@ func dumpEach[T any](all []T, err error, visit func(DumpLine) error, line func(T
 		}
 	}
 	return err
-}
-
-func dumpEpochs(f vfs.FS, name string, visit func(DumpLine) error) error {
-	data, err := vfs.ReadFile(f, name, 64<<20)
-	if err != nil {
-		return err
-	}
-	entries, err := parseEpochs(data)
-	return dumpEach(entries, err, visit, func(e EpochStart) DumpLine {
-		return DumpLine{"epoch", []DumpField{{"leaderEpoch", e.Epoch}, {"startOffset", e.Start}}}
-	})
 }
 
 func dumpSnapshot(f vfs.FS, name string, visit func(DumpLine) error) error {

@@ -59,7 +59,7 @@ record offset=2 timestamp=1005 endTxnMarker=ABORT coordinatorEpoch=9 key="\x00\x
 			t.Errorf("%s: %v\n got %s\nwant %s", name, err, got, want)
 		}
 	}
-	if _, err := dump("partition.metadata"); !errors.Is(err, ErrUnknownFile) {
+	if _, err := dump("notes.txt"); !errors.Is(err, ErrUnknownFile) {
 		t.Error(err)
 	}
 	d := &damager{r}

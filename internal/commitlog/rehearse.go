@@ -86,7 +86,8 @@ func (r *Rehearsal) run(h *Home, over *vfs.Overlay, begin func(kafka.TopicPartit
 		if begin != nil {
 			at = begin(tp)
 		}
-		l, rec, err := Open(Config{Home: h, Topic: tp.Topic, Partition: tp.Partition, Logger: h.logger, Tunables: Tunables{KeepAll: true}, Begin: at})
+		l, rec, err := Open(Config{Home: h, Topic: tp.Topic, Partition: tp.Partition, TopicID: writtenID(over, path.Join(h.path, tp.String())), Logger: h.logger,
+			Tunables: Tunables{KeepAll: true}, Begin: at})
 		out := Rehearsed{Log: tp.String(), Recovered: rec}
 		if err != nil {
 			out.Error = oneLine(err)
@@ -104,6 +105,19 @@ func (r *Rehearsal) run(h *Home, over *vfs.Overlay, begin func(kafka.TopicPartit
 		}
 	}
 	return nil
+}
+
+// writtenID is the topic id that a log's folder says, zero if it says none.
+func writtenID(f vfs.FS, dir string) kafka.UUID {
+	data, err := vfs.ReadFile(f, path.Join(dir, metadataFile), 1<<10)
+	if err != nil {
+		return kafka.UUID{}
+	}
+	id, err := parseTopicID(data)
+	if err != nil {
+		return kafka.UUID{}
+	}
+	return id
 }
 
 // add takes changes in, with names below the directory.

@@ -151,11 +151,12 @@ func (r *repair) reopen() (err error) {
 		if r.Begin != nil {
 			at = r.Begin(tp)
 		}
-		l, _, err := Open(Config{Home: h, Topic: tp.Topic, Partition: tp.Partition, Logger: r.Logger, Tunables: Tunables{KeepAll: true}, Begin: at})
+		l, _, err := Open(Config{Home: h, Topic: tp.Topic, Partition: tp.Partition, TopicID: writtenID(r.fs, path.Join(r.Path, folder)), Logger: r.Logger,
+			Tunables: Tunables{KeepAll: true}, Begin: at})
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(l.remakeCaches(r.bases[folder], r.aborted[folder]), l.Close()); err != nil {
+		if err := errors.Join(remakeCaches(l, r.bases[folder], r.aborted[folder]), l.Close()); err != nil {
 			return err
 		}
 	}
@@ -164,13 +165,12 @@ func (r *repair) reopen() (err error) {
 
 // remakeCaches makes the index files of some segments, which were taken away, and
 // the lists of aborted transactions of others, and seals them.
-func (l *Log) remakeCaches(bases, aborted []int64) error {
-	segs := *l.segments.Load()
-	r := reading{segs: segs, log: l}
-	for i, s := range segs {
+func remakeCaches(l *Log, bases, aborted []int64) error {
+	r := reading{segs: *l.segments.Load(), log: l}
+	for i, s := range r.segs {
 		next := int64(-1)
-		if i+1 < len(segs) {
-			next = segs[i+1].Base()
+		if i+1 < len(r.segs) {
+			next = r.segs[i+1].Base()
 		}
 		if slices.Contains(aborted, s.Base()) {
 			if _, err := r.findAborted(i); err != nil {
