@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path"
 	"path/filepath"
 	"strings"
@@ -66,6 +67,11 @@ func dumpFile(a *app, file string, f dumpFlags) (damaged int, err error) {
 	})
 	switch {
 	case errors.Is(err, commitlog.ErrUnknownFile):
+		if in, err := os.Open(file); err == nil {
+			in.Close()
+		} else {
+			return 0, err
+		}
 		return 0, usage("%s: no file of a log directory has such a name; rename a copy to what it was called", file)
 	case unreadable(err):
 		return 0, err
