@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"sync/atomic"
 
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/vfs"
@@ -32,6 +33,8 @@ type journal struct {
 	failed  error     // a manifest is there that cannot be changed; the turn's
 	sums    [2]uint32 // CRC-32C of both checkpoint files; the turn's
 	scratch []byte    // the turn's
+
+	polished atomic.Int64 // logs that were, see rester.polish
 }
 
 // recorded is the part of it that is memory only, under the home's mutex.

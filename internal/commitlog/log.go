@@ -446,9 +446,11 @@ func (l *Log) closeInOrder() error {
 	if err := l.w.mend(); err != nil {
 		return l.fail(err)
 	}
-	relieved := l.home.relieved
-	if err := relieved(l.active().Seal); err != nil {
-		return l.fail(err)
+	relieved, small := l.home.relieved, (rester{l}).small()
+	if !small || l.future {
+		if err := relieved(l.active().Seal); err != nil {
+			return l.fail(err)
+		}
 	}
 	if !(rester{l}).unwritten() {
 		if err := l.flushLocked(); err != nil {
@@ -459,10 +461,7 @@ func (l *Log) closeInOrder() error {
 		return l.fail(err)
 	}
 	err := relieved(func() error {
-		if (rester{l}).small() && !l.future {
-			return rester{l}.leaveCaches(end)
-		}
-		if end != l.closedAt {
+		if (!small || l.future) && end != l.closedAt {
 			return vfs.WriteAtomic(l.fs, l.snaps.name(end), l.producers.encode(end))
 		}
 		return nil
@@ -477,6 +476,7 @@ func (l *Log) closeInOrder() error {
 	if err != nil {
 		return l.fail(err)
 	}
+	rester{l}.polish()
 	l.point.Store(end)
 	return nil
 }

@@ -153,10 +153,15 @@ func (l rester) leaveCaches(end int64) error {
 	return vfs.WriteFile(l.fs, l.snaps.name(end), l.producers.encode(end))
 }
 
+// polishMost is how many small logs of a directory are polished: the files of a
+// hundred thousand would take an orderly end a minute. What misses them, Kafka
+// too, makes them from the batches.
+const polishMost = 1000
+
 // polish writes the files of a log at rest that only other programs miss.
 func (l rester) polish() {
 	end := l.End()
-	if end == l.closedAt || l.unwritten() {
+	if end == l.closedAt || l.unwritten() || l.stirred.Load() || l.home.journal.polished.Add(1) > polishMost {
 		return
 	}
 	err := l.active().Seal()
