@@ -228,7 +228,11 @@ func (l *appender) publish(seg *segment.Segment, pos int64, batches []Batch) {
 	for i := range batches {
 		h := &batches[i].Header
 		p := place{seg: seg, base: h.BaseOffset, last: h.LastOffset(), pos: pos, size: int64(h.Size())}
-		l.mu.recent[l.mu.written%recentBatches] = p
+		if len(l.mu.recent) < recentBatches {
+			l.mu.recent = append(l.mu.recent, p)
+		} else {
+			l.mu.recent[l.mu.written%recentBatches] = p
+		}
 		l.mu.written++
 		pos += p.size
 	}

@@ -125,7 +125,7 @@ func BenchmarkGroupCommit(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		turn := make(slot, 1)
+		turn := new(slot)
 		for range perLog {
 			producers.Go(func() {
 				batch := makeBatch(batchSpec{size: 1 << 10, ts: 1})

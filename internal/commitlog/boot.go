@@ -40,8 +40,8 @@ func (h *Home) noteNewBoot() error {
 
 // noteExamined notes this run of the machine once no log is left to examine.
 func (h *Home) noteExamined() error {
-	h.noting <- struct{}{}
-	defer func() { <-h.noting }()
+	h.noting.lock()
+	defer h.noting.unlock()
 	h.mu.Lock()
 	due := h.mu.boot == unexamined
 	h.mu.Unlock()
@@ -95,8 +95,8 @@ func (h *Home) distrust(tp kafka.TopicPartition) {
 	if !first {
 		return
 	}
-	h.noting <- struct{}{}
-	defer func() { <-h.noting }()
+	h.noting.lock()
+	defer h.noting.unlock()
 	if err := h.writeBoot("none: a write failed"); err != nil {
 		h.logger.Log(context.Background(), slog.LevelError, "cannot note the failed write", "dir", h.path, "error", err)
 	}

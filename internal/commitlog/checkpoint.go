@@ -33,18 +33,27 @@ var errMalformed = errors.New("malformed file")
 // count, and a line of topic, partition and offset each.
 type offsetTable map[kafka.TopicPartition]int64
 
-func (t offsetTable) encode() []byte {
+func (t offsetTable) encode() []byte { return t.encodeIn(t.keys()) }
+
+// keys gives the logs in their order.
+func (t offsetTable) keys() []kafka.TopicPartition {
 	keys := make([]kafka.TopicPartition, 0, len(t))
 	for tp := range t {
 		keys = append(keys, tp)
 	}
 	slices.SortFunc(keys, kafka.TopicPartition.Compare)
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "0\n%d\n", len(keys))
+	return keys
+}
+
+// encodeIn is encode for who has the keys in their order.
+func (t offsetTable) encodeIn(keys []kafka.TopicPartition) []byte {
+	b := fmt.Appendf(make([]byte, 0, 32+40*len(keys)), "0\n%d\n", len(keys))
 	for _, tp := range keys {
-		fmt.Fprintf(&b, "%s %d %d\n", tp.Topic, tp.Partition, t[tp])
+		b = append(append(b, tp.Topic...), ' ')
+		b = append(strconv.AppendInt(b, int64(tp.Partition), 10), ' ')
+		b = append(strconv.AppendInt(b, t[tp], 10), '\n')
 	}
-	return b.Bytes()
+	return b
 }
 
 func parseOffsetTable(data []byte) (offsetTable, error) {

@@ -56,7 +56,7 @@ type device struct {
 }
 
 func newDevice(cfg *HomeConfig, path string, logger *slog.Logger) *device {
-	return &device{fs: cfg.FS, path: path, logger: logger, cfg: cfg.Room, look: make(chan struct{}, 1), turn: make(slot, 1),
+	return &device{fs: cfg.FS, path: path, logger: logger, cfg: cfg.Room, look: make(chan struct{}, 1),
 		down: make(chan struct{}), warned: map[string]int64{}}
 }
 

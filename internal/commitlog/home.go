@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/myelin-stream/myelin/internal/kafka"
@@ -68,11 +69,12 @@ type Home struct {
 	sworn    bool  // the manifest has the checksum of the recovery points
 	foreign  bool  // and another: somebody else worked here since
 
-	scanners                 sync.Pool // of *scanner, for readers
-	saving                   *group    // writes of the checkpoint files
-	noting                   slot      // for who writes .myelin_boot
-	savedStarts, savedPoints []byte    // as written last; whoever saves has them
-	syncing                  *group    // syncs of the folder itself
+	scanners                 sync.Pool                // of *scanner, for readers
+	saving                   *group                   // writes of the checkpoint files
+	tunables                 atomic.Pointer[Tunables] // those that a log got last
+	noting                   slot                     // for who writes .myelin_boot
+	savedStarts, savedPoints []byte                   // as written last; whoever saves has them
+	syncing                  *group                   // syncs of the folder itself
 	cleaned                  *cleanPoints
 	trash                    trash
 	harm                     slot // for who writes a damage file
@@ -84,6 +86,8 @@ type Home struct {
 		sync.Mutex // memory only: never held across I/O
 		recorded
 		points offsetTable
+		order  []kafka.TopicPartition // keys of points, sorted; nil: to be made anew
+		news   bool                   // points or starts are not as they were saved last
 		starts offsetTable
 		open   map[kafka.TopicPartition]*Log
 		trust  map[kafka.TopicPartition]trust
@@ -118,7 +122,6 @@ func OpenHome(cfg HomeConfig) (*Home, error) {
 	h.ahead = newAhead(orDefault(cfg.ColdReads, 4), int64(orDefault(cfg.ColdCacheBytes, 256<<20)))
 	h.saving, h.syncing = newGroup(h.writeCheckpoints), newGroup(func() error { return h.fs.SyncDir(h.path) })
 	h.cleaned = newCleanPoints(h.fs, h.path, h.logger)
-	h.harm, h.noting = make(slot, 1), make(slot, 1)
 	h.scanners.New = func() any { return new(scanner) }
 	h.device = newDevice(&cfg, h.path, h.logger)
 	h.mu.open = map[kafka.TopicPartition]*Log{}
@@ -252,7 +255,7 @@ func (h *Home) make(dir string) error {
 
 // sweep removes the logs that were being removed.
 func (h *Home) sweep() error {
-	list, err := h.fs.ReadDir(h.path)
+	list, err := h.fs.ReadNames(h.path)
 	if err != nil {
 		return err
 	}
@@ -288,7 +291,7 @@ func (h *Home) Path() string { return h.path }
 
 // Logs lists the logs on disk, sorted.
 func (h *Home) Logs() ([]kafka.TopicPartition, error) {
-	list, err := h.fs.ReadDir(h.path)
+	list, err := h.fs.ReadNames(h.path)
 	if err != nil {
 		return nil, h.fail(err)
 	}
@@ -330,6 +333,7 @@ func (h *Home) RemoveLog(tp kafka.TopicPartition) error {
 	}
 	h.mu.Lock()
 	delete(h.mu.points, tp)
+	h.mu.order, h.mu.news = nil, true
 	delete(h.mu.starts, tp)
 	delete(h.mu.trust, tp)
 	h.mu.buried[tp] = true // see unearth
@@ -400,18 +404,27 @@ func (h *Home) openLogs() []*Log {
 // writeCheckpoints writes both tables as they are now.
 func (h *Home) writeCheckpoints() error {
 	h.mu.Lock()
-	for tp, l := range h.mu.open {
+	for _, l := range h.mu.open {
 		if l.segments.Load() == nil {
 			continue // still opening
 		}
-		h.mu.points[tp] = l.point.Load()
+		h.keepPointLocked(l)
 		h.keepStartLocked(l)
 	}
-	points, starts := h.mu.points.encode(), h.mu.starts.encode()
+	if !h.mu.news && h.savedPoints != nil && h.savedStarts != nil {
+		h.mu.Unlock()
+		return h.noteExamined()
+	}
+	h.mu.news = false
+	if h.mu.order == nil {
+		h.mu.order = h.mu.points.keys()
+	}
+	points, starts := h.mu.points.encodeIn(h.mu.order), h.mu.starts.encode()
 	buried := maps.Clone(h.mu.buried)
 	h.mu.Unlock()
 	if !bytes.Equal(points, h.savedPoints) || !bytes.Equal(starts, h.savedStarts) {
 		if err := h.journal.announce(points, starts); err != nil {
+			h.savedPoints = nil // so that it is tried again
 			return h.fail(err)
 		}
 	}
@@ -426,7 +439,7 @@ func (h *Home) writeCheckpoints() error {
 			continue
 		}
 		if err := h.relieved(func() error { return vfs.WriteAtomic(h.fs, h.join(file.name), file.now) }); err != nil {
-			*file.last = nil
+			*file.last = nil // so that it is tried again
 			return h.fail(storageError(file.name, err))
 		}
 		*file.last = file.now
@@ -439,10 +452,38 @@ func (h *Home) writeCheckpoints() error {
 	return h.noteExamined()
 }
 
+// keepPointLocked notes a log's recovery point.
+func (h *Home) keepPointLocked(l *Log) {
+	point := l.point.Load()
+	was, had := h.mu.points[l.tp]
+	if had && was == point {
+		return
+	}
+	h.mu.points[l.tp], h.mu.news = point, true
+	if !had {
+		h.mu.order = nil
+	}
+}
+
+// sameTunables gives the settings that another log has already where they are
+// equal: most of a topic's logs share theirs.
+func (h *Home) sameTunables(t *Tunables) *Tunables {
+	if last := h.tunables.Load(); last != nil && *last == *t {
+		return last
+	}
+	h.tunables.Store(t)
+	return t
+}
+
 // keepStartLocked notes a log's start. Unlike Kafka also where the first segment
 // begins there: that those before are removed may not be durable.
 func (h *Home) keepStartLocked(l *Log) {
-	if start := l.Start(); start > 0 {
+	start := l.Start()
+	if h.mu.starts[l.tp] == start { // 0 where it is not in
+		return
+	}
+	h.mu.news = true
+	if start > 0 {
 		h.mu.starts[l.tp] = start
 	} else {
 		delete(h.mu.starts, l.tp)
@@ -458,7 +499,7 @@ func (h *Home) opening(l *Log) (found trust, point, start int64, err error) {
 	}
 	found = h.mu.trust[l.tp]
 	if found != untrusted {
-		h.mu.trust[l.tp] = unclean
+		delete(h.mu.trust, l.tp) // the log knows
 	}
 	h.mu.open[l.tp], l.found = l, found
 	l.point.Store(h.mu.points[l.tp])
@@ -470,16 +511,18 @@ func (h *Home) opening(l *Log) (found trust, point, start int64, err error) {
 func (h *Home) closing(l *Log, inOrder bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.mu.points[l.tp] = l.point.Load()
+	h.keepPointLocked(l)
 	if l.segments.Load() != nil {
 		h.keepStartLocked(l)
 	}
 	delete(h.mu.open, l.tp)
-	switch {
-	case inOrder:
+	if inOrder {
 		h.mu.trust[l.tp] = closed
-	default:
-		h.mu.failed = true
+		return
+	}
+	h.mu.failed = true
+	if h.mu.trust[l.tp] != untrusted {
+		h.mu.trust[l.tp] = unclean
 	}
 }
 
@@ -548,8 +591,8 @@ func (h *Home) abandon(l *Log) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.mu.open, l.tp)
-	if l.found == asHome && h.mu.trust[l.tp] == unclean {
-		h.mu.trust[l.tp] = asHome
+	if l.found != asHome && h.mu.trust[l.tp] != untrusted {
+		h.mu.trust[l.tp] = unclean
 	}
 	h.mu.failed = true
 }

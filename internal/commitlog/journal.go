@@ -49,7 +49,6 @@ type recorded struct {
 // wrong, or older than what somebody else did here, costs a walk, no more.
 func (j *journal) load(h *Home) error {
 	j.home = h
-	j.turn = make(slot, 1)
 	j.syncing = newGroup(j.sync)
 	h.mu.rest = map[kafka.TopicPartition]resting{}
 	if err := j.sumCheckpoints(); err != nil {
@@ -83,6 +82,11 @@ func (j *journal) load(h *Home) error {
 	}
 	j.end, j.whole, j.crc = m.good, m.good, m.crc
 	h.mu.rest, h.mu.writer, h.mu.kept = m.logs, m.writer(), true
+	if m.good < int64(len(data)) {
+		// What lies behind a torn frame could fit the chain again once another
+		// frame like that one stands in its place: nothing is put behind this.
+		return j.renew()
+	}
 	return nil
 }
 

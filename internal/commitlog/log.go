@@ -69,9 +69,9 @@ type Log struct {
 
 // view is what readers see of the log's end, published by each append.
 type view struct {
-	end     int64 // next offset to give out
-	size    int64 // bytes of the active segment below end
-	recent  [recentBatches]place
+	end     int64    // next offset to give out
+	size    int64    // bytes of the active segment below end
+	recent  []place  // a ring of recentBatches, which grows to that as it is written
 	written int      // how many places were ever written
 	ahead   *cursors // where readers go on; nil before the first has read
 }
@@ -109,11 +109,42 @@ type retired struct {
 var errClosed = fmt.Errorf("log is %w: %w", fs.ErrClosed, kafka.KafkaStorageError)
 
 // slot is a lock that may be held over I/O, and in a bubble of testing/synctest:
-// a channel with room for one.
-type slot chan struct{}
+// who waits for
+// it waits at a channel.
+//
+// The zero value is free. A hundred thousand logs have three each, so it has no
+// channel while nobody waits.
+type slot struct {
+	mu struct {
+		sync.Mutex // memory only
+		held       bool
+		waiting    []chan struct{} // in the order of asking; each is closed when its turn comes
+	}
+}
 
-func (s slot) lock()   { s <- struct{}{} }
-func (s slot) unlock() { <-s }
+func (s *slot) lock() {
+	s.mu.Lock()
+	if !s.mu.held {
+		s.mu.held = true
+		s.mu.Unlock()
+		return
+	}
+	mine := make(chan struct{})
+	s.mu.waiting = append(s.mu.waiting, mine)
+	s.mu.Unlock()
+	<-mine
+}
+
+func (s *slot) unlock() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.mu.waiting) == 0 {
+		s.mu.held, s.mu.waiting = false, nil
+		return
+	}
+	close(s.mu.waiting[0])
+	s.mu.waiting = s.mu.waiting[1:]
+}
 
 // Start is the first offset that may be read.
 func (l *Log) Start() int64 { return l.start.Load() }
@@ -148,7 +179,7 @@ func (l *Log) Name() kafka.TopicPartition { return l.tp }
 // SetConfig changes the settings from now on.
 func (l *Log) SetConfig(t Tunables) {
 	t = t.withDefaults()
-	l.tunables.Store(&t)
+	l.tunables.Store(l.home.sameTunables(&t))
 }
 
 func (l *Log) active() *segment.Segment {

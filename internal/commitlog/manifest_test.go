@@ -159,6 +159,46 @@ func TestManifestDamaged(t *testing.T) {
 	}
 }
 
+// TestManifestTornInside: a crash may tear a frame and keep the one behind it. Were
+// an equal frame written in place of the first, the second would count again, and
+// tell of a past that is gone.
+func TestManifestTornInside(t *testing.T) {
+	disk := vfs.NewMem(vfs.MemConfig{})
+	h, logs := many(t, disk, 2)
+	checkpoints(t, h, 2)
+	read := func() []byte {
+		data, err := vfs.ReadFile(disk, "/d/.myelin_manifest", 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	before := len(read())
+	b := makeBatch(batchSpec{at: 2, epoch: 3})
+	if err := errors.Join(logs[1].Append([]Batch{b}), logs[1].Flush()); err != nil { // 'S'
+		t.Fatal(err)
+	}
+	stirred := len(read())
+	checkpoints(t, h, 2) // and 'R' behind it
+	data := read()
+	if stirred == before || len(data) == stirred {
+		t.Fatal("two frames are needed", before, stirred, len(data))
+	}
+	data[stirred-1] ^= 1 // of the frame with 'S'
+	again := disk.Crash(vfs.KeepAll, nil)
+	if err := vfs.WriteAtomic(again, "/d/.myelin_manifest", data); err != nil {
+		t.Fatal(err)
+	}
+	openHome(t, again, "/d")
+	left, err := vfs.ReadFile(again, "/d/.myelin_manifest", 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err := parseManifest(left); err != nil || m.good != int64(len(left)) || bytes.Contains(left, data[stirred:]) {
+		t.Fatal("what lay behind the torn frame is still there", err)
+	}
+}
+
 // TestManifestOfAnotherProgram: what Kafka, or an older Myelin, did to the
 // directory in between is seen, and the manifest is not believed.
 func TestManifestOfAnotherProgram(t *testing.T) {

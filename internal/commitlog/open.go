@@ -87,7 +87,7 @@ func newLog(cfg Config) *Log {
 	l := &Log{
 		home: cfg.Home, fs: cfg.Home.fs, tp: kafka.TopicPartition{Topic: cfg.Topic, Partition: cfg.Partition},
 		logger: cfg.Logger, now: cfg.Now, onFlushed: cfg.OnFlushed, producers: newProducerState(),
-		turn: make(slot, 1), tidying: make(slot, 1), flushing: make(slot, 1), closedAt: -1, lastEnd: -1, id: cfg.TopicID,
+		closedAt: -1, lastEnd: -1, id: cfg.TopicID,
 	}
 	l.dir, l.future = folderOf(&cfg), cfg.Folder != ""
 	if l.logger == nil {

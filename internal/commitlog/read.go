@@ -19,6 +19,8 @@ type reading struct {
 	segs []*segment.Segment
 	from *[]*segment.Segment // where segs were taken
 	log  *Log
+
+	recent [recentBatches]place // the ring as it was
 }
 
 // stale tells that err came of segments that were removed or replaced meanwhile:
@@ -44,7 +46,9 @@ func (l *Log) picture() reading {
 		l.mu.ahead = new(cursors)
 	}
 	from := l.segments.Load()
-	return reading{view: l.mu.view, segs: *from, from: from, log: l}
+	r := reading{view: l.mu.view, segs: *from, from: from, log: l}
+	copy(r.recent[:], l.mu.recent)
+	return r
 }
 
 // Read gives whole batches from the one that holds offset on, or from the next

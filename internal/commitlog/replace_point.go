@@ -29,7 +29,7 @@ type cleanPoints struct {
 }
 
 func newCleanPoints(fs vfs.FS, dir string, logger *slog.Logger) *cleanPoints {
-	return &cleanPoints{fs: fs, name: path.Join(dir, cleanPointFile), logger: logger, turn: make(slot, 1)}
+	return &cleanPoints{fs: fs, name: path.Join(dir, cleanPointFile), logger: logger}
 }
 
 // load reads the file unless that was done. The caller has the turn.

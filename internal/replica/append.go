@@ -131,7 +131,9 @@ func (r *Replica) inspect(b *Batch) error {
 	}
 	r.count.OpenedForRules.Add(1)
 	var err error
-	b.Bytes, b.Header, err = r.env.pool.Inspect(b.Bytes, b.Header, &s.rules, now)
+	rules := s.rules
+	rules.Partition = r.tp
+	b.Bytes, b.Header, err = r.env.pool.Inspect(b.Bytes, b.Header, &rules, now)
 	if err != nil {
 		return r.wrap(err)
 	}
@@ -157,7 +159,7 @@ func (r *Replica) fits(b *Batch, s *settings) error {
 // write is the holder's part of an append: everything from admit to publish, for
 // itself and all who queued, then it hands the turn on.
 func (r *Replica) write(own *entry) {
-	h := &r.held
+	h := r.env.holders.Get().(*holder)
 	h.group = r.turn.gather(append(h.group[:0], own), len(own.batch.Bytes))
 	h.batches, h.writes = h.batches[:0], h.writes[:0]
 
@@ -185,6 +187,7 @@ func (r *Replica) write(own *entry) {
 	}
 	clear(h.batches)
 	clear(h.writes)
+	r.env.holders.Put(h)
 	r.turn.leave()
 	// Those who are told now may append again, so the turn must be free.
 	after.run(&r.board)
@@ -284,9 +287,9 @@ func (r *Replica) produce(h *holder) (flush bool) {
 		e.got = Appended{Base: next, LogStart: start, AppendTime: kafka.NoTimestamp}
 		record.Stamp(b.Bytes, next, epoch)
 		if s.AppendTime && b.Origin == Client {
-			h.lastNow = max(h.lastNow, r.env.nowMs())
-			b.Header = record.SetAppendTime(b.Bytes, h.lastNow)
-			e.got.AppendTime = h.lastNow
+			r.stamp = max(r.stamp, r.env.nowMs())
+			b.Header = record.SetAppendTime(b.Bytes, r.stamp)
+			e.got.AppendTime = r.stamp
 		} else {
 			b.Header.BaseOffset, b.Header.LeaderEpoch = next, epoch
 		}

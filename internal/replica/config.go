@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/myelin-stream/myelin/internal/commitlog"
-	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/record"
 )
 
@@ -53,18 +52,24 @@ func DefaultTopicConfig() TopicConfig {
 // settings are a TopicConfig made ready for use.
 type settings struct {
 	TopicConfig
-	rules        record.Rules
+	rules        record.Rules // but for the partition
 	segmentBytes int64
 }
 
 const defaultSegmentBytes = 1 << 30
 
-func newSettings(tp kafka.TopicPartition, c TopicConfig) *settings {
-	s := &settings{TopicConfig: c, segmentBytes: c.Log.SegmentBytes}
+// settings makes a topic's settings ready for use. Replicas of one topic, or of
+// many with the same, share them.
+func (e *env) settings(c *TopicConfig) *settings {
+	if last := e.shared.Load(); last != nil && last.TopicConfig == *c {
+		return last
+	}
+	s := &settings{TopicConfig: *c, segmentBytes: c.Log.SegmentBytes}
 	if s.segmentBytes <= 0 {
 		s.segmentBytes = defaultSegmentBytes
 	}
-	s.rules = record.Rules{Partition: tp, Recode: c.Recode, Codec: c.Codec, Level: c.Level, AppendTime: c.AppendTime,
+	s.rules = record.Rules{Recode: c.Recode, Codec: c.Codec, Level: c.Level, AppendTime: c.AppendTime,
 		Before: c.TimestampBefore, After: c.TimestampAfter, Compacted: c.Compacted, Validate: c.ValidateRecords}
+	e.shared.Store(s)
 	return s
 }

@@ -22,8 +22,8 @@ type Replica struct {
 	env   *env
 	set   atomic.Pointer[settings]
 	turn  turn
-	held  holder // belongs to whoever holds the turn
-	shut  bool   // the log was closed to be opened anew; belongs to who serves the lane
+	stamp int64 // LogAppendTime never steps back; belongs to whoever holds the turn
+	shut  bool  // the log was closed to be opened anew; belongs to who serves the lane
 	count Counters
 }
 
@@ -32,6 +32,8 @@ type env struct {
 	self    int32
 	pool    *record.Pool
 	entries sync.Pool
+	holders sync.Pool
+	shared  atomic.Pointer[settings] // those that a replica got last
 	now     func() time.Time
 	isr     partition.ISR
 	logger  *slog.Logger
@@ -47,13 +49,12 @@ func (e *env) rules(c *TopicConfig) partition.Config {
 	return partition.Config{Self: e.self, MinISR: c.MinISR, LagMax: e.lagMax.Milliseconds(), StallMax: e.stall.Milliseconds()}
 }
 
-// holder is scratch memory of whoever holds the turn.
+// holder is scratch memory of whoever holds the turn, from env.holders.
 type holder struct {
 	group   []*entry
 	batches []commitlog.Batch
 	writes  []*entry // those of group that are written
 	undo    commitlog.Undo
-	lastNow int64 // LogAppendTime never steps back
 }
 
 // Counters are totals since the replica was opened, for metrics.
@@ -103,7 +104,7 @@ func (r *Replica) Config() TopicConfig { return r.set.Load().TopicConfig }
 // turn admits by the one must not be written by the other.
 func (r *Replica) SetConfig(c TopicConfig) {
 	r.turn.lock()
-	r.set.Store(newSettings(r.tp, c))
+	r.set.Store(r.env.settings(&c))
 	r.log().SetConfig(c.Log)
 	r.caching.Store(c.WriteCaching)
 	r.turn.leave()

@@ -16,7 +16,7 @@ func open(env *env, d *directory, a *Assignment) (*Replica, error) {
 	r := &Replica{id: a.TopicID, env: env}
 	r.tp, r.isr, r.logger, r.ill = a.TopicPartition, env.isr, env.logger, env.ill
 	r.caching.Store(a.Config.WriteCaching)
-	r.set.Store(newSettings(r.tp, *a.Config))
+	r.set.Store(env.settings(a.Config))
 	o := opening{r}
 	log, err := o.open(d, a.Config)
 	if err != nil {

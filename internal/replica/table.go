@@ -138,6 +138,7 @@ func NewTable(cfg Config) *Table {
 		t.dirs = append(t.dirs, newDirectory(d, cfg.Openers))
 	}
 	t.env.ill = ward{t}.ill
+	t.env.holders.New = func() any { return new(holder) }
 	t.env.entries.New = func() any { return &entry{wake: make(chan signal, 1)} }
 	t.mu.slots, t.mu.slept = map[kafka.TopicPartition]*slot{}, map[string]*Counters{}
 	t.mu.preferred = map[kafka.TopicPartition]*directory{}

@@ -144,6 +144,11 @@ func (l *Limited) ReadDir(name string) ([]Info, error) {
 	return l.FS.ReadDir(name)
 }
 
+func (l *Limited) ReadNames(name string) ([]Info, error) {
+	defer l.give(l.take(OpReadDir, &name))
+	return l.FS.ReadNames(name)
+}
+
 func (l *Limited) Stat(name string) (Info, error) {
 	defer l.give(l.take(OpStat, &name))
 	return l.FS.Stat(name)

@@ -199,6 +199,15 @@ func (m *Mem) MkdirAll(name string) error {
 	return nil
 }
 
+// ReadNames is [FS]'s.
+func (m *Mem) ReadNames(name string) ([]Info, error) {
+	list, err := m.ReadDir(name)
+	for i := range list {
+		list[i] = Info{Name: list[i].Name, Dir: list[i].Dir}
+	}
+	return list, err
+}
+
 func (m *Mem) ReadDir(name string) ([]Info, error) {
 	name = path.Clean(name)
 	if err := m.begin(Op{Kind: OpReadDir, Name: name}); err != nil {

@@ -52,6 +52,18 @@ func (osFS) MkdirAll(name string) error           { return os.MkdirAll(name, 0o7
 func (osFS) SyncDir(name string) error            { return syncDir(name) }
 func (osFS) Space(name string) (Space, error)     { return space(name) }
 
+func (osFS) ReadNames(name string) ([]Info, error) {
+	entries, err := os.ReadDir(name) // sorted by name
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Info, len(entries))
+	for i, e := range entries {
+		list[i] = Info{Name: e.Name(), Dir: e.IsDir()}
+	}
+	return list, nil
+}
+
 func (osFS) ReadDir(name string) ([]Info, error) {
 	entries, err := os.ReadDir(name) // sorted by name
 	if err != nil {

@@ -259,6 +259,15 @@ func (o *Overlay) MkdirAll(name string) error {
 	return nil
 }
 
+// ReadNames is [FS]'s.
+func (o *Overlay) ReadNames(name string) ([]Info, error) {
+	list, err := o.ReadDir(name)
+	for i := range list {
+		list[i] = Info{Name: list[i].Name, Dir: list[i].Dir}
+	}
+	return list, err
+}
+
 func (o *Overlay) ReadDir(name string) ([]Info, error) {
 	name = path.Clean(name)
 	o.mu.Lock()

@@ -67,6 +67,9 @@ type FS interface {
 	MkdirAll(name string) error
 	// ReadDir lists a folder, sorted by name.
 	ReadDir(name string) ([]Info, error)
+	// ReadNames is ReadDir for who needs only Name and Dir, which a folder knows
+	// without a look at each of its files.
+	ReadNames(name string) ([]Info, error)
 	Stat(name string) (Info, error)
 	// SyncDir makes the names in a folder durable: those made, those renamed
 	// into or out of it, those removed.
