@@ -85,6 +85,7 @@ func (f Futures) Remove(tp kafka.TopicPartition, folder string) error {
 	}
 	f.mu.Lock()
 	delete(f.mu.points, tp)
+	f.mu.order, f.mu.news = nil, true
 	delete(f.mu.starts, tp)
 	delete(f.mu.trust, tp)
 	f.mu.buried[tp] = true

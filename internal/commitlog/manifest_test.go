@@ -164,37 +164,33 @@ func TestManifestDamaged(t *testing.T) {
 // tell of a past that is gone.
 func TestManifestTornInside(t *testing.T) {
 	disk := vfs.NewMem(vfs.MemConfig{})
-	h, logs := many(t, disk, 2)
+	h, _ := many(t, disk, 2)
 	checkpoints(t, h, 2)
-	read := func() []byte {
-		data, err := vfs.ReadFile(disk, "/d/.myelin_manifest", 1<<20)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return data
-	}
-	before := len(read())
-	b := makeBatch(batchSpec{at: 2, epoch: 3})
-	if err := errors.Join(logs[1].Append([]Batch{b}), logs[1].Flush()); err != nil { // 'S'
+	data, err := vfs.ReadFile(disk, "/d/.myelin_manifest", 1<<20)
+	if err != nil {
 		t.Fatal(err)
 	}
-	stirred := len(read())
-	checkpoints(t, h, 2) // and 'R' behind it
-	data := read()
-	if stirred == before || len(data) == stirred {
-		t.Fatal("two frames are needed", before, stirred, len(data))
+	m, err := parseManifest(data)
+	if err != nil {
+		t.Fatal(err)
 	}
-	data[stirred-1] ^= 1 // of the frame with 'S'
+	w, tp := m.writer(), manyName(1)
+	w.stir(tp, m.logs[tp].id)
+	torn, crc := appendFrame(nil, m.crc, w.body)
+	w.body = nil
+	w.rest(tp, m.logs[tp])
+	behind, _ := appendFrame(nil, crc, w.body)
+	torn[len(torn)-1] ^= 1
+	if err := vfs.WriteAtomic(disk, "/d/.myelin_manifest", slices.Concat(data, torn, behind)); err != nil {
+		t.Fatal(err)
+	}
 	again := disk.Crash(vfs.KeepAll, nil)
-	if err := vfs.WriteAtomic(again, "/d/.myelin_manifest", data); err != nil {
-		t.Fatal(err)
-	}
 	openHome(t, again, "/d")
 	left, err := vfs.ReadFile(again, "/d/.myelin_manifest", 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m, err := parseManifest(left); err != nil || m.good != int64(len(left)) || bytes.Contains(left, data[stirred:]) {
+	if m, err := parseManifest(left); err != nil || len(m.logs) != 2 || m.good != int64(len(left)) || bytes.Contains(left, behind) {
 		t.Fatal("what lay behind the torn frame is still there", err)
 	}
 }
