@@ -2,12 +2,15 @@ package myelin_test
 
 import (
 	"fmt"
+	"go/ast"
 	"go/doc"
+	"go/token"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -146,6 +149,8 @@ func TestChangelog(t *testing.T) {
 }
 
 // TestFormatPages: a page that the list does not name is a page nobody finds.
+// Each draws its layout and says what it is checked by, and every name of a file
+// that the code knows stands in one of them.
 func TestFormatPages(t *testing.T) {
 	list, err := os.ReadFile("docs/format/README.md")
 	if err != nil {
@@ -161,6 +166,72 @@ func TestFormatPages(t *testing.T) {
 			t.Errorf("docs/format/README.md: no line for %s: add one to its table", name)
 		}
 	}
+	checkFormats(t, pages)
+}
+
+// diskPackages write files that outlive them.
+var diskPackages = []string{"segment", "commitlog", "compact", "quorum", "metadata", "replica", "broker"}
+
+func checkFormats(t *testing.T, pages []string) {
+	t.Helper()
+	var all strings.Builder
+	for _, page := range pages {
+		data, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Write(data)
+		if filepath.Base(page) == "README.md" {
+			continue
+		}
+		for _, part := range []struct{ text, what string }{
+			{"\n```\n", "a drawn layout between lines of ```"},
+			{"\n**Checked by**", "a line \"**Checked by**: ...\" that says what finds a byte that is wrong"},
+		} {
+			if !strings.Contains(string(data), part.text) {
+				t.Errorf("%s: it lacks %s", page, part.what)
+			}
+		}
+	}
+	for at, name := range fileNames(t) {
+		if !strings.Contains(all.String(), name) {
+			t.Errorf("%s: no page of docs/format tells of %q: draw its bytes, and list the page in docs/format/README.md", at, name)
+		}
+	}
+}
+
+// fileNames finds the constants called ...File or ...Suffix of the packages that
+// write to the disk, by their place.
+func fileNames(t *testing.T) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	for _, p := range houseOf(t).packages {
+		if !slices.Contains(diskPackages, p.name) {
+			continue
+		}
+		for _, f := range p.files {
+			if f.test {
+				continue
+			}
+			ast.Inspect(f.syntax, func(n ast.Node) bool {
+				spec, ok := n.(*ast.ValueSpec)
+				for i := 0; ok && i < min(len(spec.Names), len(spec.Values)); i++ {
+					name := spec.Names[i].Name
+					lit, isLit := spec.Values[i].(*ast.BasicLit)
+					if isLit && lit.Kind == token.STRING && (strings.HasSuffix(name, "File") || strings.HasSuffix(name, "Suffix")) {
+						if text, err := strconv.Unquote(lit.Value); err == nil {
+							out[f.at(lit.Pos())] = text
+						}
+					}
+				}
+				return true
+			})
+		}
+	}
+	if len(out) < 10 {
+		t.Fatalf("only %d names of files were found: %v", len(out), out)
+	}
+	return out
 }
 
 // TestLinks follows every relative link of every page.

@@ -39,7 +39,7 @@ type RoomConfig struct {
 	SoftBytes   int64
 	SoftPercent float64
 	// Ballast is the size of the file that is given up when the volume is full
-	// (log.did.ballast.bytes), but never more than 2 % of the volume. 0: none.
+	// (log.dir.ballast.bytes), but never more than 2 % of the volume. 0: none.
 	Ballast int64
 }
 
