@@ -12,7 +12,8 @@ import (
 //
 //	authorize  CLUSTER_AUTHORIZATION_FAILED, for each partition
 //	move       LOG_DIR_NOT_FOUND, KAFKA_STORAGE_ERROR, INVALID_REPLICA_ASSIGNMENT,
-//	           REPLICA_NOT_AVAILABLE, INVALID_TOPIC_EXCEPTION
+//	           UNKNOWN_TOPIC_OR_PARTITION, REPLICA_NOT_AVAILABLE,
+//	           INVALID_TOPIC_EXCEPTION
 //
 // A partition that is named twice moves to where it is named last.
 func (h *AdminHandlers) alterReplicaLogDirs(c *Call, req *msg.AlterReplicaLogDirsRequest) *msg.AlterReplicaLogDirsResponse {
@@ -22,7 +23,7 @@ func (h *AdminHandlers) alterReplicaLogDirs(c *Call, req *msg.AlterReplicaLogDir
 	for _, tp := range order {
 		code := kafka.ClusterAuthorizationFailed
 		if allowed {
-			code = kafka.CodeOf(h.Replicas.Move(tp, to[tp]))
+			code = h.move(tp, to[tp])
 		}
 		n := len(resp.Results)
 		if n == 0 || resp.Results[n-1].TopicName != tp.Topic {
@@ -33,6 +34,15 @@ func (h *AdminHandlers) alterReplicaLogDirs(c *Call, req *msg.AlterReplicaLogDir
 		t.Partitions = append(t.Partitions, msg.AlterReplicaLogDirsResponseResultPartition{PartitionIndex: tp.Partition, ErrorCode: int16(code)})
 	}
 	return &resp
+}
+
+// move has one replica moved. One that is not here may be elsewhere or nowhere.
+func (h *AdminHandlers) move(tp kafka.TopicPartition, dir string) kafka.Code {
+	code := kafka.CodeOf(h.Replicas.Move(tp, dir))
+	if code == kafka.ReplicaNotAvailable && h.Metadata.Image().Topic(tp.Topic).Partition(tp.Partition) == nil {
+		return kafka.UnknownTopicOrPartition
+	}
+	return code
 }
 
 // wantedDirs is what a request asks for, each partition once, and those of one

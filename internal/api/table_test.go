@@ -27,7 +27,7 @@ var served = []int16{
 	kafka.KeyOffsetDelete,
 	// admin and cluster
 	kafka.KeyMetadata, kafka.KeyCreateTopics, kafka.KeyDeleteTopics, kafka.KeyDeleteRecords, kafka.KeyInitProducerID,
-	kafka.KeyAlterReplicaLogDirs, kafka.KeyAssignReplicasToDirs,
+	kafka.KeyAlterReplicaLogDirs, kafka.KeyAssignReplicasToDirs, kafka.KeyAlterPartitionReassignments, kafka.KeyListPartitionReassignments,
 	kafka.KeyDescribeConfigs, kafka.KeyAlterConfigs, kafka.KeyDescribeLogDirs, kafka.KeyCreatePartitions,
 	kafka.KeyIncrementalAlterConfigs, kafka.KeyDescribeQuorum, kafka.KeyDescribeCluster, kafka.KeyDescribeProducers,
 	kafka.KeyAllocateProducerIDs, kafka.KeyListConfigResources, kafka.KeyDescribeTopicPartitions,

@@ -404,7 +404,7 @@ func TestMoveProperties(t *testing.T) {
 		}
 		m.mustPut(0, "after")
 		m.want("no such directory", m.move("/nosuch", 0), "0 "+kerr.LogDirNotFound.Error())
-		m.want("no such partition", m.move("/a", 9), "9 "+kerr.ReplicaNotAvailable.Error())
+		m.want("no such partition", m.move("/a", 9), "9 "+kerr.UnknownTopicOrPartition.Error())
 		if err := m.stop(); err != nil {
 			t.Fatal(err)
 		}

@@ -21,6 +21,7 @@ import (
 //	broker N [rack=R] [dirs=A,B] [prev=E] [fenced]  registers a new process of a broker
 //	beat N [offline=A,B] [cordoned=A,B | cordoned=] a heartbeat that speaks of log directories
 //	place N DIR TOPIC P                  AssignReplicasToDirs
+//	reassign TOPIC P [R,R | null]        AlterPartitionReassignments
 //	dirs                                 where replicas are, and who has which directories
 //	fence N, unregister N
 //	create [validate]                    input: NAME PARTITIONS FACTOR [KEY=VALUE | KEY | P:R,R] ...
@@ -122,6 +123,19 @@ func (p *player) do(c *script.Cmd) string {
 		return p.beat(c)
 	case "place":
 		return p.place(c)
+	case "reassign":
+		req := msg.NewAlterPartitionReassignmentsRequest()
+		rp := msg.AlterPartitionReassignmentsRequestTopicPartition{PartitionIndex: int32(c.Int(1))}
+		if len(c.Args) < 3 {
+			rp.Replicas = []int32{}
+		} else if c.Arg(2) != "null" {
+			rp.Replicas = ints(c.Arg(2))
+		}
+		req.Topics = []msg.AlterPartitionReassignmentsRequestTopic{{Name: c.Arg(0), Partitions: []msg.AlterPartitionReassignmentsRequestTopicPartition{rp}}}
+		recs, resp := AlterPartitionReassignments(p.State, &req)
+		row := resp.Responses[0].Partitions[0]
+		list := ListPartitionReassignments(p.Image, new(msg.NewListPartitionReassignmentsRequest()))
+		return p.replay(recs) + fmt.Sprintf("%s, %d records, %d under way", outcome(row.ErrorCode, row.ErrorMessage), len(recs), len(list.Topics))
 	case "dirs":
 		return p.dirs()
 	case "topics":

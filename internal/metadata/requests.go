@@ -156,6 +156,20 @@ func (m *Metadata) AlterPartition(ctx context.Context, req *msg.AlterPartitionRe
 	return resp
 }
 
+// AlterPartitionReassignments answers AlterPartitionReassignments.
+func (m *Metadata) AlterPartitionReassignments(ctx context.Context, req *msg.AlterPartitionReassignmentsRequest) *msg.AlterPartitionReassignmentsResponse {
+	var resp *msg.AlterPartitionReassignmentsResponse
+	err := m.decide(ctx, func(s *controller.State) (recs controller.Records) {
+		recs, resp = controller.AlterPartitionReassignments(s, req)
+		return recs
+	})
+	if err != nil {
+		resp = new(msg.NewAlterPartitionReassignmentsResponse())
+		resp.ErrorCode, resp.ErrorMessage = answer(err)
+	}
+	return resp
+}
+
 // UnregisterBroker answers UnregisterBroker.
 func (m *Metadata) UnregisterBroker(ctx context.Context, req *msg.UnregisterBrokerRequest) *msg.UnregisterBrokerResponse {
 	var resp *msg.UnregisterBrokerResponse

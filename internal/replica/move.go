@@ -122,10 +122,10 @@ func (t mover) redirectLocked(tp kafka.TopicPartition, to *directory) kafka.Code
 	}
 	if m := s.move; m != nil {
 		switch {
-		case m.swapping:
-			return kafka.ReplicaNotAvailable
 		case m.to == to:
 			return kafka.None
+		case m.swapping:
+			return kafka.ReplicaNotAvailable
 		}
 		t.dropLocked(s)
 	}

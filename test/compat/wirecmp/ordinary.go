@@ -125,6 +125,24 @@ func topicRequests(m map[int16]Build, id kafka.UUID) {
 			Assignments: []msg.CreatePartitionsRequestTopicAssignment{{BrokerIDs: []int32{1}}, {BrokerIDs: []int32{1}}}}}
 		return &r
 	}
+	m[kafka.KeyAlterReplicaLogDirs] = func(string) msg.Request {
+		r := msg.NewAlterReplicaLogDirsRequest()
+		r.Dirs = []msg.AlterReplicaLogDirsRequestDir{{Path: "/no-such-directory",
+			Topics: []msg.AlterReplicaLogDirsRequestDirTopic{{Name: Topic, Partitions: []int32{0, 99}}}}}
+		return &r
+	}
+	m[kafka.KeyAlterPartitionReassignments] = func(string) msg.Request {
+		r := msg.NewAlterPartitionReassignmentsRequest()
+		r.TimeoutMs = 5000
+		r.Topics = []msg.AlterPartitionReassignmentsRequestTopic{{Name: Topic, Partitions: []msg.AlterPartitionReassignmentsRequestTopicPartition{
+			{PartitionIndex: 0, Replicas: []int32{1}}, {PartitionIndex: 1, Replicas: []int32{7}}, {PartitionIndex: 1}, {PartitionIndex: 99}}}}
+		return &r
+	}
+	m[kafka.KeyListPartitionReassignments] = func(string) msg.Request {
+		r := msg.NewListPartitionReassignmentsRequest()
+		r.TimeoutMs = 5000
+		return &r
+	}
 	m[kafka.KeyDescribeLogDirs] = func(string) msg.Request {
 		r := msg.NewDescribeLogDirsRequest()
 		r.Topics = []msg.DescribeLogDirsRequestTopic{{Topic: Topic, Partitions: []int32{2}}}
