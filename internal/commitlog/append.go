@@ -203,14 +203,12 @@ func (l *appender) write(batches []Batch) error {
 	}
 	seg := l.active()
 	pos := seg.Size()
-	l.dirtyBytes.Add(bytes)
-	l.dirtyRecords.Add(records)
+	l.owe(bytes, records)
 	err := seg.Write(l.bufs, l.marks)
 	clear(l.bufs) // the caller's bytes are the caller's again
 	if err != nil {
 		l.torn = true
-		l.dirtyBytes.Add(-bytes)
-		l.dirtyRecords.Add(-records)
+		l.owe(-bytes, -records)
 		return err
 	}
 	for i := range batches {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,8 +16,9 @@ type FlusherConfig struct {
 	// a deep queue and costs a thread each. 0 is 8.
 	Parallel int
 	// LazyBytes and LazyDelay bound what a log may have unflushed that nobody
-	// waits for; 0 is 64 MiB and 5 s. A log's own flush.messages and flush.ms
-	// may be tighter.
+	// waits for; 0 is 64 MiB and 5 s. All logs of a directory together may have
+	// twice as much: that is what a start after a crash has to look at. A log's
+	// own flush.messages and flush.ms may be tighter.
 	LazyBytes int64
 	LazyDelay time.Duration
 	Now       func() time.Time
@@ -46,6 +48,29 @@ type Flusher struct {
 	}
 }
 
+// debt counts what a log has unflushed, and all logs of its directory.
+type debt struct {
+	dirtyBytes, dirtyRecords atomic.Int64
+	together                 *atomic.Int64 // bytes of all
+}
+
+// owe adds to it.
+func (d *debt) owe(bytes, records int64) {
+	d.dirtyBytes.Add(bytes)
+	d.dirtyRecords.Add(records)
+	d.together.Add(bytes)
+}
+
+// owes tells whether a flush is due when a log may have most bytes unflushed: it
+// has so many, or all have twice as many and this one its part in that.
+func (d *debt) owes(most int64) bool {
+	own := d.dirtyBytes.Load()
+	return own >= most || own >= most/lazyPart && d.together.Load() >= 2*most
+}
+
+// lazyPart is the part of its bound that makes the flush of a log worth while.
+const lazyPart = 64
+
 // schedule is what a Flusher knows of a log; guarded by its mu.
 type schedule struct {
 	queued  bool // in urgent
@@ -74,7 +99,7 @@ func NewFlusher(cfg FlusherConfig) *Flusher {
 func (f *Flusher) Schedule(l *Log, urgent bool) {
 	t := l.tunables.Load()
 	if !urgent {
-		urgent = l.dirtyBytes.Load() >= f.cfg.LazyBytes || t.FlushMessages > 0 && l.dirtyRecords.Load() >= t.FlushMessages
+		urgent = l.owes(f.cfg.LazyBytes) || t.FlushMessages > 0 && l.dirtyRecords.Load() >= t.FlushMessages
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

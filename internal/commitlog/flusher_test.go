@@ -192,6 +192,33 @@ func TestLazyFlush(t *testing.T) {
 	}
 }
 
+// TestLazyFlushOfMany: logs of a directory that are each below the bound are
+// flushed when together they have twice as much.
+func TestLazyFlushOfMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		size := int64(len(makeBatch(batchSpec{ts: 1}).Bytes))
+		r := newFlushRig(t, 4, FlusherConfig{LazyBytes: 2 * size}, Tunables{})
+		for i := range r.logs {
+			r.append(i)
+			r.f.Schedule(r.logs[i], false)
+			if i < 3 {
+				r.expect(syncTime)
+			}
+		}
+		r.expect(syncTime, "3 1 false")
+		r.append(3) // three and one
+		r.f.Schedule(r.logs[3], false)
+		r.expect(syncTime, "3 1 false", "3 2 false")
+		r.append(0)
+		r.f.Schedule(r.logs[0], false) // two: by itself
+		r.expect(syncTime, "3 1 false", "3 2 false", "0 2 false")
+		r.append(3)
+		r.f.Schedule(r.logs[3], false) // two others and one
+		r.expect(syncTime, "3 1 false", "3 2 false", "0 2 false")
+		r.stop()
+	})
+}
+
 // TestFlushFailure: everyone who waits hears of it, also those who come later.
 func TestFlushFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

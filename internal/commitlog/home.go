@@ -56,6 +56,7 @@ type Home struct {
 	pool   *vfs.Pool
 	cache  *segment.Cache
 	ahead  *ahead
+	dirty  atomic.Int64 // bytes that its logs have unflushed
 	lock   io.Closer
 
 	noSums   bool

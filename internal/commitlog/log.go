@@ -55,8 +55,8 @@ type Log struct {
 
 	stirred atomic.Bool // the manifest does not say that the log is at rest; see rest
 
-	dirtyBytes, dirtyRecords atomic.Int64
-	due                      schedule // the Flusher's
+	debt
+	due schedule // the Flusher's
 	harm
 
 	mu struct {
@@ -297,8 +297,7 @@ func (l *Log) flushLocked() error {
 	l.mu.Lock()
 	l.mu.untidy = append(l.mu.untidy, todo.retired...)
 	l.mu.Unlock()
-	l.dirtyBytes.Add(-bytes)
-	l.dirtyRecords.Add(-records)
+	l.owe(-bytes, -records)
 	l.flushed.Store(end)
 	return nil
 }

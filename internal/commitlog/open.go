@@ -85,6 +85,7 @@ func Open(cfg Config) (*Log, Recovered, error) {
 
 func newLog(cfg Config) *Log {
 	l := &Log{
+		debt: debt{together: &cfg.Home.dirty},
 		home: cfg.Home, fs: cfg.Home.fs, tp: kafka.TopicPartition{Topic: cfg.Topic, Partition: cfg.Partition},
 		logger: cfg.Logger, now: cfg.Now, onFlushed: cfg.OnFlushed, producers: newProducerState(),
 		closedAt: -1, lastEnd: -1, id: cfg.TopicID,

@@ -178,6 +178,7 @@ func (l rester) polish() {
 // letGo ends the log's being open. The caller has all locks.
 func (l rester) letGo(inOrder bool) {
 	l.failed.Store(&errClosed)
+	l.owe(-l.dirtyBytes.Load(), -l.dirtyRecords.Load())
 	for _, s := range *l.segments.Load() {
 		s.Close()
 	}

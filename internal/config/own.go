@@ -43,7 +43,7 @@ var brokerOwnDefs = []Def{
 		Doc: "log.dir.soft.free.bytes is never more than this part of the volume; 0 is no such bound"},
 	{Name: "log.flush.lazy.bytes", Type: Long, Default: val("67108864"), Valid: atLeast(1), Own: true,
 		Owner: "commitlog", Status: Served, Test: "commitlog.TestLazyFlush",
-		Doc: "what acks=0 and acks=1 wrote is flushed once a log has so many such bytes"},
+		Doc: "what acks=0 and acks=1 wrote is flushed once a log has so many such bytes, or all logs of a directory twice as many"},
 	{Name: "log.flush.lazy.ms", Type: Long, Default: val("5000"), Valid: atLeast(1), Own: true,
 		Owner: "commitlog", Status: Served, Test: "commitlog.TestLazyFlush",
 		Doc: "what acks=0 and acks=1 wrote is flushed after so long at the latest"},

@@ -163,6 +163,9 @@ func (s *Segment) Seal() error {
 	if err := s.Persist(); err != nil {
 		return err
 	}
+	if err := s.With(func(f vfs.File) error { return s.room.giveBack(f, s.Size()) }); err != nil {
+		return err
+	}
 	for _, suffix := range []string{IdxSuffix, TimeSuffix} { // Kafka's tools want them, if empty
 		f, err := s.cfg.FS.Open(s.path(suffix), vfs.ReadWrite|vfs.CreateNew)
 		if err != nil {

@@ -25,13 +25,18 @@ const (
 )
 
 // ahead is called before n bytes are written at size. A disk that has no room,
-// or cannot do it, is no error: the write will tell.
+// or cannot do it, is no error: the write will tell. What it could give of that
+// room goes back at once, for others may need it.
 func (r *reserve) ahead(f vfs.File, size, n int64) {
 	if size < reserveFrom || size+n <= r.end {
 		return
 	}
 	end := size + n + min(size/4, reserveMost)
-	if err := f.Reserve(size, end); err != nil {
+	err := f.Reserve(size, end)
+	if vfs.IsNoSpace(err) {
+		_ = r.giveBack(f, size) // the write tells of a file that is broken
+	}
+	if err != nil {
 		end = math.MaxInt64 // do not ask again
 	}
 	r.end = end

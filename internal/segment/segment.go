@@ -113,6 +113,7 @@ type Segment struct {
 	base int64
 	data *vfs.Handle
 	size atomic.Int64
+	room reserve
 	summing
 	guard
 
@@ -211,6 +212,11 @@ func (s *Segment) Write(bufs [][]byte, marks []Mark) error {
 	if err != nil {
 		return err
 	}
+	var n int64
+	for _, m := range marks {
+		n += int64(m.Bytes)
+	}
+	s.room.ahead(f, s.size.Load(), n)
 	_, err = f.Writev(bufs, s.size.Load())
 	s.mu.Lock()
 	s.mu.writes++
