@@ -78,7 +78,7 @@ func packedLoad(codec string) load {
 // rows is the table of issues 3 and 4: what is done, what is measured, what it must
 // reach. Their order is that of the run: what starts brokers of its own is last.
 func rows() []*row {
-	return slices.Concat(produceRows(), durableRows(), packedRows(), fetchRows(), latencyRows(), ownRows(), storageRows(), crowdRows())
+	return slices.Concat(produceRows(), durableRows(), packedRows(), fetchRows(), latencyRows(), cleanRows(), ownRows(), storageRows(), crowdRows())
 }
 
 func produceRows() []*row {
