@@ -98,8 +98,13 @@ func (l trimmer) removeBelow(offset int64) error {
 func (l *Log) Retain(limit int64) (deleted int, err error) {
 	t := l.tunables.Load()
 	l.producers.expire(l.now().Add(-t.ProducerRetention).UnixMilli())
-	if l.Failed() != nil || t.KeepAll {
+	if l.Failed() != nil {
 		return 0, nil
+	}
+	if t.KeepAll { // what lies below the start goes all the same
+		keep := *t
+		keep.RetentionAge, keep.RetentionBytes = -1, 0
+		t = &keep
 	}
 	tr := trimmer{l}
 	var r reading

@@ -240,7 +240,7 @@ func (r *round) keep(rec *record.Record) bool {
 	case rec.Value == nil && r.batch.Attributes.Has(record.DeleteHorizon) && r.now >= r.batch.BaseTimestamp:
 		return false
 	}
-	return rec.Offset >= r.keys.last(rec.Key)
+	return !r.keys.superseded(rec.Key, rec.Offset)
 }
 
 // write appends what the thinner left of a batch. With until ≥ 0 that becomes its

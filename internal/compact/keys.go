@@ -7,78 +7,94 @@ import "math/bits"
 // It holds keys as their 128-bit hashes under a secret of the round. Two keys
 // are taken for one only if all 128 bits agree: among 2^32 keys that happens once
 // in 2^64 rounds, and nobody who does not know the secret can bring it about. It
-// is open addressing with a fixed number of slots:
+// is open addressing with a fixed number of slots of five words:
 //
 //	hash (16 bytes)   offset − base + 1 (4 bytes), 0 for a free slot
 //
 // A key that finds no room is refused, never put in another's place.
+//
+// As long as the round's offsets are few enough it also marks those that a later
+// one of the same key made void, so that these need not be looked up again.
 type keys struct {
 	secret secret
-	hashes [][2]uint64
-	offs   []uint32
+	words  []uint32
+	slots  int
 	base   int64
 	used   int
 	most   int // how many keys it takes
+	void   []uint64
 }
 
-// slotBytes is what a slot takes.
-const slotBytes = 20
+const (
+	slotWords = 5
+	// slotBytes is what a slot takes.
+	slotBytes = slotWords * 4
+	// spanOf is how many offsets one round can tell apart.
+	spanOf = 1<<32 - 2
+	// voidSpan is how many offsets may be marked: 4 MiB of bits.
+	voidSpan = 32 << 20
+)
 
-// spanOf is how many offsets one round can tell apart.
-const spanOf = 1<<32 - 2
-
-// newKeys makes a table for at most want keys in at most memory bytes, of which
-// it fills the share load.
-func newKeys(s secret, base int64, want, memory int64, load float64) *keys {
+// newKeys makes a table for at most span offsets from base on, in at most memory
+// bytes, of which it fills the share load.
+func newKeys(s secret, base, span, memory int64, load float64) *keys {
 	load = min(max(load, 0.1), 0.9)
-	slots := int64(float64(want)/load) + 8
-	slots = min(slots, memory/slotBytes)
-	slots = max(slots, 8)
-	return &keys{
-		secret: s, base: base, hashes: make([][2]uint64, slots), offs: make([]uint32, slots),
-		most: max(int(float64(slots)*load), 1),
+	k := &keys{secret: s, base: base}
+	if span > 0 && span <= min(voidSpan, memory) { // an eighth of the memory
+		k.void = make([]uint64, span/64+1)
+		memory -= span / 8
 	}
+	slots := min(int64(float64(span)/load)+8, memory/slotBytes)
+	k.slots = int(max(slots, 8))
+	k.words = make([]uint32, k.slots*slotWords)
+	k.most = max(int(float64(k.slots)*load), 1)
+	return k
 }
 
 // find gives the slot of a hash, or the free one where it belongs.
-func (k *keys) find(lo, hi uint64) int {
-	at, _ := bits.Mul64(lo, uint64(len(k.offs)))
-	i := int(at)
-	for k.offs[i] != 0 && (k.hashes[i][0] != lo || k.hashes[i][1] != hi) {
-		if i++; i == len(k.offs) {
+func (k *keys) find(lo, hi uint64) []uint32 {
+	at, _ := bits.Mul64(lo, uint64(k.slots))
+	for i := int(at); ; i++ {
+		if i == k.slots {
 			i = 0
 		}
+		s := k.words[i*slotWords : i*slotWords+slotWords : i*slotWords+slotWords]
+		if s[4] == 0 || s[0] == uint32(lo) && s[1] == uint32(lo>>32) && s[2] == uint32(hi) && s[3] == uint32(hi>>32) {
+			return s
+		}
 	}
-	return i
 }
 
 // put notes that key is at offset, which must not be below an earlier one. False:
 // there is no room.
 func (k *keys) put(key []byte, offset int64) bool {
 	lo, hi := k.secret.sum(key)
-	i := k.find(lo, hi)
-	if k.offs[i] == 0 {
+	s := k.find(lo, hi)
+	if s[4] == 0 {
 		if k.used == k.most {
 			return false
 		}
 		k.used++
-		k.hashes[i] = [2]uint64{lo, hi}
+		s[0], s[1], s[2], s[3] = uint32(lo), uint32(lo>>32), uint32(hi), uint32(hi>>32)
+	} else if before := s[4] - 1; k.void != nil {
+		k.void[before/64] |= 1 << (before % 64)
 	}
-	k.offs[i] = uint32(offset-k.base) + 1
+	s[4] = uint32(offset-k.base) + 1
 	return true
 }
 
-// last is the last offset of key, -1 if it is not in.
-func (k *keys) last(key []byte) int64 {
+// superseded tells whether a later record has the key of the one at offset. Both
+// that and all before offset have been put, but for what lies before base.
+func (k *keys) superseded(key []byte, offset int64) bool {
+	if at := offset - k.base; at >= 0 && k.void != nil {
+		return k.void[at/64]&(1<<(at%64)) != 0
+	}
 	if k.used == 0 {
-		return -1
+		return false
 	}
-	i := k.find(k.secret.sum(key))
-	if k.offs[i] == 0 {
-		return -1
-	}
-	return k.base + int64(k.offs[i]) - 1
+	s := k.find(k.secret.sum(key))
+	return s[4] != 0 && offset < k.base+int64(s[4])-1
 }
 
 // fill is the share of the slots in use.
-func (k *keys) fill() float64 { return float64(k.used) / float64(len(k.offs)) }
+func (k *keys) fill() float64 { return float64(k.used) / float64(k.slots) }
