@@ -410,28 +410,37 @@ func (l Rewriter) youngest(s *segment.Segment) (int64, error) {
 }
 
 // Scan visits the batches of the closed segment that begins at base, in their
-// order, and checks each one's CRC. What visit is given is good until it
-// returns; its error ends the scan and comes back.
+// order, and checks each one's CRC and offsets. What visit is given is good until
+// it returns; its error ends the scan and comes back. What memory did not hold
+// before it holds no longer afterwards.
 //
 // A batch that is damaged is CORRUPT_MESSAGE. ErrOvertaken: there is no such
 // segment.
 func (l Rewriter) Scan(base int64, visit func(h *record.Header, batch []byte) error) error {
-	seg, err := l.closed(base)
-	if err != nil {
-		return err
+	segs := *l.segments.Load()
+	i := slices.IndexFunc(segs, func(s *segment.Segment) bool { return s.Base() == base })
+	if i < 0 || i == len(segs)-1 {
+		return fmt.Errorf("log %s: segment %d: %w", l.tp, base, ErrOvertaken)
 	}
+	seg, next, end := segs[i], base, segs[i+1].Base()
 	var visited error // by visit, whose errors are not the disk's
-	err = seg.With(func(f vfs.File) error {
-		s := newScanner(f, 0, seg.Size())
+	err := seg.With(func(f vfs.File) error {
+		p := passage{file: f, size: seg.Size()}
+		defer p.leave()
+		s := newScanner(f, 0, p.size)
 		s.window = bodyWindow
-		for s.Next() {
+		for p.enter(0); s.Next(); p.enter(s.next) {
 			batch, err := s.Body()
 			if err == nil {
 				_, err = record.Check(batch)
 			}
+			if err == nil && (s.head.BaseOffset < next || s.head.LastOffset() >= end) {
+				err = fmt.Errorf("batch of %d to %d after %d, before %d: %w", s.head.BaseOffset, s.head.LastOffset(), next-1, end, kafka.CorruptMessage)
+			}
 			if err != nil {
 				return fmt.Errorf("at %d: %w", s.pos, err)
 			}
+			next = s.head.NextOffset()
 			if visited = visit(&s.head, batch); visited != nil {
 				return nil
 			}
@@ -442,4 +451,34 @@ func (l Rewriter) Scan(base int64, visit func(h *record.Header, batch []byte) er
 		return visited
 	}
 	return l.segmentError(base, err)
+}
+
+// passage is the way of a scan through a file, a piece at a time: a piece that
+// was not in memory before is let go of behind it, so that old data does not
+// drive out what others read.
+type passage struct {
+	file     vfs.File
+	size     int64
+	from, to int64 // the piece
+	cold     bool
+}
+
+const pieceBytes = 8 << 20
+
+// enter says that the scan is at position pos.
+func (p *passage) enter(pos int64) {
+	if pos < p.to || pos >= p.size {
+		return
+	}
+	p.leave()
+	p.from, p.to = pos, min(pos+pieceBytes, p.size)
+	p.cold = p.file.Cached(p.from, p.to-p.from) < (p.to-p.from)/10
+}
+
+// leave gives the piece up. That is advice only, its errors do not matter.
+func (p *passage) leave() {
+	if p.cold {
+		_ = p.file.Advise(p.from, p.to-p.from, vfs.DontNeed)
+	}
+	p.cold = false
 }

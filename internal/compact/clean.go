@@ -30,8 +30,10 @@ type round struct {
 	pace func(bytes int) error
 
 	keys    *keys
-	mapped  int64 // the keys of all records up to here are in keys
-	durable int64 // producers are known by what lies below
+	mapped  int64          // the keys of all records up to here are in keys
+	durable int64          // producers are known by what lies below
+	plain   bool           // the segment being indexed has nothing but values with keys
+	intact  map[int64]bool // segments that were plain, by base
 	tx      *transactions
 	reader  record.Reader
 	thin    record.Thinner
@@ -84,11 +86,12 @@ func (r *round) walk(ctx context.Context, s *commitlog.ClosedSegment, visit func
 
 // index learns the last offset of each key of the cleanable part.
 func (r *round) index(ctx context.Context) error {
-	r.tx, r.mapped = newTransactions(), r.plan.dirty-1
+	r.tx, r.mapped, r.intact = newTransactions(), r.plan.dirty-1, map[int64]bool{}
 	for _, s := range r.log.Closed() {
 		if s.Next <= r.plan.dirty || s.Base >= r.plan.bound {
 			continue
 		}
+		r.plain = s.Base >= r.plan.dirty
 		err := r.walk(ctx, &s, r.indexBatch)
 		if errors.Is(err, errFull) {
 			return nil
@@ -97,12 +100,16 @@ func (r *round) index(ctx context.Context) error {
 			return err
 		}
 		r.mapped = max(r.mapped, s.Next-1)
+		if r.plain {
+			r.intact[s.Base] = true
+		}
 	}
 	return nil
 }
 
 func (r *round) indexBatch(h *record.Header, batch []byte) error {
 	r.stats.IndexedBytes += int64(len(batch))
+	r.plain = r.plain && h.Count > 0 && h.Attributes&(record.Control|record.Transactional) == 0
 	if h.Attributes.Has(record.Control) {
 		if _, _, err := r.marker(h, batch); err != nil {
 			return err
@@ -121,6 +128,7 @@ func (r *round) indexRecords(batch []byte) error {
 	r.reader.Bare()
 	for r.reader.Next() {
 		rec := r.reader.Record()
+		r.plain = r.plain && rec.Key != nil && rec.Value != nil
 		if rec.Key == nil || rec.Offset < r.plan.dirty {
 			continue
 		}
@@ -148,7 +156,7 @@ func (r *round) marker(h *record.Header, batch []byte) (empty bool, txn commitlo
 }
 
 // rewrite copies what is to stay of everything below the bound, a group of
-// segments at a time.
+// segments at a time. A segment that would be copied as it is is left as it is.
 func (r *round) rewrite(ctx context.Context) error {
 	r.tx = newTransactions()
 	var segs []sized
@@ -163,6 +171,9 @@ func (r *round) rewrite(ctx context.Context) error {
 		segs = append(segs, sized{s, offsets, times})
 	}
 	for _, g := range group(segs, r.conf.SegmentBytes, r.conf.IndexBytes) {
+		if len(g) == 1 && r.intact[g[0].Base] && r.keys.allLast(g[0].Base, g[0].Next) {
+			continue // all of it would stay, and it would be alone
+		}
 		if err := r.rewriteGroup(ctx, g); err != nil {
 			return err
 		}

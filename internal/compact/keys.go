@@ -96,5 +96,24 @@ func (k *keys) superseded(key []byte, offset int64) bool {
 	return s[4] != 0 && offset < k.base+int64(s[4])-1
 }
 
+// allLast tells whether no offset from one on up to another was made void, as far
+// as that is marked at all.
+func (k *keys) allLast(from, to int64) bool {
+	if k.void == nil || from < k.base {
+		return false
+	}
+	for at, end := from-k.base, to-k.base; at < end; at++ {
+		if at%64 == 0 && at+64 <= end {
+			if k.void[at/64] != 0 {
+				return false
+			}
+			at += 63
+		} else if k.void[at/64]&(1<<(at%64)) != 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // fill is the share of the slots in use.
 func (k *keys) fill() float64 { return float64(k.used) / float64(k.slots) }

@@ -220,3 +220,59 @@ func offsets(list []kv) []int64 {
 func str(s string) []byte { return append([]byte{}, s...) }
 
 func sameOffsets(a, b []kv) bool { return slices.Equal(offsets(a), offsets(b)) }
+
+// tryCleanAt cleans at another time than the rig's.
+func (r *rig) tryCleanAt(now time.Time) (Stats, bool, error) {
+	c := Cleaner{Now: func() time.Time { return now }, Rand: rand.New(rand.NewPCG(5, 6))}
+	return c.Clean(context.Background(), Target{Log: r.log, Stable: r.stable(), HW: r.log.End()})
+}
+
+// overtaken takes it that others came first.
+func (r *rig) overtaken(s Stats, did bool, err error) (Stats, error) {
+	if errors.Is(err, commitlog.ErrOvertaken) || !did {
+		return s, errors.Join(ignore(err, commitlog.ErrOvertaken))
+	}
+	return s, err
+}
+
+func ignore(err, what error) error {
+	if errors.Is(err, what) {
+		return nil
+	}
+	return err
+}
+
+// readThrough reads the log from its start to its end, whose batches rise and
+// hold what is asked for.
+func (r *rig) readThrough() error {
+	for off, end := r.log.Start(), r.log.End(); off < end; {
+		rng, err := r.log.Read(off, 3000, end, true)
+		if errors.Is(err, kafka.OffsetOutOfRange) {
+			off = r.log.Start()
+			continue
+		}
+		if err != nil || rng.Len() == 0 {
+			return err
+		}
+		data := make([]byte, rng.Len())
+		_, err = rng.ReadAt(data, 0)
+		rng.Release()
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		if _, err := r.log.Aborted(off, end); err != nil {
+			return err
+		}
+		if _, _, err := r.log.OffsetForTime(r.now.UnixMilli()); err != nil {
+			return err
+		}
+		for len(data) > 0 {
+			h, err := record.Check(data[:record.Size(data)])
+			if err != nil || h.LastOffset() < off {
+				return fmt.Errorf("read at %d gives %d to %d: %w", off, h.BaseOffset, h.LastOffset(), err)
+			}
+			off, data = h.NextOffset(), data[h.Size():]
+		}
+	}
+	return nil
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -130,8 +131,7 @@ func (c *Compactor) Run(ctx context.Context) error {
 func (c *Compactor) thread(ctx context.Context, cleaner *Cleaner) {
 	for ctx.Err() == nil {
 		t, p, ok := c.pick(ctx)
-		if ok {
-			c.one(ctx, cleaner, t, &p)
+		if ok && c.one(ctx, cleaner, t, &p) {
 			continue
 		}
 		timer := time.NewTimer(max(cleaner.Settings.Backoff, time.Millisecond))
@@ -150,13 +150,14 @@ func (c *Compactor) pick(ctx context.Context) (best Target, plan plan, ok bool) 
 	defer func() { <-c.picking }()
 	now := c.now()
 	figures := Figures{LastRun: now}
+	here := map[kafka.TopicPartition]bool{} // of those that cannot be cleaned
 	c.logs(func(t Target) {
-		if ctx.Err() != nil || c.leave(t, &figures) {
+		if ctx.Err() != nil || c.leave(t, &figures, here) {
 			return
 		}
 		p, err := look(t, now.UnixMilli())
 		if err != nil {
-			c.failed(ctx, t, err)
+			here[t.Log.Name()] = c.failed(ctx, t, err)
 			return
 		}
 		figures.MaxDirtyPercent = max(figures.MaxDirtyPercent, int(100*p.ratio()))
@@ -171,6 +172,7 @@ func (c *Compactor) pick(ctx context.Context) (best Target, plan plan, ok bool) 
 	if ok {
 		c.mu.busy[best.Log.Name()] = true
 	}
+	maps.DeleteFunc(c.mu.bad, func(name kafka.TopicPartition, _ bad) bool { return !here[name] && ctx.Err() == nil })
 	figures.Last = c.mu.figures.Last
 	c.mu.figures = figures
 	return best, plan, ok
@@ -178,18 +180,18 @@ func (c *Compactor) pick(ctx context.Context) (best Target, plan plan, ok bool) 
 
 // leave tells whether a log is not to be looked at: another thread has it, or it
 // cannot be cleaned.
-func (c *Compactor) leave(t Target, figures *Figures) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (c *Compactor) leave(t Target, figures *Figures, here map[kafka.TopicPartition]bool) bool {
 	name := t.Log.Name()
-	if b, is := c.mu.bad[name]; is {
-		if b.log == t.Log {
-			figures.Uncleanable = append(figures.Uncleanable, uncleanable(&b))
-			return true
-		}
-		delete(c.mu.bad, name) // it was opened anew
+	c.mu.Lock()
+	b, is := c.mu.bad[name]
+	busy := c.mu.busy[name]
+	c.mu.Unlock()
+	if is && b.log == t.Log { // and was not opened anew
+		here[name] = true
+		figures.Uncleanable = append(figures.Uncleanable, uncleanable(&b))
+		return true
 	}
-	return c.mu.busy[name]
+	return busy
 }
 
 // uncleanable counts everything behind the clean point but the active segment.
@@ -205,8 +207,8 @@ func uncleanable(b *bad) Uncleanable {
 	return u
 }
 
-// one cleans a log that was picked.
-func (c *Compactor) one(ctx context.Context, cleaner *Cleaner, t Target, p *plan) {
+// one cleans a log that was picked. After a round that failed the thread pauses.
+func (c *Compactor) one(ctx context.Context, cleaner *Cleaner, t Target, p *plan) (done bool) {
 	stats, err := cleaner.run(ctx, t, p)
 	c.mu.Lock()
 	delete(c.mu.busy, t.Log.Name())
@@ -216,28 +218,30 @@ func (c *Compactor) one(ctx context.Context, cleaner *Cleaner, t Target, p *plan
 	c.mu.Unlock()
 	if err != nil {
 		c.failed(ctx, t, err)
-		return
+		return false
 	}
 	c.logger.Info("compacted", "log", t.Log.Name().String(), "dirty", stats.Dirty, "end", stats.End,
 		"read_bytes", stats.ReadBytes, "written_bytes", stats.WrittenBytes, "records", stats.ReadRecords,
 		"kept", stats.KeptRecords, "keyless", stats.Keyless, "table_fill", stats.Fill, "ms", stats.Millis)
+	return true
 }
 
 // failed judges the end of a round: what comes of others' doing passes, a full
 // disk too; the rest leaves the log alone until it is opened anew.
-func (c *Compactor) failed(ctx context.Context, t Target, err error) {
+func (c *Compactor) failed(ctx context.Context, t Target, err error) (uncleanable bool) {
 	switch {
 	case ctx.Err() != nil, errors.Is(err, commitlog.ErrOvertaken), t.Log.Failed() != nil:
 		c.logger.Debug("compaction given up", "log", t.Log.Name().String(), "error", err)
-		return
+		return false
 	case vfs.IsNoSpace(err):
 		c.logger.Warn("no room to compact", "log", t.Log.Name().String(), "error", err)
-		return
+		return false
 	}
 	c.logger.Error("log cannot be compacted, it is left alone until it is opened anew", "log", t.Log.Name().String(), "error", err)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.mu.bad[t.Log.Name()] = bad{t.Log, err}
+	return true
 }
 
 // Figures gives the figures as they are now.
