@@ -205,16 +205,16 @@ func scrubRow(ctx context.Context, s *session, of *row) (*result, error) {
 	if err != nil {
 		return nil, err
 	}
-	rates := map[string]string{"off": "0", "20 MB/s": "20971520", "default": ""}
+	rates := map[string][]string{
+		"off":     {"log.scrub.bytes.per.second=0"},
+		"20 MB/s": {"log.scrub.bytes.per.second=20971520", "log.scrub.interval.ms=60000"}, // so much that it never rests
+		"default": nil,
+	}
 	order := []string{"off", "20 MB/s", "default"}
 	for i := -1; i < 2*s.times+1; i++ {
 		got := map[string]float64{}
 		for _, side := range order {
-			var set []string
-			if rates[side] != "" {
-				set = []string{"log.scrub.bytes.per.second=" + rates[side]}
-			}
-			err := s.with(ctx, dir, set, func(to target) error {
+			err := s.with(ctx, dir, rates[side], func(to target) error {
 				w, err := s.onTopic(ctx, to, s.scaled(of.load))
 				got[side] = w.mbPerSecond()
 				return err
