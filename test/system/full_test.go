@@ -72,16 +72,41 @@ func free(t testing.TB, dir string) int64 {
 	return int64(st.Bavail) * st.Bsize
 }
 
-// fill writes a file until the last byte of the disk is taken.
-func fill(t testing.TB, name string) {
+// fillUp writes a file as other programs do: the disk fills up, and some time
+// later it is full. So the node has made its ballast.
+func fillUp(t testing.TB, name string) {
+	t.Helper()
+	dir := filepath.Dir(name)
+	if err := os.WriteFile(name, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	fill(t, name, free(t, dir)-80<<20)
+	limit := time.Now().Add(20 * time.Second)
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "data", ".myelin_ballast")); err == nil {
+			break
+		}
+		if time.Now().After(limit) {
+			t.Fatal("no ballast was made within 20 s, though the disk fills up")
+		}
+		pause(20 * time.Millisecond)
+	}
+	fill(t, name, 1<<40)
+}
+
+// fill writes up to n bytes behind a file, until the last byte of the disk is
+// taken.
+func fill(t testing.TB, name string, n int64) {
 	t.Helper()
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	for size := 1 << 20; size > 0; {
-		if _, err = f.Write(make([]byte, size)); errors.Is(err, syscall.ENOSPC) {
+	for size := 1 << 20; size > 0 && n > 0; {
+		done, err := f.Write(make([]byte, size))
+		n -= int64(done)
+		if errors.Is(err, syscall.ENOSPC) {
 			size /= 4
 		} else if err != nil {
 			t.Fatal(err)
@@ -92,7 +117,8 @@ func fill(t testing.TB, name string) {
 // TestFullDisk fills a real small file system under load and frees it again. A
 // full disk stops producers, with an error that tells them to try again, and
 // nothing else: reads work, the node runs on, and produces again soon after
-// there is room, without a restart. A node started on the full disk starts.
+// there is room, without a restart. A node started on the full disk starts: at
+// once while its ballast lasts, else as soon as there is room.
 func TestFullDisk(t *testing.T) {
 	needRoot(t)
 	for name, disk := range map[string]func(testing.TB) string{"tmpfs": tmpfs, "ext4": ext4} {
@@ -124,13 +150,11 @@ func startOn(t testing.TB, dir string) (*broker, *load) {
 func fillByAnother(t *testing.T, dir string) {
 	b, l := startOn(t, dir)
 	filler := filepath.Join(dir, "filler")
-	for range 20 { // what the node gives up meanwhile is taken too
-		fill(t, filler)
-	}
+	fillUp(t, filler)
 	awaitRefusal(t, b, l)
 	process := b.cmd.Process.Pid
-	for range 20 {
-		fill(t, filler)
+	for range 20 { // what the node gives up meanwhile is taken too
+		fill(t, filler, 1<<40)
 	}
 	t.Logf("%d bytes are free", free(t, dir))
 	readsWork(t, l)
@@ -142,17 +166,36 @@ func fillByAnother(t *testing.T, dir string) {
 		t.Error("the node was restarted")
 	}
 
-	for range 20 {
-		fill(t, filler)
-	}
+	fillUp(t, filler)
 	awaitRefusal(t, b, l)
 	b.kill()
-	fill(t, filler)
 	b.start(t)
 	t.Logf("a node started with %d bytes free", free(t, dir))
 	readsWork(t, l)
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
+	}
+	awaitService(t, b, l)
+
+	// Not a byte is left, of the ballast neither: a node cannot register then. It
+	// waits for room, and needs no other start.
+	for range 20 {
+		fill(t, filler, 1<<40)
+	}
+	awaitRefusal(t, b, l)
+	b.kill()
+	fill(t, filler, 1<<40)
+	b.launch(t)
+	early := b.await(5*time.Second) == nil
+	if !b.running() {
+		t.Fatalf("the node ended for want of room: %v\n%s", b.err, b.tail())
+	}
+	t.Logf("with %d bytes free a node is ready at once: %v", free(t, dir), early)
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.await(10 * time.Second); err != nil {
+		t.Fatalf("after there was room: %v\n%s", err, b.tail())
 	}
 	awaitService(t, b, l)
 	end(t, b, l)
@@ -193,6 +236,7 @@ func end(t *testing.T, b *broker, l *load) {
 		t.Logf("%s", b.tail())
 	}
 	b.stop(t)
+	b.sound(t, false)
 }
 
 // awaitRefusal waits until a client that tries once is told that the storage

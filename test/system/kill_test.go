@@ -39,6 +39,9 @@ func TestKill(t *testing.T) {
 			pause(time.Duration(dice.IntN(5000)) * time.Microsecond)
 		}
 		b.kill()
+		if i%20 == 10 {
+			b.sound(t, true)
+		}
 		b.launch(t)
 		slowest = max(slowest, time.Since(since))
 		since = time.Now()
@@ -52,6 +55,7 @@ func TestKill(t *testing.T) {
 	}
 	t.Logf("%d kills, %d of them during a start; the slowest life was %v", kills, early, slowest.Round(time.Millisecond))
 	b.stop(t)
+	b.sound(t, false)
 }
 
 // dice are the dice of a run, whose seed is logged.

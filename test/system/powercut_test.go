@@ -146,6 +146,9 @@ func TestPowerCuts(t *testing.T) {
 		policy := vfs.Policies[dice.IntN(len(vfs.Policies))]
 		done[policy]++
 		d.cut(t, policy, dice)
+		if i%20 == 10 {
+			b.sound(t, true)
+		}
 		b.launch(t)
 	}
 	if err := b.await(60 * time.Second); err != nil {
@@ -154,6 +157,7 @@ func TestPowerCuts(t *testing.T) {
 	}
 	l.finish(t)
 	b.stop(t)
+	b.sound(t, false)
 	if t.Failed() {
 		d.keep(t)
 		t.Logf("%s", b.tail())

@@ -197,6 +197,21 @@ func (b *broker) myelin(args ...string) (output string, code int) {
 	return string(out), 0
 }
 
+// sound lets `storage check` look at the directories of a node that was stopped,
+// or killed: then what it would do at the next start is rehearsed, too.
+func (b *broker) sound(t testing.TB, killed bool) {
+	t.Helper()
+	if out, code := b.myelin(append([]string{"storage", "check"}, b.dirs...)...); code != 0 {
+		t.Errorf("storage check, killed %v: exit %d\n%s", killed, code, out)
+	}
+	if !killed {
+		return
+	}
+	if out, code := b.myelin(append([]string{"storage", "recover", "--dry-run"}, b.dirs...)...); code != 0 {
+		t.Errorf("storage recover --dry-run: exit %d\n%s", code, out)
+	}
+}
+
 // number reads a count from the environment.
 func number(t testing.TB, name string, otherwise int) int {
 	t.Helper()
