@@ -74,13 +74,15 @@ func free(t testing.TB, dir string) int64 {
 
 // fillUp writes a file as other programs do: the disk fills up, and some time
 // later it is full. So the node has made its ballast.
-func fillUp(t testing.TB, name string) {
+func fillUp(t testing.TB, name string, l *load) {
 	t.Helper()
+	l.held.Store(true) // or the load alone fills a fast disk before anybody has looked
+	defer l.held.Store(false)
 	dir := filepath.Dir(name)
 	if err := os.WriteFile(name, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	fill(t, name, free(t, dir)-80<<20)
+	fill(t, name, free(t, dir)-50<<20)
 	limit := time.Now().Add(20 * time.Second)
 	for {
 		if _, err := os.Stat(filepath.Join(dir, "data", ".myelin_ballast")); err == nil {
@@ -150,7 +152,7 @@ func startOn(t testing.TB, dir string) (*broker, *load) {
 func fillByAnother(t *testing.T, dir string) {
 	b, l := startOn(t, dir)
 	filler := filepath.Join(dir, "filler")
-	fillUp(t, filler)
+	fillUp(t, filler, l)
 	awaitRefusal(t, b, l)
 	process := b.cmd.Process.Pid
 	for range 20 { // what the node gives up meanwhile is taken too
@@ -166,7 +168,7 @@ func fillByAnother(t *testing.T, dir string) {
 		t.Error("the node was restarted")
 	}
 
-	fillUp(t, filler)
+	fillUp(t, filler, l)
 	awaitRefusal(t, b, l)
 	b.kill()
 	b.start(t)

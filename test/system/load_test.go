@@ -29,6 +29,7 @@ type load struct {
 	acked      atomic.Int64
 	ackedIn    []atomic.Int64 // by partition
 	stop       chan struct{}
+	held       atomic.Bool // nothing new is written
 	writing    sync.WaitGroup
 	reading    sync.WaitGroup
 	endReading context.CancelFunc
@@ -166,6 +167,10 @@ func (l *load) broken() []string {
 func (l *load) write(p *producer) {
 	dice := rand.New(rand.NewPCG(uint64(p.id), 1))
 	for {
+		if l.held.Load() {
+			pause(10 * time.Millisecond)
+			continue
+		}
 		part, ok := p.choose(dice)
 		if !ok { // every window is full
 			select {
