@@ -41,7 +41,7 @@ func (h *history) compacted(start, limit int64, got []byte) (rest []byte, err er
 
 // excused looks at every record that was given below limit.
 func (h *history) excused(start, limit int64, there map[int64]entry) error {
-	s := h.foldTo(h.clean)
+	s := h.foldTo(h.end()) // a marker behind clean tells too what is rolled back
 	newest := map[string]int64{}
 	for _, b := range h.given[:at(h.given, h.clean)] {
 		if b.marker() || s.hidden(b) {

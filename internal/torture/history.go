@@ -40,6 +40,9 @@ type history struct {
 	clean int64      // compaction may have changed what is below
 	// removing: the log may be whole or gone.
 	removing bool
+	// emptying: the log may begin here, with nothing in it; 0: no reset is
+	// under way.
+	emptying int64
 	losses   []loss                 // by offset
 	epochs   []commitlog.EpochStart // as assigned
 	state    *state                 // of all that is given
@@ -156,10 +159,10 @@ func (h *history) apply(e event) {
 		h.epochs = slices.DeleteFunc(slices.Clone(h.epochs), func(s commitlog.EpochStart) bool { return s.Start >= to })
 		h.state = nil
 	case emptying:
-		h.acked, h.asked = 0, max(h.asked, e.at)
+		h.acked, h.asked, h.emptying = 0, max(h.asked, e.at), e.at
 	case emptied:
 		h.given, h.whole, h.epochs, h.state = nil, nil, nil, nil
-		h.clean, h.losses = 0, nil
+		h.clean, h.losses, h.emptying = 0, nil, 0
 		h.first, h.start, h.asked, h.acked = e.at, e.at, e.at, e.at
 	case led:
 		h.epochs = append(h.epochs, commitlog.EpochStart{Epoch: e.epoch, Start: e.at})
@@ -220,4 +223,14 @@ func (h *history) settle(start, end int64) {
 		h.first = max(end, h.first)
 	}
 	h.start, h.asked, h.acked, h.state = start, start, end, nil
+}
+
+// told are a producer's batches that must be known for duplicates. Of those that
+// compaction may have been at, only the newest is kept.
+func (h *history) told(p *producer) []*batch {
+	known := p.known()
+	for len(known) > 1 && known[0].head.BaseOffset < h.clean {
+		known = known[1:]
+	}
+	return known
 }

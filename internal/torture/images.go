@@ -7,7 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/vfs"
 )
 
@@ -43,8 +42,9 @@ type images struct {
 	opt  options
 	seed uint64
 	tape *tape
-	// stride leaves out all but every stride-th image.
-	stride int
+	// stride leaves out all but every stride-th image, and those before
+	// operation from.
+	stride, from int
 	// cuts is how often the recovery of each image is cut off and run again.
 	cuts    int
 	workers int
@@ -91,7 +91,7 @@ func (im *images) worker(w, n int, count *tally, stop *atomic.Bool) error {
 		if t.changes() {
 			for k, way := range ways {
 				image++
-				if image%max(im.stride, 1) != 0 || image/max(im.stride, 1)%n != w {
+				if op < im.from || image%max(im.stride, 1) != 0 || image/max(im.stride, 1)%n != w {
 					continue
 				}
 				if stop.Load() {
@@ -191,7 +191,7 @@ func (im *images) survive(disk *vfs.Mem, logs []*history, dice *rand.Rand, goOn 
 func resume(opt options, fs vfs.FS, logs []*history, dice *rand.Rand) (*story, error) {
 	s := &story{opt: opt, rng: dice, fs: fs, now: began}
 	for i, h := range logs {
-		p := &part{index: i, tp: kafka.TopicPartition{Topic: "t", Partition: int32(i)}, hist: h.copy(), clock: began.UnixMilli()}
+		p := &part{index: i, tp: partition(i), hist: h.copy(), clock: began.UnixMilli()}
 		for _, e := range h.epochs {
 			p.epoch = max(p.epoch, e.Epoch)
 		}
@@ -214,6 +214,9 @@ func (p *part) settle() {
 	if p.hist.removing && p.log.End() == 0 {
 		p.hist.apply(event{kind: removed, id: p.hist.id})
 	}
+	if to := p.hist.emptying; to > 0 && p.log.Start() == to && p.log.End() == to {
+		p.hist.apply(event{kind: emptied, at: to})
+	}
+	p.hist.emptying = 0
 	p.hist.settle(p.log.Start(), p.log.End())
-	p.filled, p.fewest = false, 0
 }

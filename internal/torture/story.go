@@ -23,8 +23,9 @@ type options struct {
 	batch      int // records of a batch at most
 	value      int // bytes of a value at most
 	keys       int // how many different keys; 0: no keys
-	// keep is how many segments retention and deletion leave alone.
-	keep int
+	// keep is how many segments retention and deletion leave alone, spare how
+	// many of the logs are never reset or removed.
+	keep, spare int
 	// early, a planted bug: a duplicate is answered before its original is
 	// durable.
 	early bool
@@ -54,10 +55,6 @@ type part struct {
 	hist  *history
 	epoch int32
 	clock int64 // ms: its batches' times rise from here
-	// lessSegments and atMost are how few and many segments there were since
-	// the log was filled.
-	filled bool
-	fewest int
 }
 
 // began is the time at which every story begins.
@@ -68,11 +65,15 @@ func begin(opt options, seed uint64, fs vfs.FS, tape *tape) (*story, error) {
 	s := &story{opt: opt, rng: rand.New(rand.NewPCG(seed, 17)), fs: fs, now: began, tape: tape}
 	for i := range opt.partitions {
 		s.made++
-		p := &part{index: i, tp: kafka.TopicPartition{Topic: "t", Partition: int32(i)}, hist: newHistory(topicID(s.made)), clock: began.UnixMilli()}
+		p := &part{index: i, tp: partition(i), hist: newHistory(topicID(s.made)), clock: began.UnixMilli()}
 		s.parts = append(s.parts, p)
 		s.note(p, event{kind: removed, id: p.hist.id})
 	}
 	return s, s.open()
+}
+
+func partition(n int) kafka.TopicPartition {
+	return kafka.TopicPartition{Topic: "t", Partition: int32(n)}
 }
 
 func topicID(n int) kafka.UUID { return kafka.UUID{0: 1, 14: byte(n >> 8), 15: byte(n)} }
@@ -87,6 +88,18 @@ func (s *story) note(p *part, e event) {
 
 // open opens the directories and every log.
 func (s *story) open() error {
+	if err := s.openHomes(); err != nil {
+		return err
+	}
+	for _, p := range s.parts {
+		if _, err := s.openLog(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *story) openHomes() error {
 	s.homes = nil
 	for i := range max(s.opt.homes, 1) {
 		cfg := s.opt.home
@@ -99,11 +112,6 @@ func (s *story) open() error {
 			return err
 		}
 		s.homes = append(s.homes, h)
-	}
-	for _, p := range s.parts {
-		if _, err := s.openLog(p); err != nil {
-			return err
-		}
 	}
 	return nil
 }
@@ -151,6 +159,7 @@ var acts = [...]act{
 	{"delete records", 12, (*story).deleteRecords},
 	{"retain", 16, (*story).retain},
 	{"truncate", 8, (*story).truncate},
+	{"compact", 10, (*story).compact},
 	{"reset", 1, (*story).reset},
 	{"reopen", 4, (*story).reopen},
 	{"restart", 2, (*story).restart},
@@ -203,13 +212,6 @@ func (s *story) append(p *part) error {
 	if got := p.log.End(); got != p.hist.end() {
 		return fmt.Errorf("ends at %d after the append, it must end at %d", got, p.hist.end())
 	}
-	n := len(p.log.Segments())
-	if n >= 8 {
-		p.filled, p.fewest = true, max(p.fewest, 8)
-	}
-	if p.filled {
-		p.fewest = min(p.fewest, n)
-	}
 	return nil
 }
 
@@ -231,7 +233,7 @@ func (s *story) again(p *part) error {
 		return nil
 	}
 	from := st.producers[ids[s.rng.IntN(len(ids))]]
-	known := from.known()
+	known := p.hist.told(from)
 	if len(known) == 0 {
 		return nil
 	}
@@ -327,13 +329,15 @@ func (s *story) truncate(p *part) error {
 
 // reset empties the log, as a follower does that fell behind its leader's start.
 func (s *story) reset(p *part) error {
+	if p.index < s.opt.spare {
+		return nil
+	}
 	to := p.log.End() + s.rng.Int64N(100)
 	s.note(p, event{kind: emptying, at: to})
 	if err := p.log.ResetTo(to); err != nil {
 		return err
 	}
 	s.note(p, event{kind: emptied, at: to})
-	p.filled, p.fewest = false, 0
 	return s.lead(p)
 }
 
@@ -375,6 +379,9 @@ func (s *story) restart(*part) error {
 
 // remove deletes the topic, and makes another of that name.
 func (s *story) remove(p *part) error {
+	if p.index < s.opt.spare {
+		return nil
+	}
 	if err := p.log.Close(); err != nil {
 		return err
 	}
@@ -385,7 +392,7 @@ func (s *story) remove(p *part) error {
 	}
 	s.made++
 	s.note(p, event{kind: removed, id: topicID(s.made)})
-	p.filled, p.fewest, p.epoch = false, 0, 0
+	p.epoch = 0
 	if _, err := s.openLog(p); err != nil {
 		return err
 	}
