@@ -91,7 +91,7 @@ func (d *directories) health() []metrics.LogDir {
 	var out []metrics.LogDir
 	for _, home := range d.homes {
 		h := home.Health()
-		out = append(out, metrics.LogDir{Dir: h.Path, Offline: h.Offline, Room: int(h.Room), Free: h.Free, Total: h.Total,
+		out = append(out, metrics.LogDir{Dir: h.Path, Offline: h.Offline, ClockDoubted: h.ClockDoubted, Room: int(h.Room), Free: h.Free, Total: h.Total,
 			Ballast: h.Ballast, Full: h.Full, Slowest: h.Slowest.Seconds(), Waiting: h.Waiting})
 	}
 	for _, b := range d.broken {
@@ -107,6 +107,7 @@ func homeConfig(cfg *Config, limited vfs.FS, dir string) commitlog.HomeConfig {
 		IndexCacheBytes: cfg.Properties.Int("index.cache.bytes"),
 		ColdReads:       cfg.Properties.Int("log.dir.cold.reads"),
 		ColdCacheBytes:  cfg.Properties.Int("log.dir.cold.cache.bytes"),
+		ClockSettle:     cfg.Properties.Millis("log.retention.clock.settle.ms"),
 		Room: commitlog.RoomConfig{
 			SoftBytes:   cfg.Properties.Int64("log.dir.soft.free.bytes"),
 			SoftPercent: cfg.Properties.Float("log.dir.soft.free.percent"),

@@ -35,7 +35,7 @@ func (h *Home) noteNewBoot() error {
 	if h.clean {
 		return h.noteExamined()
 	}
-	return h.writeBoot("none: not all logs were examined since the machine restarted")
+	return writeBoot(h, "none: not all logs were examined since the machine restarted")
 }
 
 // noteExamined notes this run of the machine once no log is left to examine.
@@ -51,7 +51,7 @@ func (h *Home) noteExamined() error {
 	if all, err := h.examined(); err != nil || !all {
 		return err
 	}
-	if err := h.writeBoot(h.fs.BootID()); err != nil {
+	if err := writeBoot(h, h.fs.BootID()); err != nil {
 		return h.fail(storageError(bootFile, err))
 	}
 	h.mu.Lock()
@@ -97,14 +97,14 @@ func (h *Home) distrust(tp kafka.TopicPartition) {
 	}
 	h.noting.lock()
 	defer h.noting.unlock()
-	if err := h.writeBoot("none: a write failed"); err != nil {
+	if err := writeBoot(h, "none: a write failed"); err != nil {
 		h.logger.Log(context.Background(), slog.LevelError, "cannot note the failed write", "dir", h.path, "error", err)
 	}
 }
 
 // writeBoot writes .myelin_boot. Where the disk is too full for a second file,
 // it is written over: one that is torn says less, and nothing wrong.
-func (h *Home) writeBoot(id string) error {
+func writeBoot(h *Home, id string) error {
 	text := encodeBoot(id)
 	err := h.relieved(func() error { return vfs.WriteAtomic(h.fs, h.join(bootFile), text) })
 	if !vfs.IsNoSpace(err) {

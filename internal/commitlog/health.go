@@ -42,6 +42,7 @@ type device struct {
 	look        chan struct{}         // one element: look now
 	turn        slot                  // of who changes the ballast
 	ballast     atomic.Int64
+	again       atomic.Bool // the ballast was given up before
 
 	// Failure.
 	fault atomic.Pointer[error] // why the directory is offline; set once
@@ -70,12 +71,16 @@ type Health struct {
 	Full        int64         // writes that found the volume full
 	Slowest     time.Duration // age of the oldest call under way, 0 while none is slow
 	Waiting     int64         // calls that wait for a token
+	// ClockDoubted: the wall clock jumped, see log.retention.clock.settle.ms.
+	ClockDoubted bool
 }
 
 // Health gives it as of the last look.
-func (d *device) Health() Health {
+func (h *Home) Health() Health {
+	d := h.device
 	out := Health{Path: d.path, Offline: d.Failed() != nil, Room: d.Room(), Free: d.free.Load(), Total: d.total.Load(),
 		Ballast: d.ballast.Load(), Full: d.hits.Load(), Slowest: time.Duration(d.oldest.Load()) * watchEvery}
+	out.ClockDoubted = h.clock.Doubted()
 	if l, ok := d.fs.(*vfs.Limited); ok {
 		out.Waiting = l.Waiting()
 	}
@@ -126,13 +131,19 @@ func (d *device) suspect(err error) {
 // does not run it has a directory that never runs full.
 func (h *Home) Run(ctx context.Context) error {
 	var both sync.WaitGroup
-	both.Go(func() { h.watchRoom(ctx) })
-	both.Go(func() { h.watchDevice(ctx, h.tellAll) })
+	both.Go(func() {
+		h.watchRoom(ctx, func() {
+			if h.now != nil { // a jump is noticed when it happens, not when something is deleted next
+				h.Safe(h.now())
+			}
+		})
+	})
+	both.Go(func() { h.watchDevice(ctx, func() { tellAll(h) }) })
 	both.Wait()
 	return nil
 }
 
-func (d *device) watchRoom(ctx context.Context) {
+func (d *device) watchRoom(ctx context.Context, also func()) {
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
 	for {
@@ -144,6 +155,7 @@ func (d *device) watchRoom(ctx context.Context) {
 		case <-d.look:
 		}
 		d.lookAtRoom()
+		also()
 	}
 }
 
@@ -197,7 +209,7 @@ func (d *device) tick() {
 }
 
 // tellAll ends every open log, and tells who waits for its flush.
-func (h *Home) tellAll() {
+func tellAll(h *Home) {
 	for _, l := range h.openLogs() {
 		err := l.fail(h.Failed())
 		if l.onFlushed != nil {

@@ -38,6 +38,11 @@ type HomeConfig struct {
 	ColdCacheBytes int
 	// Room says when the volume counts as full; zero: never.
 	Room RoomConfig
+	// ClockSettle is for how long a wall clock that jumped is doubted by what
+	// deletes by age; 0 is a day. Elapsed is a monotonic clock; nil takes the
+	// readings that the times of Now carry.
+	ClockSettle time.Duration
+	Elapsed     func() time.Duration
 	// NoSums leaves out the checksums of blocks (log.block.checksums=false).
 	NoSums bool
 	// OnDamage hears of damage when it is first seen; may be nil. It must not wait
@@ -81,6 +86,7 @@ type Home struct {
 	harm                     slot // for who writes a damage file
 
 	*device
+	clock
 	journal journal // the manifest
 
 	mu struct {
@@ -125,6 +131,7 @@ func OpenHome(cfg HomeConfig) (*Home, error) {
 	h.cleaned = newCleanPoints(h.fs, h.path, h.logger)
 	h.scanners.New = func() any { return new(scanner) }
 	h.device = newDevice(&cfg, h.path, h.logger)
+	h.clock.logger, h.clock.elapsed, h.clock.settle = h.logger, cfg.Elapsed, cfg.ClockSettle
 	h.mu.open = map[kafka.TopicPartition]*Log{}
 	h.mu.trust = map[kafka.TopicPartition]trust{}
 	h.mu.buried = map[kafka.TopicPartition]bool{}
@@ -546,45 +553,6 @@ func (h *Home) Close(clean bool) error {
 		err = vfs.WriteAtomic(h.fs, h.join(cleanFile), mark)
 	}
 	return errors.Join(err, h.lock.Close())
-}
-
-// group runs one action for all who ask while it is not yet under way: whoever
-// asks gets the result of a run that began after asking.
-type group struct {
-	run  func() error
-	turn chan struct{} // 1-slot lock, held over I/O
-
-	mu struct {
-		sync.Mutex  // memory only
-		asked, done uint64
-		err         error
-	}
-}
-
-func newGroup(run func() error) *group {
-	return &group{run: run, turn: make(chan struct{}, 1)}
-}
-
-func (g *group) do() error {
-	g.mu.Lock()
-	g.mu.asked++
-	mine := g.mu.asked
-	g.mu.Unlock()
-	g.turn <- struct{}{}
-	defer func() { <-g.turn }()
-	g.mu.Lock()
-	if g.mu.done >= mine {
-		err := g.mu.err
-		g.mu.Unlock()
-		return err
-	}
-	upTo := g.mu.asked
-	g.mu.Unlock()
-	err := g.run()
-	g.mu.Lock()
-	g.mu.done, g.mu.err = upTo, err
-	g.mu.Unlock()
-	return err
 }
 
 // abandon takes out a log that did not open. Nobody has examined it to its end.

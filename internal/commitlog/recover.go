@@ -221,7 +221,7 @@ func (o *opener) state(end int64, examined int) error {
 		return err
 	}
 	o.epochs.dropBelow(o.start) // the first segment may begin below the start
-	o.producers.expire(o.now().Add(-o.tunables.Load().ProducerRetention).UnixMilli())
+	o.producers.expire(o.home.Safe(o.now()).Add(-o.tunables.Load().ProducerRetention).UnixMilli())
 	return o.snaps.drop(func(off int64) bool {
 		return off > end || off != end && !slices.ContainsFunc(o.segs, func(s *segment.Segment) bool { return s.Base() == off })
 	})

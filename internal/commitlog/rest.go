@@ -286,7 +286,7 @@ func (o *opener) revive(known *Rest) error {
 	} else if err := o.producers.decodeTraces(known.producers); err != nil {
 		return err
 	}
-	o.producers.expire(o.now().Add(-o.tunables.Load().ProducerRetention).UnixMilli())
+	o.producers.expire(o.home.Safe(o.now()).Add(-o.tunables.Load().ProducerRetention).UnixMilli())
 	o.epochs.set(known.Epochs)
 	if known.loose {
 		o.epochs.touch() // their file may not be there

@@ -97,7 +97,7 @@ func (l trimmer) removeBelow(offset int64) error {
 // timestamp in the future keeps itself and all behind it.
 func (l *Log) Retain(limit int64) (deleted int, err error) {
 	t := l.tunables.Load()
-	l.producers.expire(l.now().Add(-t.ProducerRetention).UnixMilli())
+	l.producers.expire(l.home.Safe(l.now()).Add(-t.ProducerRetention).UnixMilli())
 	if l.Failed() != nil {
 		return 0, nil
 	}
@@ -145,7 +145,7 @@ func (l trimmer) expired(r *reading, limit int64, t *Tunables) (int, error) {
 	for i := range r.segs {
 		total += r.sizeOf(i)
 	}
-	now := l.now().UnixMilli()
+	now := l.home.Safe(l.now()).UnixMilli()
 	n := 0
 	for ; n < len(r.segs); n++ {
 		end := r.end

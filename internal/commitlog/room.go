@@ -48,13 +48,14 @@ const (
 	ballastSteps = 4       // in which it is given up
 	ballastShare = 50      // at most this part of the volume
 	ballastLeast = 1 << 20 // a smaller one is not worth the file
+	smallVolume  = 4 << 30 // fills up faster than anybody looks
 )
 
 // marks are a RoomConfig for a volume of a known size, in bytes.
-type marks struct{ soft, hard, ballast int64 }
+type marks struct{ total, soft, hard, ballast int64 }
 
-func (c RoomConfig) marks(total int64) (m marks) {
-	m.soft = c.SoftBytes
+func (c RoomConfig) marks(total int64) marks {
+	m := marks{total: total, soft: c.SoftBytes}
 	if c.SoftPercent > 0 {
 		m.soft = min(m.soft, int64(float64(total)*c.SoftPercent/100))
 	}
@@ -77,12 +78,13 @@ func (m marks) next(now Room, free int64) Room {
 }
 
 // wanted tells how large the ballast should be with so much free, when it has
-// size bytes. It is made only once the volume begins to fill up: where there is
-// more than enough it would only be in the way. It never brings the volume to
-// its watermark.
-func (m marks) wanted(size, free int64) int64 {
+// size bytes; again says that there was one before. On a large volume it is made
+// only once that begins to fill up: where there is more than enough it would only
+// be in the way. It never brings the volume to its watermark.
+func (m marks) wanted(size, free int64, again bool) int64 {
 	missing := m.ballast - size
-	if missing > 0 && free-missing >= m.soft+m.soft/4 && free < 8*(m.soft+m.ballast) {
+	due := again || size > 0 || m.total < smallVolume || free < 8*(m.soft+m.ballast)
+	if missing > 0 && due && free-missing >= m.soft+m.soft/4 {
 		return m.ballast
 	}
 	return size
@@ -174,6 +176,7 @@ func (d *device) giveUp(keep int64) bool {
 		return false
 	}
 	d.ballast.Store(left)
+	d.again.Store(true)
 	d.logger.Warn("log directory is full: ballast is given up", "dir", d.path, "bytes", size-left, "left", left)
 	return true
 }
@@ -192,7 +195,7 @@ func (d *device) cutBallast(size int64) error {
 // keepBallast makes the ballast, or what is missing of it, when it is time to.
 func (d *device) keepBallast(m marks, free int64) {
 	size := d.ballast.Load()
-	want := m.wanted(size, free)
+	want := m.wanted(size, free, d.again.Load())
 	if want <= size {
 		return
 	}

@@ -27,16 +27,17 @@ func TestRoomMarks(t *testing.T) {
 		{64 << 20, marks{soft: 3355443, hard: 335544, ballast: 1342177}},
 		{16 << 20, marks{soft: 838860, hard: 209715, ballast: 0}},
 	} {
+		v.want.total = v.total
 		if got := c.marks(v.total); got != v.want {
 			t.Errorf("%d bytes: %+v, want %+v", v.total, got, v.want)
 		}
 	}
 	// A laptop with 3 % of a terabyte left is not full, and gets no ballast yet.
 	m := c.marks(1 << 40)
-	if m.next(Plenty, 30<<30) != Plenty || m.wanted(0, 30<<30) != 0 {
+	if m.next(Plenty, 30<<30) != Plenty || m.wanted(0, 30<<30, false) != 0 || m.wanted(0, 30<<30, true) == 0 {
 		t.Error("30 GiB are too few")
 	}
-	if m.wanted(0, 4<<30) != 64<<20 || m.wanted(0, m.soft) != 0 {
+	if m.wanted(0, 4<<30, false) != 64<<20 || m.wanted(0, m.soft, true) != 0 {
 		t.Error("the ballast is not made when the volume fills up, or when it would fill it")
 	}
 }
@@ -130,8 +131,8 @@ func TestRoom(t *testing.T) {
 func TestBallast(t *testing.T) {
 	onVolume(t, RoomConfig{SoftBytes: 10 << 20, Ballast: 2 << 20}, func(v *volume) {
 		size := func() int64 { return v.home.Health().Ballast }
-		if v.leave(99 << 20); size() != 0 {
-			t.Fatalf("%d bytes of ballast on an empty volume", size())
+		if v.leave(90 << 20); size() != 2<<20 {
+			t.Fatalf("%d bytes of ballast on a small volume", size())
 		}
 		if v.leave(40 << 20); size() != 2<<20 {
 			t.Fatalf("%d bytes of ballast", size())

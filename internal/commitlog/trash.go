@@ -66,9 +66,11 @@ func (t *trash) holds(l *Log) bool {
 }
 
 // EmptyTrash removes the files of segments that were deleted or replaced, once
-// their file.delete.delay.ms is over. Call it every few seconds.
+// their file.delete.delay.ms is over, or at once while room is scarce. Call it every
+// few seconds.
 func (h *Home) EmptyTrash(now time.Time) {
-	h.remove(h.trash.take(func(d *discarded) bool { return !d.due.After(now) }))
+	scarce := h.Room() != Plenty
+	h.remove(h.trash.take(func(d *discarded) bool { return scarce || !d.due.After(now) }))
 }
 
 // emptyTrashOf removes what a log that is closing has put there.

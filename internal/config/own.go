@@ -24,7 +24,7 @@ var brokerOwnDefs = []Def{
 	{Name: "log.dir.ballast.bytes", Type: Long, Default: val("67108864"), Valid: atLeast(0), Own: true,
 		Owner: "commitlog", Status: Served, Test: "commitlog.TestBallast",
 		Doc: "a file that is given up once a log directory's volume is full, so that metadata, offsets and retention go on; " +
-			"at most 2 % of the volume, made when the volume begins to fill; 0 is none"},
+			"at most 2 % of the volume, on a large one made when it begins to fill; 0 is none"},
 	{Name: "log.dir.cold.cache.bytes", Type: Long, Default: val("268435456"), Valid: atLeast(1), Own: true,
 		Owner: "commitlog", Status: Served, Test: "commitlog.TestColdReadsAreDropped",
 		Doc: "of a log directory's data that was read from the device, how much stays in memory behind its readers"},
@@ -53,6 +53,9 @@ var brokerOwnDefs = []Def{
 	{Name: "log.level", Type: String, Default: val("info"), Valid: oneOf("debug", "info", "warn", "error"), Own: true,
 		Owner: "cli", Status: Served, Test: "cli.TestLogLevel",
 		Doc: "least severe line of the process's log"},
+	{Name: "log.retention.clock.settle.ms", Type: Long, Default: val("86400000"), Valid: atLeast(1), Own: true,
+		Owner: "commitlog", Status: Served, Test: "commitlog.TestClockJumps",
+		Doc: "a wall clock that jumped by more than five minutes deletes nothing more for that, until it is back or was steady for so long"},
 	{Name: "max.open.files", Type: Int, Default: val("0"), Valid: atLeast(0), Own: true,
 		Owner: "commitlog", Reason: yetCore,
 		Doc: "segment files open at once; 0 is three quarters of the process's limit"},

@@ -181,18 +181,21 @@ func flag(b bool) float64 {
 
 func (e *emitter) logDirs(list []LogDir) {
 	for _, d := range list {
-		offline := 0.0
-		if d.Offline {
-			offline = 1
+		one := func(is bool) float64 {
+			if is {
+				return 1
+			}
+			return 0
 		}
 		own := func(name, help string, v float64) { e.gauge("myelin_log_dir_"+name, help, v, "logDirectory", d.Dir) }
-		e.gauge("kafka_log_logmanager_logdirectoryoffline", "1 if the log directory failed.", offline, "logDirectory", d.Dir)
+		e.gauge("kafka_log_logmanager_logdirectoryoffline", "1 if the log directory failed.", one(d.Offline), "logDirectory", d.Dir)
 		own("room", "Room on the volume: 0 plenty, 1 clients' records are refused, 2 the ballast is given up.", float64(d.Room))
 		own("free_bytes", "Free bytes of the volume.", float64(d.Free))
 		own("total_bytes", "Size of the volume.", float64(d.Total))
 		own("ballast_bytes", "Bytes kept for when the volume is full.", float64(d.Ballast))
 		own("full_writes", "Writes that found the volume full since the start.", float64(d.Full))
 		own("slowest_call_seconds", "Age of the oldest call to the device that is under way, 0 below one second.", d.Slowest)
+		own("clock_doubted", "1 while the wall clock has jumped and retention does not go by it.", one(d.ClockDoubted))
 		own("waiting_calls", "Calls that wait for others to end, see log.dir.io.tokens.", float64(d.Waiting))
 	}
 }

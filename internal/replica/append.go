@@ -287,6 +287,9 @@ func (r *Replica) produce(h *holder) (flush bool) {
 		e.got = Appended{Base: next, LogStart: start, AppendTime: kafka.NoTimestamp}
 		record.Stamp(b.Bytes, next, epoch)
 		if s.AppendTime && b.Origin == Client {
+			if r.stamp == 0 { // not below what an earlier process wrote
+				r.stamp = max(0, commitlog.LastAppendTime(r.log()))
+			}
 			r.stamp = max(r.stamp, r.env.nowMs())
 			b.Header = record.SetAppendTime(b.Bytes, r.stamp)
 			e.got.AppendTime = r.stamp
