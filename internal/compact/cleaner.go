@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"time"
 
 	"github.com/myelin-stream/myelin/internal/commitlog"
@@ -27,6 +28,8 @@ type Cleaner struct {
 	// Rand draws the secret of each round.
 	Rand *rand.Rand
 	pace *pace // shared with the other threads; nil is unlimited
+
+	spare []uint32 // memory of the last round's keys
 }
 
 // Clean runs one round over the log, whether it is due or not, and writes down
@@ -62,6 +65,17 @@ func look(t Target, now int64) (plan, error) {
 	return makePlan(&f)
 }
 
+// rest gives the memory back that rounds have used. The collector is told: it
+// would let the next round's memory come on top.
+func (c *Cleaner) rest() {
+	if large := cap(c.spare) > 1<<18; c.spare != nil {
+		c.spare = nil
+		if large {
+			runtime.GC()
+		}
+	}
+}
+
 // run cleans by a plan.
 func (c *Cleaner) run(ctx context.Context, t Target, p *plan) (Stats, error) {
 	began := c.Now()
@@ -74,7 +88,8 @@ func (c *Cleaner) run(ctx context.Context, t Target, p *plan) (Stats, error) {
 		}
 		return c.pace.spend(ctx, bytes)
 	}
-	r.keys = newKeys(secret{c.Rand.Uint64(), c.Rand.Uint64()}, p.dirty, p.bound-p.dirty, conf.keyBytes(), conf.Load)
+	r.keys = newKeys(secret{c.Rand.Uint64(), c.Rand.Uint64()}, p.dirty, p.bound-p.dirty, conf.keyBytes(), conf.Load, c.spare)
+	c.spare = r.keys.words
 	if err := r.clean(ctx); err != nil {
 		return r.stats, fmt.Errorf("cleaning %s from %d to %d: %w", t.Log.Name(), p.dirty, p.bound, err)
 	}

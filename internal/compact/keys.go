@@ -36,8 +36,9 @@ const (
 )
 
 // newKeys makes a table for at most span offsets from base on, in at most memory
-// bytes, of which it fills the share load.
-func newKeys(s secret, base, span, memory int64, load float64) *keys {
+// bytes, of which it fills the share load. It takes the memory of spare, an
+// earlier table's words, if that is enough.
+func newKeys(s secret, base, span, memory int64, load float64, spare []uint32) *keys {
 	load = min(max(load, 0.1), 0.9)
 	k := &keys{secret: s, base: base}
 	if span > 0 && span <= min(voidSpan, memory) { // an eighth of the memory
@@ -46,7 +47,12 @@ func newKeys(s secret, base, span, memory int64, load float64) *keys {
 	}
 	slots := min(int64(float64(span)/load)+8, memory/slotBytes)
 	k.slots = int(max(slots, 8))
-	k.words = make([]uint32, k.slots*slotWords)
+	if n := k.slots * slotWords; n <= cap(spare) {
+		k.words = spare[:n]
+		clear(k.words)
+	} else {
+		k.words = make([]uint32, n)
+	}
 	k.most = max(int(float64(k.slots)*load), 1)
 	return k
 }

@@ -134,6 +134,7 @@ func (c *Compactor) thread(ctx context.Context, cleaner *Cleaner) {
 		if ok && c.one(ctx, cleaner, t, &p) {
 			continue
 		}
+		cleaner.rest()
 		timer := time.NewTimer(max(cleaner.Settings.Backoff, time.Millisecond))
 		//house:select another look at the end does no harm
 		select {
