@@ -183,7 +183,7 @@ func TestFullTable(t *testing.T) {
 		r.put("a=1 b=1 c=1 d=1 e=1 f=1 g=1 h=1 i=1 j=1 k=1 l=1")
 	}
 	r.roll()
-	table := newKeys(secret{1, 2}, 0, 1000, 8*slotBytes, 0.5, nil)
+	table := newKeys(secret{1, 2}, 0, room{span: 1000, memory: 8 * slotBytes, load: 0.5})
 	rounds := 0
 	for ; ; rounds++ {
 		p, err := look(Target{Log: r.log, Stable: r.stable()}, 0)
@@ -191,7 +191,7 @@ func TestFullTable(t *testing.T) {
 		if p.cleanableBytes == 0 {
 			break
 		}
-		*table = *newKeys(secret{1, 2}, p.dirty, 1000, 8*slotBytes, 0.5, nil)
+		*table = *newKeys(secret{1, 2}, p.dirty, room{span: 1000, memory: 8 * slotBytes, load: 0.5})
 		rd := &round{log: commitlog.Rewriter{Log: r.log}, plan: p, conf: r.tun, pace: func(int) error { return nil }, keys: table}
 		rd.conf.IndexBytes = 1 << 20
 		r.must(rd.clean(t.Context()))

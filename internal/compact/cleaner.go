@@ -88,7 +88,8 @@ func (c *Cleaner) run(ctx context.Context, t Target, p *plan) (Stats, error) {
 		}
 		return c.pace.spend(ctx, bytes)
 	}
-	r.keys = newKeys(secret{c.Rand.Uint64(), c.Rand.Uint64()}, p.dirty, p.bound-p.dirty, conf.keyBytes(), conf.Load, c.spare)
+	r.keys = newKeys(secret{c.Rand.Uint64(), c.Rand.Uint64()}, p.dirty,
+		room{span: p.bound - p.dirty, memory: conf.keyBytes(), load: conf.Load, spare: c.spare})
 	c.spare = r.keys.words
 	if err := r.clean(ctx); err != nil {
 		return r.stats, fmt.Errorf("cleaning %s from %d to %d: %w", t.Log.Name(), p.dirty, p.bound, err)

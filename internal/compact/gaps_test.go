@@ -21,22 +21,11 @@ func TestGaps(t *testing.T) {
 		}
 		r.must(r.append(&record.Builder{LeaderEpoch: int32(i / 13)}, record.Record{Key: str(key), Value: str("v"), Timestamp: begin + int64(i)*10}))
 	}
-	type end struct {
-		epoch  int32
-		offset int64
-	}
-	ends := func() (out []end) {
-		for epoch := range int32(5) {
-			found, at := r.log.EndOffsetForEpoch(epoch)
-			out = append(out, end{found, at})
-		}
-		return out
-	}
-	before := fmt.Sprint(ends())
+	before := r.epochEnds()
 	r.clean()
 	look := func(when string) {
 		t.Helper()
-		if now := fmt.Sprint(ends()); now != before {
+		if now := r.epochEnds(); now != before {
 			t.Errorf("%s: epochs end at %s, before at %s", when, now, before)
 		}
 		all := r.records()
@@ -85,4 +74,13 @@ func TestGaps(t *testing.T) {
 		r.must(r.start())
 		look("after " + p.String())
 	}
+}
+
+// epochEnds tells where the first five leader epochs end.
+func (r *rig) epochEnds() (text string) {
+	for epoch := range int32(5) {
+		found, at := r.log.EndOffsetForEpoch(epoch)
+		text += fmt.Sprint(found, ":", at, " ")
+	}
+	return text
 }

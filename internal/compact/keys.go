@@ -35,11 +35,18 @@ const (
 	voidSpan = 32 << 20
 )
 
-// newKeys makes a table for at most span offsets from base on, in at most memory
-// bytes, of which it fills the share load. It takes the memory of spare, an
-// earlier table's words, if that is enough.
-func newKeys(s secret, base, span, memory int64, load float64, spare []uint32) *keys {
-	load = min(max(load, 0.1), 0.9)
+// room is what a table of keys may take.
+type room struct {
+	span   int64    // for so many offsets at most
+	memory int64    // bytes
+	load   float64  // share of the slots that is filled
+	spare  []uint32 // an earlier table's words, taken if they are enough
+}
+
+// newKeys makes a table for offsets from base on.
+func newKeys(s secret, base int64, r room) *keys {
+	load := min(max(r.load, 0.1), 0.9)
+	span, memory := r.span, r.memory
 	k := &keys{secret: s, base: base}
 	if span > 0 && span <= min(voidSpan, memory) { // an eighth of the memory
 		k.void = make([]uint64, span/64+1)
@@ -47,8 +54,8 @@ func newKeys(s secret, base, span, memory int64, load float64, spare []uint32) *
 	}
 	slots := min(int64(float64(span)/load)+8, memory/slotBytes)
 	k.slots = int(max(slots, 8))
-	if n := k.slots * slotWords; n <= cap(spare) {
-		k.words = spare[:n]
+	if n := k.slots * slotWords; n <= cap(r.spare) {
+		k.words = r.spare[:n]
 		clear(k.words)
 	} else {
 		k.words = make([]uint32, n)
