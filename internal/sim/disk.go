@@ -39,8 +39,9 @@ func slowly(inner vfs.Hook) vfs.Hook {
 // isPartition says whether a path is a partition's folder or lies in one: those
 // of topics, not the metadata log's.
 func isPartition(name string) bool {
-	rest, ok := strings.CutPrefix(name, "/data/")
-	return ok && !strings.HasPrefix(rest, "__cluster_metadata") && strings.Contains(rest, "-")
+	rest, ok := strings.CutPrefix(name, "/data")
+	_, rest, below := strings.Cut(rest, "/")
+	return ok && below && !strings.HasPrefix(rest, "__cluster_metadata") && strings.Contains(rest, "-")
 }
 
 // isLog says whether a path is a partition's data file.

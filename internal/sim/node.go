@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"testing/synctest"
 	"time"
 
@@ -21,6 +22,9 @@ const (
 	addr = "node1:9092"
 )
 
+// dirs are the paths of log directories.
+var dirs = [...]string{"/data", "/data2", "/data3"}
+
 // node is the broker under simulation over all its lives.
 type node struct {
 	net    *memnet.Network
@@ -28,6 +32,7 @@ type node struct {
 	spoil  func(vfs.FS) vfs.FS // planted bugs between broker and disk; nil: none
 	rand   *rand.Rand
 	logger *slog.Logger
+	dirs   []string // log.dirs
 
 	broker *broker.Broker
 	cancel context.CancelFunc
@@ -38,7 +43,7 @@ type node struct {
 // served.
 func (n *node) start() error {
 	set, err := config.ParseSet([]string{
-		"node.id=1", "process.roles=broker,controller", "log.dirs=/data", "admin.listener=",
+		"node.id=1", "process.roles=broker,controller", "log.dirs=" + strings.Join(n.dirs, ","), "admin.listener=",
 		"listeners=PLAINTEXT://" + addr, "cluster.id=AAAAAAAAAAAAAAAAAAAAAQ",
 		"group.initial.rebalance.delay.ms=0", "offsets.topic.num.partitions=2",
 		"log.retention.check.interval.ms=60000",

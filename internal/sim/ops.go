@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/myelin-stream/myelin/internal/kafka"
@@ -32,18 +33,47 @@ var ops = []op{
 	{"kill and start", 1, (*play).killed},
 }
 
+// moving is one more where there are several directories.
+var moving = op{"move a replica", 8, (*play).move}
+
 func (p *play) choose() *op {
+	all := ops
+	if p.opt.Dirs > 1 {
+		all = append(slices.Clone(ops), moving)
+	}
 	sum := 0
-	for i := range ops {
-		sum += ops[i].weight
+	for i := range all {
+		sum += all[i].weight
 	}
 	n := p.rand.IntN(sum)
-	for i := range ops {
-		if n -= ops[i].weight; n < 0 {
-			return &ops[i]
+	for i := range all {
+		if n -= all[i].weight; n < 0 {
+			return &all[i]
 		}
 	}
 	panic("unreachable: the weights add up")
+}
+
+// move asks for a replica to be moved to another log directory, and does not
+// wait until it is there.
+func (p *play) move() error {
+	to := p.somePart()
+	if to == nil {
+		return nil
+	}
+	req := msg.NewAlterReplicaLogDirsRequest()
+	req.Dirs = []msg.AlterReplicaLogDirsRequestDir{{Path: dirs[p.rand.IntN(p.opt.Dirs)],
+		Topics: []msg.AlterReplicaLogDirsRequestDirTopic{{Name: to.topic, Partitions: []int32{to.id}}}}}
+	var resp msg.AlterReplicaLogDirsResponse
+	if err := p.client.ask(&req, 2, &resp); err != nil {
+		return err
+	}
+	code := kafka.Code(resp.Results[0].Partitions[0].ErrorCode)
+	p.trace("move %s-%d to %s: %s", to.topic, to.id, req.Dirs[0].Path, code.Name())
+	if code != kafka.None && code != kafka.ReplicaNotAvailable && code != kafka.KafkaStorageError {
+		return fmt.Errorf("moving %s-%d: %w", to.topic, to.id, code)
+	}
+	return nil
 }
 
 func (p *play) wait() error {

@@ -18,6 +18,7 @@ import (
 type Options struct {
 	Seed  uint64
 	Steps int // requests and faults; 0 means 250
+	Dirs  int // log directories, between which replicas move; 0 means one
 
 	// Logger hears the node; Trace, if set, hears every line of the trace.
 	Logger *slog.Logger
@@ -45,12 +46,13 @@ func Run(opt Options) Result {
 	if opt.Steps == 0 {
 		opt.Steps = 250
 	}
+	opt.Dirs = max(1, opt.Dirs)
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
 	rng := rand.New(rand.NewPCG(opt.Seed, 0x6d79656c696e))
 	p := &play{opt: opt, rand: rng, hash: sha256.New(), began: time.Now(), model: &model{commits: map[string]*commit{}}}
-	p.node = &node{net: memnet.New(), fs: vfs.NewMem(vfs.MemConfig{Now: time.Now}), rand: rng, logger: opt.Logger}
+	p.node = &node{net: memnet.New(), fs: vfs.NewMem(vfs.MemConfig{Now: time.Now}), rand: rng, logger: opt.Logger, dirs: dirs[:opt.Dirs]}
 	p.node.fs.SetHook(slowly(opt.Hook))
 	p.client = &client{dial: p.node.dial}
 	err := p.run()

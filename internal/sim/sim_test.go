@@ -14,6 +14,8 @@ import (
 	"testing/synctest"
 )
 
+// A third of the seeds has one log directory, the others two and three.
+//
 // The simulator plays one seed a process, on one processor and without
 // preemption, since only then does a seed decide the order of everything.
 //
@@ -91,8 +93,8 @@ func spawn(t *testing.T, seed uint64) string {
 }
 
 func child(t *testing.T, seed uint64) {
-	r := playSeed(t, Options{Seed: seed, Steps: int(env("SIM_STEPS", 0))})
-	fmt.Printf("sim: seed=%d hash=%s promises=%d cuts=%d stops=%d kills=%d virtual=%v\n", seed, r.Hash, r.Promises, r.Cuts, r.Stops, r.Kills, r.Virtual)
+	r := playSeed(t, Options{Seed: seed, Steps: int(env("SIM_STEPS", 0)), Dirs: 1 + int(seed%3)})
+	fmt.Printf("sim: seed=%d dirs=%d hash=%s promises=%d cuts=%d stops=%d kills=%d virtual=%v\n", seed, 1+seed%3, r.Hash, r.Promises, r.Cuts, r.Stops, r.Kills, r.Virtual)
 	if r.Violation != nil {
 		t.Fatalf("seed %d: %v", seed, r.Violation)
 	}
