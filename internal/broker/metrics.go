@@ -25,7 +25,7 @@ func (b *Broker) newMetrics() http.Handler {
 			Topics: b.topicCounts, Partitions: b.partitionStates, Controller: b.controllerState,
 			Raft: b.raftState, Brokers: b.brokerList, Groups: b.groupLags,
 			Sessions:    b.sessions.Stats,
-			OfflineDirs: b.dirs.offline, LogDirs: b.dirs.health,
+			OfflineDirs: b.dirs.offline, LogDirs: b.dirHealth,
 			Cleaner: b.compactionFigures,
 		},
 	})
@@ -70,9 +70,31 @@ func (b *Broker) partitionStates() []metrics.Partition {
 				p.Preferred = known.Replicas[0]
 			}
 		}
+		if s.Replica != nil {
+			p.Copy = copyOf(s)
+		}
 		out = append(out, p)
 	})
 	return out
+}
+
+// copyOf is the copy of a replica that moves, nil if it does not.
+func copyOf(s *replica.Standing) *metrics.Copy {
+	_, size, lag, ok := s.Replica.Future()
+	if !ok {
+		return nil
+	}
+	return &metrics.Copy{Size: size, Start: min(s.Start, s.End-lag), End: s.End - lag}
+}
+
+// dirHealth is how the log directories are.
+func (b *Broker) dirHealth() []metrics.LogDir {
+	list := b.dirs.health()
+	cordoned := b.metadata.Properties().CordonedDirs()
+	for i := range list {
+		list[i].Cordoned = holdsPath(cordoned, list[i].Dir)
+	}
+	return list
 }
 
 func (b *Broker) controllerState() metrics.Controller {

@@ -52,6 +52,12 @@ func (e *emitter) partitions(all []Partition) {
 		e.gauge("kafka_log_log_numlogsegments", "Segments.", float64(p.Segments), labels...)
 		e.gauge("kafka_log_log_logstartoffset", "First offset.", float64(p.Start), labels...)
 		e.gauge("kafka_log_log_logendoffset", "Offset after the last record.", float64(p.End), labels...)
+		if c := p.Copy; c != nil {
+			labels = append(labels, "is_future", "true")
+			e.gauge("kafka_log_log_size", "Bytes on disk.", float64(c.Size), labels...)
+			e.gauge("kafka_log_log_logstartoffset", "First offset.", float64(c.Start), labels...)
+			e.gauge("kafka_log_log_logendoffset", "Offset after the last record.", float64(c.End), labels...)
+		}
 	}
 	for _, t := range topics {
 		e.gauge("kafka_topic_partitions", "Partitions of the topic on this broker.", float64(counts[t]), "topic", t)
@@ -180,22 +186,20 @@ func flag(b bool) float64 {
 }
 
 func (e *emitter) logDirs(list []LogDir) {
+	cordoned := 0.0
 	for _, d := range list {
-		one := func(is bool) float64 {
-			if is {
-				return 1
-			}
-			return 0
-		}
+		cordoned += flag(d.Cordoned)
 		own := func(name, help string, v float64) { e.gauge("myelin_log_dir_"+name, help, v, "logDirectory", d.Dir) }
-		e.gauge("kafka_log_logmanager_logdirectoryoffline", "1 if the log directory failed.", one(d.Offline), "logDirectory", d.Dir)
+		e.gauge("kafka_log_logmanager_logdirectoryoffline", "1 if the log directory failed.", flag(d.Offline), "logDirectory", d.Dir)
+		e.gauge("kafka_log_logmanager_logdirectorycordoned", "1 if the log directory takes no new replicas.", flag(d.Cordoned), "logDirectory", d.Dir)
 		own("room", "Room on the volume: 0 plenty, 1 clients' records are refused, 2 the ballast is given up.", float64(d.Room))
 		own("free_bytes", "Free bytes of the volume.", float64(d.Free))
 		own("total_bytes", "Size of the volume.", float64(d.Total))
 		own("ballast_bytes", "Bytes kept for when the volume is full.", float64(d.Ballast))
 		own("full_writes", "Writes that found the volume full since the start.", float64(d.Full))
 		own("slowest_call_seconds", "Age of the oldest call to the device that is under way, 0 below one second.", d.Slowest)
-		own("clock_doubted", "1 while the wall clock has jumped and retention does not go by it.", one(d.ClockDoubted))
+		own("clock_doubted", "1 while the wall clock has jumped and retention does not go by it.", flag(d.ClockDoubted))
 		own("waiting_calls", "Calls that wait for others to end, see log.dir.io.tokens.", float64(d.Waiting))
 	}
+	e.gauge("kafka_log_logmanager_cordonedlogdirectorycount", "Log directories that take no new replicas.", cordoned)
 }

@@ -72,13 +72,15 @@ func TestNames(t *testing.T) {
 	h := NewHandler(Config{Requests: requests, Sockets: sockets, Version: "1", Now: time.Now, Logger: slog.New(slog.DiscardHandler), Source: Source{
 		Topics: func() []Topic { return []Topic{{Name: "t", MessagesIn: 7}, {Name: "u", MessagesIn: 5}} },
 		Partitions: func() []Partition {
-			return []Partition{{Topic: "t", Leads: true, Leader: 1, Preferred: 1, Replicas: 1, InSync: 1, MinISR: 1, Size: 99, HW: 12, End: 12, Segments: 1}}
+			return []Partition{{Topic: "t", Leads: true, Leader: 1, Preferred: 1, Replicas: 1, InSync: 1, MinISR: 1, Size: 99, HW: 12, End: 12, Segments: 1,
+				Copy: &Copy{Size: 44, End: 6}}}
 		},
 		Controller:  func() Controller { return Controller{Active: true, Topics: 2} },
 		Raft:        func() Raft { return Raft{State: "leader", Leader: 1, Epoch: 2} },
 		Brokers:     func() []Broker { return []Broker{{ID: 1, Address: "localhost:9092"}} },
 		Sessions:    func() (int, int, uint64) { return 3, 4, 5 },
 		OfflineDirs: func() int { return 0 },
+		LogDirs:     func() []LogDir { return []LogDir{{Dir: "/a", Cordoned: true}, {Dir: "/b", Offline: true}} },
 		Groups: func() []Group {
 			return []Group{{Name: "g", Members: 2, Offsets: []GroupOffset{{"t", 0, 10, 2}, {"t", 1, 5, -1}}}}
 		},
@@ -98,6 +100,11 @@ func TestNames(t *testing.T) {
 		"kafka_server_replicamanager_underreplicatedpartitions 0\n",
 		`kafka_cluster_partition_atminisr{partition="0",topic="t"} 1`,
 		`kafka_log_log_size{partition="0",topic="t"} 99`,
+		`kafka_log_log_size{is_future="true",partition="0",topic="t"} 44`,
+		`kafka_log_log_logendoffset{is_future="true",partition="0",topic="t"} 6`,
+		`kafka_log_logmanager_logdirectoryoffline{logDirectory="/b"} 1`,
+		`kafka_log_logmanager_logdirectorycordoned{logDirectory="/a"} 1`,
+		"kafka_log_logmanager_cordonedlogdirectorycount 1\n",
 		"kafka_log_logmanager_offlinelogdirectorycount 0\n",
 		"kafka_controller_kafkacontroller_activecontrollercount 1\n",
 		"kafka_controller_controllerstats_uncleanleaderelections_total 0\n",

@@ -20,7 +20,8 @@ type Source struct {
 type LogDir struct {
 	Dir         string
 	Offline     bool
-	Room        int // 0 plenty, 1 below the soft watermark, 2 below the hard one
+	Cordoned    bool // takes no new replicas
+	Room        int  // 0 plenty, 1 below the soft watermark, 2 below the hard one
 	Free, Total int64
 	Ballast     int64
 	Full        int64   // writes that found the volume full, so far
@@ -73,7 +74,11 @@ type Partition struct {
 	Segments   int
 	Start, End int64 // offsets: of the first record, after the last
 	HW         int64
+	Copy       *Copy // nil unless it is on its way to another log directory
 }
+
+// Copy is how far the copy of a partition in another log directory is.
+type Copy struct{ Size, Start, End int64 }
 
 // Controller is the cluster as the controller counts it.
 type Controller struct {
