@@ -32,7 +32,7 @@ type node struct {
 	spoil  func(vfs.FS) vfs.FS // planted bugs between broker and disk; nil: none
 	rand   *rand.Rand
 	logger *slog.Logger
-	dirs   []string // log.dirs
+	dirs   []string // log.dirs; the first alone if it is nil
 
 	broker *broker.Broker
 	cancel context.CancelFunc
@@ -42,6 +42,9 @@ type node struct {
 // start begins a life on the disk as it is, and returns when clients are
 // served.
 func (n *node) start() error {
+	if n.dirs == nil {
+		n.dirs = dirs[:1]
+	}
 	set, err := config.ParseSet([]string{
 		"node.id=1", "process.roles=broker,controller", "log.dirs=" + strings.Join(n.dirs, ","), "admin.listener=",
 		"listeners=PLAINTEXT://" + addr, "cluster.id=AAAAAAAAAAAAAAAAAAAAAQ",
