@@ -103,6 +103,7 @@ type checker struct {
 	fs      vfs.FS
 	root    string
 	running bool
+	ours    bool // a Myelin has written here
 	points  offsetTable
 	starts  offsetTable
 	Checked
@@ -151,7 +152,9 @@ func oneLine(err error) string { return strings.Join(strings.Fields(err.Error())
 
 // marks looks at the notes of how the directory was left.
 func (c *checker) marks() {
-	if data, ok := c.read("", bootFile); ok && parseBoot(data) == "" {
+	data, ok := c.read("", bootFile)
+	c.ours = ok && parseBoot(data) != ""
+	if ok && !c.ours {
 		c.problem(Problem{File: bootFile, What: "unreadable; it counts as that of another run of the machine", Pending: true})
 	}
 	if data, ok := c.read("", cleanFile); ok && json.Unmarshal(data, &cleanMark{}) != nil && len(bytes.TrimSpace(data)) > 0 {
@@ -227,6 +230,7 @@ func (l *logCheck) run() error {
 	}
 	l.known()
 	if !l.running {
+		l.ends(bases)
 		l.epochFile()
 		l.snapshots(list)
 	}
@@ -269,6 +273,21 @@ func (l *logCheck) segment(base, next int64) error {
 	}
 	return nil
 }
+
+// ends compares where the log begins and ends with what was told of that.
+func (l *logCheck) ends(bases []int64) {
+	start, point := l.starts[l.tp], l.points[l.tp]
+	if len(bases) > 0 && bases[0] > start && l.ours && l.tp.Topic != metadataTopic {
+		l.problem(Problem{File: l.rel, From: start, To: bases[0], What: fmt.Sprintf("the log begins at %d, and nothing before it was deleted", bases[0]),
+			Pending: !l.Clean && bases[0] > point})
+	}
+	if l.end < point {
+		l.problem(Problem{File: l.rel, From: l.end, To: point, What: fmt.Sprintf("the log ends at %d, but was durable to %d: files are missing or were emptied", l.end, point)})
+	}
+}
+
+// metadataTopic is the log that begins above 0 without anybody's saying so.
+const metadataTopic = "__cluster_metadata"
 
 // known adds what the log itself knows to be damaged and the check did not find.
 func (l *logCheck) known() {

@@ -292,7 +292,28 @@ func (s *segmentCheck) sums(f vfs.File) (segment.Sums, error) {
 		s.block(f, b, last)
 		last = b.Last
 	}
-	return sums, nil
+	return sums, s.shortened()
+}
+
+// shortened finds out whether the file ends before bytes that have a sum: only
+// what was durable has one, and a truncation takes the sum away first.
+func (s *segmentCheck) shortened() error {
+	all, err := segment.ReadSums(s.fs, s.path(segment.SumsSuffix), s.base, math.MaxInt64)
+	if err != nil || len(all.Blocks) == 0 {
+		return err
+	}
+	b := all.Blocks[len(all.Blocks)-1]
+	if b.End <= s.size || b.Last < s.end {
+		return nil
+	}
+	for i, p := range s.problems {
+		if p.File == s.name(segment.LogSuffix) && p.Position+p.Bytes == s.size { // a batch that is torn there
+			s.problems[i].To = max(p.To, b.Last+1)
+			return nil
+		}
+	}
+	s.problem(segment.LogSuffix, Problem{Position: s.size, Bytes: b.End - s.size, From: s.end, To: b.Last + 1, What: "the file ends before bytes that were durable"})
+	return nil
 }
 
 // block checks one block, unless the batches told already that it is damaged.

@@ -90,6 +90,19 @@ func TestCheckFinds(t *testing.T) {
 				t.Errorf("%s: %+v", name, c.Problems)
 			}
 		}
+		if path.Ext(name) == ".log" {
+			r.must(r.disk.Remove(name))
+			if c := r.check(); !slices.ContainsFunc(c.Problems, func(p Problem) bool { return !p.Repairable && !p.Pending && p.From < p.To }) {
+				t.Errorf("%s was removed: %+v", name, c.Problems)
+			}
+		}
+		for range flips {
+			r.must(vfs.WriteAtomic(r.disk, name, data[:dice.IntN(len(data))]))
+			// A whole piece less of the sums, or a frame of the manifest, is no fault.
+			if c := r.check(); !c.Damaged() && !strings.HasSuffix(name, ".sums") && !strings.HasSuffix(name, manifestFile) {
+				t.Errorf("%s was cut off, and nothing found", name)
+			}
+		}
 		r.must(vfs.WriteAtomic(r.disk, name, data))
 	}
 	for name, text := range map[string]string{
@@ -221,5 +234,17 @@ func TestRehearse(t *testing.T) {
 				t.Fatalf("seed %d: %+v, but then it has %d bytes, %v", seed, c, info.Size, err)
 			}
 		}
+	}
+}
+
+// A directory that Kafka has written and closed is sound.
+func TestCheckKafka(t *testing.T) {
+	r := &rig{t: t, disk: vfs.NewMem(vfs.MemConfig{})}
+	r.must(r.disk.MkdirAll("/data/golden-0"))
+	for name, data := range golden(t) {
+		r.must(vfs.WriteAtomic(r.disk, "/data/"+name, data))
+	}
+	if c := r.check(); len(c.Problems) > 0 || c.Logs != 1 || c.Segments != 2 || !c.Clean {
+		t.Errorf("%+v", c)
 	}
 }
