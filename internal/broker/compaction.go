@@ -26,7 +26,7 @@ func (b *Broker) compacted(visit func(compact.Target)) {
 // cleaning are the properties of compaction as they are now.
 func cleaning(props *config.Broker) compact.Settings {
 	return compact.Settings{
-		Off:            !props.Bool("log.cleaner.enable"),
+		Off:            !props.Bool("log.cleaner.enable") || props.Int("log.cleaner.threads") == 0,
 		Threads:        props.Int("log.cleaner.threads"),
 		Buffer:         props.Int64("log.cleaner.dedupe.buffer.size"),
 		Load:           props.Float("log.cleaner.io.buffer.load.factor"),

@@ -96,6 +96,11 @@ func TestCleanerProperties(t *testing.T) {
 			s.pass(time.Hour)
 			s.want("values", s.values("t", "k"), 10)
 		}},
+		{"log.cleaner.threads=0", func(s *stand) {
+			s.overwrite("t", 10)
+			s.pass(time.Hour)
+			s.want("values", s.values("t", "k"), 10)
+		}},
 		{"log.cleaner.backoff.ms=600000", func(s *stand) {
 			s.pass(time.Second) // the first look is over
 			s.overwrite("t", 10)
@@ -139,8 +144,8 @@ func TestCleanerProperties(t *testing.T) {
 	}
 }
 
-// TestOffsetsCompacted: committed offsets are compacted as any other topic, and a
-// group that comes back after a restart of its coordinator finds the last.
+// TestOffsetsCompacted: the topic of committed offsets is compacted as any other,
+// and the group's last commit stays.
 func TestOffsetsCompacted(t *testing.T) {
 	onNode(t, "offsets.topic.num.partitions=1 offsets.topic.segment.bytes=1048576", func(s *stand) {
 		s.create("t", "")
