@@ -130,7 +130,7 @@ func (v *victim) suffer(kind string, h harm, live bool) (worst outcome, err erro
 		s.fs = v.wrap(disk)
 	}
 	for i, hist := range v.logs {
-		s.parts = append(s.parts, &part{index: i, tp: partition(i), hist: hist})
+		s.parts = append(s.parts, &part{index: i, tp: partitionOf(i), hist: hist})
 	}
 	if !live {
 		if err := h.do(disk); err != nil {

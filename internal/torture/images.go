@@ -191,7 +191,7 @@ func (im *images) survive(disk *vfs.Mem, logs []*history, dice *rand.Rand, goOn 
 func resume(opt options, fs vfs.FS, logs []*history, dice *rand.Rand) (*story, error) {
 	s := &story{opt: opt, rng: dice, fs: fs, now: began}
 	for i, h := range logs {
-		p := &part{index: i, tp: partition(i), hist: h.copy(), clock: began.UnixMilli()}
+		p := &part{index: i, tp: partitionOf(i), hist: h.copy(), clock: began.UnixMilli()}
 		for _, e := range h.epochs {
 			p.epoch = max(p.epoch, e.Epoch)
 		}

@@ -85,7 +85,7 @@ func crashImages(t *testing.T, seed uint64) {
 	im := images{opt: imageOptions(), seed: seed, cuts: 3, workers: 2, stride: setting(t, "TORTURE_STRIDE", 1)}
 	ops := 2000
 	if testing.Short() {
-		im.stride, ops = 173, 1000
+		im.stride, ops = 311, 1000
 	}
 	var full int
 	var err error

@@ -147,7 +147,7 @@ func bugs() []planted {
 			return spoilt{FS: fs, syncDir: func(name string) bool { return path.Dir(name) != root }}
 		}},
 		{name: "duplicate acked before its original is durable", change: func(o *options) { o.early = true }},
-		{name: "cleaned segment renamed before it is synced", from: 600, wrap: func(fs vfs.FS) vfs.FS {
+		{name: "cleaned segment renamed before it is synced", from: 660, wrap: func(fs vfs.FS) vfs.FS {
 			return spoilt{FS: fs, sync: func(name string) bool { return !strings.Contains(name, ".cleaned") }}
 		}},
 		{name: "segments removed before the start is durable", wrap: func(fs vfs.FS) vfs.FS {
@@ -156,7 +156,7 @@ func bugs() []planted {
 		{name: "recovery point ahead of the flush", wrap: func(fs vfs.FS) vfs.FS {
 			return spoilt{FS: fs, write: pointsAhead}
 		}},
-		{name: "producer snapshot newer than its offset", from: 450, wrap: func(fs vfs.FS) vfs.FS {
+		{name: "producer snapshot newer than its offset", from: 495, wrap: func(fs vfs.FS) vfs.FS {
 			return spoilt{FS: fs, rename: newerSnapshot(map[string]string{})}
 		}},
 	}

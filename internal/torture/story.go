@@ -65,14 +65,14 @@ func begin(opt options, seed uint64, fs vfs.FS, tape *tape) (*story, error) {
 	s := &story{opt: opt, rng: rand.New(rand.NewPCG(seed, 17)), fs: fs, now: began, tape: tape}
 	for i := range opt.partitions {
 		s.made++
-		p := &part{index: i, tp: partition(i), hist: newHistory(topicID(s.made)), clock: began.UnixMilli()}
+		p := &part{index: i, tp: partitionOf(i), hist: newHistory(topicID(s.made)), clock: began.UnixMilli()}
 		s.parts = append(s.parts, p)
 		s.note(p, event{kind: removed, id: p.hist.id})
 	}
 	return s, s.open()
 }
 
-func partition(n int) kafka.TopicPartition {
+func partitionOf(n int) kafka.TopicPartition {
 	return kafka.TopicPartition{Topic: "t", Partition: int32(n)}
 }
 
