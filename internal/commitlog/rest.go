@@ -126,6 +126,8 @@ func (l rester) rest() error {
 	}
 	l.stirred.Store(false)
 	l.loose = small
+	l.w.bufs, l.w.marks = nil, nil
+	segment.Drop(l.active()) // no descriptor for who is idle
 	l.point.Store(end)
 	l.home.journal.rested(l.Log, known)
 	return nil

@@ -177,6 +177,10 @@ func Reopen(cfg Config, size, timestamp, offset int64) *Segment {
 	return s
 }
 
+// Drop gives the segment's descriptor back unless it is in use; who needs one
+// later opens it again.
+func Drop(s *Segment) { s.data.Drop() }
+
 func newSegment(cfg Config) *Segment {
 	s := &Segment{cfg: cfg, base: cfg.Base}
 	s.names.turn = make(turn, 1)

@@ -153,6 +153,22 @@ func (h *Handle) Rename(name string) {
 	h.name = name
 }
 
+// Drop closes the file now if nobody holds it; the next Acquire opens it again.
+func (h *Handle) Drop() {
+	p := h.pool
+	p.mu.Lock()
+	var victims []File
+	if h.idle != nil {
+		victims = append(victims, h.file)
+		h.file = nil
+		p.mu.open--
+		p.mu.idle.Remove(h.idle)
+		h.idle = nil
+	}
+	p.mu.Unlock()
+	closeAll(victims)
+}
+
 // Close ends the handle: the file is closed now, or by the last Release. The
 // error of closing does not matter, since nobody lets go before a Sync.
 func (h *Handle) Close() {

@@ -87,3 +87,35 @@ func TestPoolParallel(t *testing.T) {
 		t.Fatal(p.Open())
 	}
 }
+
+// TestPoolDrop: a dropped handle keeps no descriptor and can be used again; one
+// that is held stays open.
+func TestPoolDrop(t *testing.T) {
+	m := NewMem(MemConfig{})
+	if err := WriteAtomic(m, "/f", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	p := NewPool(m, 10)
+	h := p.Handle("/f", ReadOnly)
+	h.Drop() // never opened
+	for range 2 {
+		f, err := h.Acquire()
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.Drop()
+		if _, err := f.ReadAt(make([]byte, 1), 0); err != nil || p.Open() != 1 {
+			t.Fatal(err, p.Open())
+		}
+		h.Release()
+		h.Drop()
+		if p.Open() != 0 {
+			t.Fatal(p.Open(), "open")
+		}
+	}
+	h.Close()
+	h.Drop()
+	if _, err := h.Acquire(); err == nil {
+		t.Fatal("a closed handle opens")
+	}
+}
