@@ -366,6 +366,7 @@ func (h *Home) unearth(tp kafka.TopicPartition) error {
 // Checkpoint writes down how far each log is durable, so that the next start
 // examines less. Call it every few seconds.
 func (h *Home) Checkpoint() error {
+	h.journal.summed.Store(0)
 	for _, l := range h.busyLogs() {
 		err := l.checkpoint()
 		if err == nil {

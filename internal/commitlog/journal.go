@@ -35,6 +35,7 @@ type journal struct {
 	scratch []byte    // the turn's
 
 	polished atomic.Int64 // logs that were, see rester.polish
+	summed   atomic.Int64 // small logs whose checksums were written since the last checkpoint began
 }
 
 // recorded is the part of it that is memory only, under the home's mutex.
