@@ -185,7 +185,7 @@ func TestSleepWakesForRetention(t *testing.T) {
 func TestSleepUnderLoad(t *testing.T) {
 	fs := vfs.NewMem(vfs.MemConfig{})
 	r := start(t, fs, "/data")
-	const partitions, appends = 4, 150
+	const partitions, appends = 4, 60
 	r.table.Apply(crowd(partitions))
 	var workers sync.WaitGroup
 	for p := range int32(partitions) {
@@ -209,7 +209,7 @@ func TestSleepUnderLoad(t *testing.T) {
 				case err == nil:
 					done++
 					// A pause now and then, so that the log can come to rest.
-					for n := 0; done%10 == 0 && n < 5000; n++ {
+					for n := 0; done%10 == 0 && n < 1000; n++ {
 						if s, _ := r.table.Standing("t", p); s.Replica == nil {
 							break
 						}
