@@ -27,6 +27,7 @@ type Broker struct {
 	metadata  *metadata.Metadata
 	replicas  *replica.Table
 	compactor *compact.Compactor
+	scrubbers scrubbers
 	groups    *group.Service
 	sessions  *api.FetchSessions
 	requests  *metrics.Requests
@@ -82,6 +83,7 @@ func (b *Broker) build() error {
 		LagMax: props.Millis("replica.lag.time.max.ms"), RetentionEvery: props.Millis("log.retention.check.interval.ms"),
 	})
 	b.compactor = b.newCompactor(props)
+	b.scrubbers = b.newScrubbers(props)
 	if b.groups, err = b.newGroups(props); err != nil {
 		return err
 	}
@@ -123,6 +125,7 @@ func (b *Broker) Run(ctx context.Context) error {
 		activity{"places", b.places.run},
 		activity{"directories", b.places.watch},
 		activity{"compactor", b.compactor.Run},
+		activity{"scrubbers", b.scrubbers.run},
 		activity{"groups", b.groups.Run},
 		activity{"deleted topics", b.forgetDeleted})
 	if b.sockets.admin != nil {

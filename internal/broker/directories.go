@@ -105,6 +105,7 @@ func homeConfig(cfg *Config, limited vfs.FS, dir string) commitlog.HomeConfig {
 		FS: limited, Path: dir, Logger: cfg.Logger, Now: cfg.Now,
 		MaxOpenFiles:    maxOpenFiles(cfg.Properties.Int("max.open.files")),
 		IndexCacheBytes: cfg.Properties.Int("index.cache.bytes"),
+		NoSums:          !cfg.Properties.Bool("log.block.checksums"),
 		ColdReads:       cfg.Properties.Int("log.dir.cold.reads"),
 		ColdCacheBytes:  cfg.Properties.Int("log.dir.cold.cache.bytes"),
 		ClockSettle:     cfg.Properties.Millis("log.retention.clock.settle.ms"),

@@ -117,10 +117,16 @@ func damageOf(base int64, h segment.Hole, now time.Time) Damage {
 func (h *harm) damaged(d Damage) {
 	l := h.log
 	h.mu.Lock()
-	known := slices.ContainsFunc(h.all, func(k Damage) bool {
-		return k.Segment == d.Segment && k.Position == d.Position && (k.Bytes > 0) == (d.Bytes > 0)
-	})
-	all := append(slices.Clone(h.all), d)
+	all := make([]Damage, 0, len(h.all)+1)
+	known := false
+	for _, k := range h.all {
+		covers := k.Segment == d.Segment && k.Position <= d.Position && d.Position+d.Bytes <= k.Position+k.Bytes && (k.Bytes > 0) == (d.Bytes > 0)
+		known = known || covers
+		if within := k.Segment == d.Segment && k.Bytes > 0 && d.Position <= k.Position && k.Position+k.Bytes <= d.Position+d.Bytes; !within {
+			all = append(all, k)
+		}
+	}
+	all = append(all, d)
 	h.mu.Unlock()
 	if known {
 		return
@@ -153,6 +159,20 @@ func (h *harm) forgetDamage(gone func(Damage) bool) {
 	kept := slices.DeleteFunc(slices.Clone(all), gone)
 	if len(kept) == len(all) {
 		return
+	}
+	h.setDamage(kept)
+	h.keepDamage()
+}
+
+// cutDamage forgets what lies at or above the log's new end.
+func (h *harm) cutDamage(end int64) {
+	all := h.Damage()
+	if !slices.ContainsFunc(all, func(d Damage) bool { return d.To > end }) {
+		return
+	}
+	kept := slices.DeleteFunc(all, func(d Damage) bool { return d.From >= end })
+	for i := range kept {
+		kept[i].To = min(kept[i].To, end)
 	}
 	h.setDamage(kept)
 	h.keepDamage()

@@ -168,6 +168,9 @@ func (p *ProducerState) encodeTraces(at int64) ([]byte, bool) {
 	}
 	all := make([]*producer, 0, len(p.byID))
 	for _, e := range p.byID {
+		if e.doubt && e.txnFirst < 0 {
+			continue // one that is not known may go on anywhere
+		}
 		if e.n == 0 || e.batches[0].lastOffset < at {
 			all = append(all, e)
 		}

@@ -147,6 +147,9 @@ func (o *opener) open(id kafka.UUID) error {
 			return err
 		}
 	}
+	if err := o.findMissing(); err != nil {
+		return storageError("segments", err)
+	}
 	end, err := o.resume()
 	if errors.Is(err, errUntidy) {
 		// The mark of a clean end lied: something else wrote the files.
@@ -162,6 +165,9 @@ func (o *opener) open(id kafka.UUID) error {
 	end = o.promised(end)
 	if err := o.state(end, examined); err != nil {
 		return storageError("state", err)
+	}
+	if o.missing(end-1) != nil {
+		o.producers.doubt()
 	}
 	if err := o.seal(examined); err != nil {
 		return storageError("state", err)
@@ -410,7 +416,7 @@ func (o *opener) readDamage() error {
 // again.
 func (o *opener) promised(end int64) int64 {
 	durable := o.rec.RecoveryPoint
-	if durable <= end || !o.home.sworn {
+	if durable <= end || durable <= o.start || !o.home.sworn {
 		return end
 	}
 	o.rec.Missing = durable - end

@@ -61,6 +61,7 @@ type producer struct {
 	// older is what was there before the epoch, while its first batch was taken
 	// in and may not have been appended.
 	older *producer
+	doubt bool // it may have written more, which was lost
 }
 
 type batchTrace struct {
@@ -111,7 +112,7 @@ func (p *ProducerState) Check(h *record.Header) (Verdict, error) {
 			}
 		}
 	}
-	if want := e.nextSequence(h.ProducerEpoch); h.BaseSequence != want {
+	if want := e.nextSequence(h.ProducerEpoch); h.BaseSequence != want && (!e.doubt || h.BaseSequence < want) {
 		return Verdict{}, fmt.Errorf("producer %d, epoch %d: sequence %d, expected %d: %w",
 			h.ProducerID, h.ProducerEpoch, h.BaseSequence, want, kafka.OutOfOrderSequenceNumber)
 	}
@@ -162,6 +163,7 @@ func (p *ProducerState) Update(h *record.Header) {
 			older.older, e.older = nil, &older
 		}
 		e.setEpoch(h.ProducerEpoch)
+		e.doubt = false
 		e.remember(batchTrace{
 			lastSequence: h.LastSequence(), delta: h.LastOffsetDelta, lastOffset: h.LastOffset(), timestamp: h.MaxTimestamp,
 		})
@@ -237,6 +239,17 @@ func (p *ProducerState) end(h *record.Header, t record.ControlType, coordinatorE
 		stable = min(stable, p.open[0].first) // it may lie behind, see Update
 	}
 	return AbortedTxn{ProducerID: e.id, First: first, Last: h.LastOffset(), Stable: stable}, t == record.Abort
+}
+
+// doubt says that batches were lost here: any producer may have written some, so
+// it may go on at a later sequence than its next. What is known of its last
+// batches still tells duplicates.
+func (p *ProducerState) doubt() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, e := range p.byID {
+		e.doubt = true
+	}
 }
 
 // lost ends a transaction whose abort marker lies in damage.

@@ -39,6 +39,10 @@ import (
 // Recovery may be cut off anywhere and begun again: it cuts the sums before the
 // data, the last segment first, and changes nothing that it accepts.
 func (o *opener) recover() (int, error) {
+	// What the manifest says of the log, it must not say once anything is changed.
+	if err := (rester{o.Log}).stirForGood(); err != nil {
+		return 0, err
+	}
 	first, err := o.firstAbove(o.rec.RecoveryPoint)
 	if err != nil {
 		return 0, storageError("snapshots", err)
@@ -52,7 +56,7 @@ func (o *opener) recover() (int, error) {
 			break
 		}
 	}
-	return first, storageError("segments", o.findMissing())
+	return first, nil
 }
 
 // firstAbove is the first segment that may reach above point: the last one that
@@ -74,23 +78,63 @@ func (o *opener) firstAbove(point int64) (int, error) {
 	return i, err
 }
 
-// findMissing looks for segments that are gone from the middle: each that was
-// sealed says which one follows.
+// findMissing looks for segments that are gone from the middle, and for ends that
+// are gone of those: each that was sealed says how large it was and which one
+// follows.
 func (o *opener) findMissing() error {
 	for i, seg := range o.segs[:len(o.segs)-1] {
 		base := o.segs[i+1].Base()
 		if base > o.rec.RecoveryPoint {
 			break
 		}
-		next, err := seg.Next()
+		size, next, err := seg.Sealed()
 		if err != nil {
 			return err
 		}
 		if next >= 0 && next < base {
 			o.damaged(Damage{Segment: next, From: next, To: base, Reason: "the segment's file is missing", Found: o.now().UTC()})
 		}
+		if size > seg.Size() {
+			pos, from, err := o.endOf(seg)
+			if err != nil {
+				return err
+			}
+			hole := segment.Hole{From: pos, To: seg.Size(), First: from, Next: min(max(next, from), base),
+				Reason: fmt.Sprintf("the file ends at %d, it had %d bytes", seg.Size(), size)}
+			if pos < seg.Size() {
+				_ = seg.Damage(hole) // the damage itself
+			} else {
+				o.Damaged(seg, hole)
+			}
+		}
 	}
 	return nil
+}
+
+// endOf gives the position and the offset behind the last whole batch that is
+// left of a segment.
+func (o *opener) endOf(seg *segment.Segment) (pos, end int64, err error) {
+	end = seg.Base()
+	blocks, err := seg.Blocks()
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, b := range blocks {
+		if b.End <= seg.Size() {
+			end, pos = b.Last+1, b.End
+		}
+	}
+	err = seg.Raw(func(f vfs.File) error {
+		err := audit(f, pos, seg.Size(), func(m segment.Mark) error {
+			pos, end = m.Position+int64(m.Bytes), m.LastOffset+1
+			return nil
+		})
+		if err = classify(err); errors.Is(err, errDevice) {
+			return err
+		}
+		return nil
+	})
+	return pos, end, err
 }
 
 // examine looks at one segment and cuts it, and all behind it, where that is
@@ -329,10 +373,18 @@ func (o *opener) replay(from int64, examined int) error {
 		if err != nil {
 			return err
 		}
+		if o.missing(seg.Base()-1) != nil {
+			o.producers.doubt()
+		}
 		err = seg.Known(func(f vfs.File) error {
 			s := newScanner(f, pos, seg.Size())
-			for s.Onward() {
-				if s.head.LastOffset() < from {
+			for more := true; more; {
+				more = s.Onward()
+				if s.skipped {
+					o.producers.doubt()
+					s.skipped = false
+				}
+				if !more || s.head.LastOffset() < from {
 					continue
 				}
 				if err := o.replayBatch(s, seg); err != nil {

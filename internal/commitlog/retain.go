@@ -86,6 +86,7 @@ func (l trimmer) removeBelow(offset int64) error {
 	if err := l.snaps.drop(func(at int64) bool { return at < kept[0].Base() }); err != nil {
 		return l.fail(err)
 	}
+	l.forgetDamage(func(d Damage) bool { return d.To <= offset && d.Segment < kept[0].Base() })
 	return nil
 }
 
@@ -224,6 +225,9 @@ func (l trimmer) truncate(offset int64) error {
 	r := l.picture()
 	i := r.segmentOf(offset)
 	at, ok, err := r.locate(i, offset)
+	if damage := damageIn(err); damage != nil { // goes whole, as a batch does
+		at, ok, err = place{base: damage.First, pos: damage.From}, true, nil
+	}
 	if err != nil {
 		return err
 	}
@@ -250,6 +254,7 @@ func (l trimmer) truncate(offset int64) error {
 	if err := kept[i].Truncate(pos); err != nil {
 		return err
 	}
+	l.cutDamage(end)
 	return l.restore(kept, i, end)
 }
 
@@ -336,6 +341,7 @@ func (l trimmer) reset(offset int64) error {
 	if err != nil {
 		return err
 	}
+	l.forgetDamage(func(Damage) bool { return true })
 	l.epochs.dropFrom(0)
 	l.producers.reset()
 	l.mu.Lock()

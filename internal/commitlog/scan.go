@@ -36,6 +36,8 @@ type scanner struct {
 	end  int64 // where the batches end
 	next int64
 
+	skipped bool // it stepped over damage
+
 	pos  int64 // of the batch that Next moved to
 	head record.Header
 	err  error
@@ -61,8 +63,11 @@ func (s *scanner) Next() bool {
 		return false
 	}
 	s.pos = s.next
-	if s.end-s.pos < record.HeaderSize {
-		s.err = fmt.Errorf("%d bytes at %d: %w", s.end-s.pos, s.pos, errTorn)
+	if rest := s.end - s.pos; rest < record.HeaderSize {
+		s.err = fmt.Errorf("%d bytes at %d: %w", rest, s.pos, errTorn)
+		if _, err := s.bytes(s.pos, int(rest)); damageIn(err) != nil {
+			s.err = err
+		}
 		return false
 	}
 	b, err := s.bytes(s.pos, record.HeaderSize)
@@ -126,7 +131,7 @@ func (s *scanner) Onward() bool {
 func (s *scanner) skip() bool {
 	damage := damageIn(s.err)
 	if damage != nil {
-		s.err, s.next, s.buf = nil, damage.To, s.buf[:0]
+		s.err, s.next, s.buf, s.skipped = nil, damage.To, s.buf[:0], true
 	}
 	return damage != nil
 }
@@ -163,6 +168,11 @@ func walk(f vfs.File, from, to int64, visit func(segment.Mark) error) error {
 
 // audit is walk for whole batches, up to the first whose checksum is wrong.
 func audit(f vfs.File, from, to int64, visit func(segment.Mark) error) error {
+	return auditBodies(f, from, to, func(m segment.Mark, _ []byte) error { return visit(m) })
+}
+
+// auditBodies is audit that shows the batches.
+func auditBodies(f vfs.File, from, to int64, visit func(segment.Mark, []byte) error) error {
 	s := newScanner(f, from, to)
 	for s.Next() {
 		body, err := s.Body()
@@ -172,7 +182,7 @@ func audit(f vfs.File, from, to int64, visit func(segment.Mark) error) error {
 		if err != nil {
 			return fmt.Errorf("at %d: %w", s.pos, err)
 		}
-		if err := visit(s.mark()); err != nil {
+		if err := visit(s.mark(), body); err != nil {
 			return err
 		}
 	}

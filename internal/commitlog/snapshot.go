@@ -48,6 +48,9 @@ func (p *ProducerState) encode(at int64) []byte {
 	defer p.mu.Unlock()
 	all := make([]*producer, 0, len(p.byID))
 	for _, e := range p.byID {
+		if e.doubt && e.txnFirst < 0 {
+			continue // one that is not known may go on anywhere
+		}
 		if e = e.asOf(at); e != nil {
 			all = append(all, e)
 		}

@@ -83,6 +83,11 @@ func (x *exposition) Collect(ch chan<- prometheus.Metric) {
 	if s.Cleaner != nil {
 		e.cleaner(s.Cleaner())
 	}
+	if s.Scrubbers != nil {
+		for _, one := range s.Scrubbers() {
+			e.scrubber(one)
+		}
+	}
 }
 
 // emitter sends metrics of one scrape.

@@ -14,6 +14,7 @@ type Source struct {
 	OfflineDirs func() int
 	Cleaner     func() Cleaner
 	LogDirs     func() []LogDir
+	Scrubbers   func() []Scrubber
 }
 
 // LogDir is how a log directory and its volume are.
@@ -29,6 +30,14 @@ type LogDir struct {
 	Waiting     int64   // calls that wait for others to end
 	// ClockDoubted: the wall clock jumped, and what deletes by age does not go by it.
 	ClockDoubted bool
+}
+
+// Scrubber is what the verifying of a log directory's data found.
+type Scrubber struct {
+	Dir                    string
+	Bytes, Mended, Damaged int64   // since the start
+	Ranges                 int     // damaged ones that are known, of logs that are open
+	LastPass               float64 // Unix time of the end of the last pass over everything, 0 if there was none
 }
 
 // Cleaner is what compaction does, as of the last look at the logs.

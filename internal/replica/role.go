@@ -1,7 +1,10 @@
 package replica
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 
 	"github.com/myelin-stream/myelin/internal/commitlog"
@@ -46,9 +49,8 @@ func (r opening) open(d *directory, c *TopicConfig) (*commitlog.Log, error) {
 		return nil, err
 	}
 	opened.Store(log)
-	if found.CutBytes > 0 {
-		r.env.logger.Warn("recovery cut a torn end off", "partition", r.tp.String(), "bytes", found.CutBytes,
-			"from", found.CutFrom, "segments", found.CutSegments)
+	if !found.Clean {
+		tellRecovery(r.env.logger, r.tp, &found)
 	}
 	if log.Flushed() < log.End() {
 		if err := log.Flush(); err != nil {
@@ -159,4 +161,21 @@ func (r *Replica) retain() error {
 		r.startMoved()
 	}
 	return err
+}
+
+// tellRecovery logs what opening a log that was not closed in order found and
+// did, as one line of JSON.
+func tellRecovery(logger *slog.Logger, tp kafka.TopicPartition, found *commitlog.Recovered) {
+	level := slog.LevelInfo
+	if found.CutBytes > 0 || found.Missing > 0 || len(found.Quarantined) > 0 {
+		level = slog.LevelWarn
+	}
+	if !logger.Enabled(context.Background(), level) {
+		return
+	}
+	line, err := json.Marshal(found)
+	if err != nil {
+		line = []byte(err.Error())
+	}
+	logger.Log(context.Background(), level, "log recovered", "partition", tp.String(), "recovered", string(line))
 }

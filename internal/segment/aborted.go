@@ -153,7 +153,7 @@ func (s *summing) SetAborted(all []AbortedTxn) error {
 	s.seg.mu.Lock()
 	s.seg.mu.aborted, s.seg.mu.abortedIn, s.seg.mu.unwritten = all, true, 0
 	s.seg.mu.Unlock()
-	return s.reseal(end)
+	return s.reseal(end, 2)
 }
 
 func (s *summing) writeAborted(all []AbortedTxn) error {

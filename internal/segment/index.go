@@ -219,7 +219,7 @@ func (s *Segment) view() (index, error) {
 	}
 	s.install(&x)
 	if bad {
-		return x, s.reseal(end)
+		return x, s.reseal(end, 0, 1)
 	}
 	return x, nil
 }

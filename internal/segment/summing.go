@@ -199,21 +199,46 @@ func (s *summing) sealNow(next int64) (*seal, error) {
 	}
 	end.newest = stamp{ts, offset}
 	for i, suffix := range sealed {
-		data, err := vfs.ReadFile(s.seg.cfg.FS, s.seg.path(suffix), 1<<30)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if end.files[i], err = s.sumFile(suffix); err != nil {
 			return nil, err
 		}
-		end.files[i] = fileSum{int64(len(data)), crc32.Checksum(data, castagnoli)}
 	}
 	return end, nil
 }
 
-// reseal writes the seal anew after index files were made anew.
-func (s *summing) reseal(old *seal) error {
+// reseal writes the seal anew after some of the files in it were. The others
+// are to stay what they were said to be: they may be wrong as well.
+func (s *summing) reseal(old *seal, anew ...int) error {
 	if old == nil || s.seg.cfg.NoSums {
 		return nil
 	}
-	return s.seal(old.next)
+	end := *old
+	for _, i := range anew {
+		var err error
+		if end.files[i], err = s.sumFile(sealed[i]); err != nil {
+			return err
+		}
+	}
+	s.seg.mu.Lock()
+	at := s.fileEnd
+	s.seg.mu.Unlock()
+	at, err := s.writeSums(end.encode(s.seg.base), at)
+	if err != nil {
+		return err
+	}
+	s.seg.mu.Lock()
+	defer s.seg.mu.Unlock()
+	s.fileEnd = at + sealSize
+	return nil
+}
+
+// sumFile is the checksum of an index file as it is; a missing one is empty.
+func (s *summing) sumFile(suffix string) (fileSum, error) {
+	data, err := vfs.ReadFile(s.seg.cfg.FS, s.seg.path(suffix), 1<<30)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return fileSum{int64(len(data)), crc32.Checksum(data, castagnoli)}, err
 }
 
 // cutSums takes away what the file says of bytes from position at on, durably:
@@ -319,16 +344,15 @@ func (s *summing) Blocks() ([]Block, error) {
 	return out, nil
 }
 
-// Next is the base of the following segment as the seal has it, -1 without one.
-func (s *summing) Next() (int64, error) {
-	if s.seg.cfg.NoSums {
-		return -1, nil
-	}
-	end, err := s.readSeal()
+// Sealed is what the file's last piece says: how large the data was when the
+// segment was closed, and the base of the following segment. -1 and -1 without a
+// seal.
+func (s *summing) Sealed() (size, next int64, err error) {
+	end, err := s.lastSeal()
 	if err != nil || end == nil {
-		return -1, err
+		return -1, -1, err
 	}
-	return end.next, nil
+	return end.size, end.next, nil
 }
 
 // Recovered ends what recovery found: data is durable up to the segment's size,
@@ -387,4 +411,109 @@ func (s *summing) Cut(size int64) error {
 	s.seg.size.Store(size)
 	s.seg.cutGuard(size)
 	return nil
+}
+
+// Durable is up to where the data is durable.
+func (s *summing) Durable() int64 {
+	s.seg.mu.Lock()
+	defer s.seg.mu.Unlock()
+	return min(s.synced, s.seg.size.Load())
+}
+
+// Summer makes sums of batches that are there already.
+type Summer struct {
+	base int64
+	open block
+	made []block
+}
+
+// Summer begins at position at.
+func (s *summing) Summer(at int64) *Summer {
+	return &Summer{base: s.seg.base, open: block{begin: uint32(at), end: uint32(at)}}
+}
+
+// Add takes the next whole batch in.
+func (s *Summer) Add(b []byte, m Mark) {
+	s.open.crc = sumBatch(s.open.crc, b, &m)
+	s.open.end += uint32(m.Bytes)
+	s.open.last = uint32(m.LastOffset - s.base)
+	if s.open.end-s.open.begin >= blockBytes {
+		s.made = append(s.made, s.open)
+		s.open = block{begin: s.open.end, end: s.open.end}
+	}
+}
+
+// Blocks ends the open block and gives all.
+func (s *Summer) Blocks() (out []Block) {
+	if s.open.end > s.open.begin {
+		s.made = append(s.made, s.open)
+		s.open = block{begin: s.open.end, end: s.open.end}
+	}
+	for i := range s.made {
+		out = append(out, s.made[i].whole(s.base))
+	}
+	return out
+}
+
+// SetSums gives a closed segment sums for all of its data, and the seal.
+func (s *summing) SetSums(all []Block, next int64) error {
+	blocks := make([]block, len(all))
+	for i, b := range all {
+		blocks[i] = block{uint32(b.Begin), uint32(b.End), b.CRC, uint32(b.Last - s.seg.base)}
+	}
+	old, err := s.readSeal()
+	if err != nil {
+		return err
+	}
+	end, err := s.sealNow(next)
+	if err != nil {
+		return err
+	}
+	if old != nil { // what it says of the index files is for MendIndexes to compare
+		end.files = old.files
+	}
+	s.seg.names.take()
+	defer s.seg.names.give()
+	if err := s.seg.names.ours(); err != nil {
+		return err
+	}
+	if err := vfs.WriteAtomic(s.seg.cfg.FS, s.seg.path(SumsSuffix), append(encodeBlocks(s.seg.base, blocks), end.encode(s.seg.base)...)); err != nil {
+		return err
+	}
+	s.seg.mu.Lock()
+	defer s.seg.mu.Unlock()
+	s.fileEnd = -1
+	s.seg.guard.drop()
+	return nil
+}
+
+// MendIndexes compares the index files with the seal and makes those anew that
+// are wrong, all but the list of aborted transactions: for that it tells what
+// the right one is supposed to be made from, see [Segment.SetAborted].
+func (s *summing) MendIndexes() (mended, aborted bool, err error) {
+	end, err := s.readSeal()
+	if err != nil || end == nil {
+		return false, false, err
+	}
+	var bad [3]bool
+	for i, suffix := range sealed {
+		sum, err := s.sumFile(suffix)
+		if err != nil {
+			return false, false, err
+		}
+		bad[i] = end.files[i] != sum
+	}
+	if bad[0] || bad[1] {
+		x, err := s.seg.view()
+		if err == nil {
+			err = x.write(s.seg)
+		}
+		if err == nil {
+			err = s.reseal(end, 0, 1)
+		}
+		if err != nil {
+			return false, false, err
+		}
+	}
+	return bad[0] || bad[1], bad[2], nil
 }

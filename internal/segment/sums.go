@@ -225,6 +225,15 @@ func (s *summing) readSums() ([]block, *seal, error) {
 
 // readSeal reads only the last piece; nil if it is no seal that counts.
 func (s *summing) readSeal() (*seal, error) {
+	end, err := s.lastSeal()
+	if end != nil && end.size != s.seg.size.Load() {
+		return nil, err // it was written since
+	}
+	return end, err
+}
+
+// lastSeal is the seal, also of another size.
+func (s *summing) lastSeal() (*seal, error) {
 	if s.seg.cfg.NoSums {
 		return nil, nil //nolint:nilnil // no seal is no error
 	}
@@ -248,9 +257,6 @@ func (s *summing) readSeal() (*seal, error) {
 		return nil, err
 	}
 	_, _, end := parsePiece(b[:], s.seg.base)
-	if end != nil && end.size != s.seg.size.Load() {
-		return nil, nil //nolint:nilnil // it was written since
-	}
 	return end, nil
 }
 

@@ -52,7 +52,14 @@ type guard struct {
 	upTo   atomic.Int64 // below here everything is verified
 	loaded atomic.Pointer[checked]
 	holes  atomic.Pointer[[]Hole]
+	loose  atomic.Pointer[[]stretch] // verified though no block covers it
 }
+
+// stretch is a part of a segment, from a batch to the end of a batch.
+type stretch struct{ from, to int64 }
+
+// maxStretches is how many are remembered; what is more is verified again.
+const maxStretches = 64
 
 // checked are the sums of the part below own, and which of them held.
 type checked struct {
@@ -72,6 +79,9 @@ func (c *checked) find(at int64) int {
 // drop is the cache's eviction: what was verified is verified again if it is
 // read again.
 func (g *guard) drop() { g.loaded.Store(nil) }
+
+// forgetStretches is for who changes the bytes.
+func (g *guard) forgetStretches() { g.loose.Store(nil) }
 
 // touched gives how far [from, to) may be read: to, or where the first damage
 // in it begins, with the [*DamageError] if that is at from.
@@ -144,7 +154,11 @@ func (g *guard) step(at, to int64) (int64, error) {
 		return g.audit(at, min(to, own), own)
 	}
 	if !c.held(i) {
-		if err := g.check(c, i); err != nil {
+		first := g.seg.base
+		if i > 0 {
+			first += int64(c.blocks[i-1].last) + 1
+		}
+		if err := g.check(c, i, first); err != nil {
 			return at, err
 		}
 	}
@@ -176,8 +190,8 @@ func (g *guard) sums() (*checked, error) {
 
 // check reads block i and compares. Two readers may do it at once, which does
 // no harm. A block that is wrong is read once more from the device: memory may
-// have lied.
-func (g *guard) check(c *checked, i int) error {
+// have lied. first is the offset behind the block before.
+func (g *guard) check(c *checked, i int, first int64) error {
 	b := &c.blocks[i]
 	var sum uint32
 	err := g.seg.Raw(func(f vfs.File) error {
@@ -193,10 +207,6 @@ func (g *guard) check(c *checked, i int) error {
 		return err
 	}
 	if sum != b.crc {
-		first := g.seg.base
-		if i > 0 {
-			first += int64(c.blocks[i-1].last) + 1
-		}
 		return g.Damage(Hole{From: int64(b.begin), To: int64(b.end), First: first, Next: g.seg.base + int64(b.last) + 1,
 			Reason: fmt.Sprintf("its bytes have checksum %08x, not %08x", sum, b.crc)})
 	}
@@ -240,6 +250,9 @@ func (g *guard) audit(at, to, limit int64) (int64, error) {
 	if g.seg.cfg.Audit == nil {
 		return to, nil
 	}
+	if done := g.audited(at); done > at {
+		return min(done, to), nil
+	}
 	end := at
 	next := int64(-1)
 	var bad error
@@ -257,23 +270,57 @@ func (g *guard) audit(at, to, limit int64) (int64, error) {
 	case err != nil:
 		return at, err
 	case bad == nil || errors.Is(bad, errEnough):
-		g.reach(at, end)
+		g.remember(at, end)
 		return max(min(end, to), at+1), nil
 	case end > at: // the batches before it are good
-		g.reach(at, end)
+		g.remember(at, end)
 		return end, nil
 	case !errors.Is(bad, kafka.CorruptMessage):
 		return at, bad
 	}
-	return at, g.loose(at, limit, next, bad)
+	return at, g.quarantine(at, limit, next, bad)
+}
+
+// audited gives how far what was audited before reaches from position at.
+func (g *guard) audited(at int64) int64 {
+	if all := g.loose.Load(); all != nil {
+		for _, s := range *all {
+			if s.from <= at && at < s.to {
+				return s.to
+			}
+		}
+	}
+	return at
+}
+
+// remember notes a stretch that was audited.
+func (g *guard) remember(from, to int64) {
+	g.reach(from, to)
+	for {
+		old := g.loose.Load()
+		now := []stretch{{from, to}}
+		if old != nil {
+			for _, s := range *old {
+				if s.to < now[0].from || now[0].to < s.from {
+					now = append(now, s)
+				} else {
+					now[0] = stretch{min(now[0].from, s.from), max(now[0].to, s.to)}
+				}
+			}
+		}
+		now = now[:min(len(now), maxStretches)] // the newest are first
+		if g.loose.CompareAndSwap(old, &now) {
+			return
+		}
+	}
 }
 
 // errEnough ends a walk.
 var errEnough = errors.New("enough")
 
-// loose makes damage of a batch that no sum covers: up to where the next batch
+// quarantine makes damage of a batch that no sum covers: up to where the next batch
 // is that may be believed.
-func (g *guard) loose(at, limit, next int64, bad error) error {
+func (g *guard) quarantine(at, limit, next int64, bad error) error {
 	hole := Hole{From: at, To: limit, First: g.seg.base, Next: g.seg.base, Reason: bad.Error()}
 	err := g.seg.Raw(func(f vfs.File) error {
 		_ = g.seg.cfg.Walk(f, 0, at, func(m Mark) error { // what cannot be walked over tells nothing
@@ -307,17 +354,25 @@ func (g *guard) SetHoles(holes []Hole) {
 	g.holes.Store(&holes)
 }
 
-// Damage adds a hole and tells whoever watches, unless it is known. The error is
-// its [*DamageError].
+// Damage adds a hole and tells whoever watches, unless it is known. One that
+// overlaps others becomes one with them. The error is its [*DamageError].
 func (g *guard) Damage(h Hole) error {
 	for {
 		old := g.holes.Load()
-		have := g.Holes()
-		i := sort.Search(len(have), func(i int) bool { return have[i].To > h.From })
-		if i < len(have) && have[i].From <= h.From && h.From < have[i].To {
-			return &DamageError{g.seg.base, have[i]}
+		all := make([]Hole, 0, len(g.Holes())+1)
+		for _, k := range g.Holes() {
+			switch {
+			case k.From <= h.From && h.To <= k.To:
+				return &DamageError{g.seg.base, k}
+			case k.To <= h.From || h.To <= k.From:
+				all = append(all, k)
+			default:
+				h.From, h.To = min(h.From, k.From), max(h.To, k.To)
+				h.First, h.Next = min(h.First, k.First), max(h.Next, k.Next)
+			}
 		}
-		all := slices.Insert(slices.Clone(have), i, h)
+		i := sort.Search(len(all), func(i int) bool { return all[i].From > h.From })
+		all = slices.Insert(all, i, h)
 		if g.holes.CompareAndSwap(old, &all) {
 			break
 		}
@@ -352,6 +407,7 @@ func (g *guard) cutGuard(size int64) {
 	g.own.Store(min(g.own.Load(), size))
 	g.upTo.Store(min(g.upTo.Load(), size))
 	g.drop()
+	g.forgetStretches()
 	g.SetHoles(slices.DeleteFunc(slices.Clone(g.Holes()), func(h Hole) bool { return h.From >= size }))
 }
 
@@ -435,4 +491,53 @@ func (g *guard) verified(pos, n int64) (int64, error) {
 		}
 		at = next
 	}
+}
+
+// Confirm reads a block that somebody found to be wrong once more, from the
+// device, and makes damage of it if it is. first is the offset behind the block
+// before.
+func (g *guard) Confirm(b Block, first int64) error {
+	c := &checked{blocks: []block{{uint32(b.Begin), uint32(b.End), b.CRC, uint32(b.Last - g.seg.base)}}, seen: make([]atomic.Uint32, 1)}
+	err := g.check(c, 0, first)
+	if damage := new(DamageError); errors.As(err, &damage) {
+		return nil
+	}
+	return err
+}
+
+// Heal forgets damage whose bytes read well again.
+func (g *guard) Heal(h Hole) {
+	for {
+		old := g.holes.Load()
+		kept := slices.DeleteFunc(slices.Clone(g.Holes()), func(k Hole) bool { return k.From == h.From && k.To == h.To })
+		var now *[]Hole
+		if len(kept) > 0 {
+			now = &kept
+		}
+		if g.holes.CompareAndSwap(old, now) {
+			return
+		}
+	}
+}
+
+// ConfirmGap looks once more at a batch without a sum that somebody found to be
+// wrong, and makes damage of it if it is.
+func (g *guard) ConfirmGap(at, limit int64) error {
+	var bad error
+	next := int64(-1)
+	err := g.Raw(func(f vfs.File) error {
+		bad = g.seg.cfg.Audit(f, at, min(limit, g.seg.Size()), func(Mark) error { return errEnough })
+		return nil
+	})
+	if err != nil || bad == nil || errors.Is(bad, errEnough) {
+		return err
+	}
+	if !errors.Is(bad, kafka.CorruptMessage) {
+		return bad
+	}
+	err = g.quarantine(at, limit, next, bad)
+	if damage := new(DamageError); errors.As(err, &damage) {
+		return nil
+	}
+	return err
 }
