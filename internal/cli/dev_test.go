@@ -198,6 +198,8 @@ func TestServe(t *testing.T) {
 	for _, step := range []struct{ args, out string }{
 		{"ping", "cluster MkU3OEVBNTcwNTJENDM2Qk, 1 brokers"},
 		{"topic create t -o csv", "t,2,1,"},
+		{"storage dirs -o csv", "3," + data + ",online,2,0,"},
+		{"storage dirs -o jsonl", `"partitions":[{"topic":"t","partition":0,`},
 		{"health --admin " + ready[1], "ok"},
 		{"health --live --admin " + ready[1], "ok"},
 		{"__complete topic describe ", "t\n"},

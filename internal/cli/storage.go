@@ -15,7 +15,7 @@ import (
 )
 
 func storageCmd(a *app) *cobra.Command {
-	return parent("storage", "Format and look into data directories", storageFormatCmd(a), storageInfoCmd(a), storageCheckCmd(a), storageRecoverCmd(a), dumpLogCmd(a))
+	return parent("storage", "Format and look into data directories", storageFormatCmd(a), storageInfoCmd(a), storageDirsCmd(a), storageCheckCmd(a), storageRecoverCmd(a), dumpLogCmd(a))
 }
 
 func storageFormatCmd(a *app) *cobra.Command {
