@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,7 +29,7 @@ type yard struct {
 	table *Table
 	stop  func() error
 
-	deaf bool // the controller hears nothing
+	deaf atomic.Bool // the controller hears nothing
 
 	mu struct {
 		sync.Mutex
@@ -89,7 +90,7 @@ func startYard(t testing.TB, fs vfs.FS, named map[kafka.TopicPartition]kafka.UUI
 
 // named is the controller: it takes the table's word and applies it.
 func (y *yard) named(list []Placed) {
-	if y.deaf {
+	if y.deaf.Load() {
 		return
 	}
 	go func() {
@@ -272,12 +273,12 @@ func folder(names ...string) func(*testing.T, *vfs.Mem, *yard) {
 func TestUnnamedServesNothing(t *testing.T) {
 	inYard(t, func(t *testing.T, fs *vfs.Mem) {
 		y := startYard(t, fs, nil, "/a", "/b")
-		y.deaf = true
+		y.deaf.Store(true)
 		y.assign(numbered(1)...)
 		if _, err := y.table.Get("t", 0); kafka.CodeOf(err) != kafka.NotLeaderOrFollower {
 			t.Errorf("before the metadata knows: %v", err)
 		}
-		y.deaf = false
+		y.deaf.Store(false)
 		y.named([]Placed{{TopicPartition: kafka.TopicPartition{Topic: "t"}, Dir: dirID("/a")}})
 		synctest.Wait()
 		must(t, y.get(0), client(t, batchOf(1, 1), true))
