@@ -22,8 +22,16 @@ type shop struct {
 	*testing.T
 	disk *vfs.Mem
 	home *commitlog.Home
+	mu   sync.Mutex
 	logs map[string]*rig
 	c    *Compactor
+}
+
+// show lets the compactor see a log.
+func (s *shop) show(name string, r *rig) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.logs[name] = r
 }
 
 func inShop(t *testing.T, set Settings, do func(s *shop)) {
@@ -34,10 +42,9 @@ func inShop(t *testing.T, set Settings, do func(s *shop)) {
 			t.Fatal(err)
 		}
 		defer s.home.Close(false)
-		var mu sync.Mutex
 		s.c = New(Config{Settings: set, Now: time.Now, Rand: rand.New(rand.NewPCG(1, 1)), Logs: func(visit func(Target)) {
-			mu.Lock()
-			defer mu.Unlock()
+			s.mu.Lock()
+			defer s.mu.Unlock()
 			for _, name := range []string{"a", "b", "c"} {
 				if r := s.logs[name]; r != nil {
 					visit(Target{Log: r.log, Stable: r.log.End(), HW: r.log.End()})
@@ -104,7 +111,8 @@ func TestDirtiestFirst(t *testing.T) {
 		before := s.c.Figures()
 		s.fill(a, 60)
 		s.fill(b, 80)
-		s.logs["a"], s.logs["b"] = a, b
+		s.show("a", a)
+		s.show("b", b)
 		at := s.points()
 		for s.points()[0] == at[0] && s.points()[1] == at[1] {
 			time.Sleep(time.Second)
@@ -143,7 +151,8 @@ func TestUncleanable(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := text(b.records())
-		s.logs["a"], s.logs["b"] = a, b
+		s.show("a", a)
+		s.show("b", b)
 		time.Sleep(time.Minute)
 		if now := s.points(); now[0] != -1 || now[1] <= 0 || text(b.records()) == before {
 			t.Error("clean points:", now)
@@ -165,7 +174,7 @@ func TestUncleanable(t *testing.T) {
 		if err := a.log.Close(); err != nil {
 			t.Fatal(err)
 		}
-		s.logs["a"] = s.open("a")
+		s.show("a", s.open("a"))
 		time.Sleep(time.Minute)
 		if s.points()[0] <= 0 || len(s.c.Figures().Uncleanable) != 0 {
 			t.Errorf("opened anew: %v %+v", s.points(), s.c.Figures().Uncleanable)
@@ -178,14 +187,14 @@ func TestFullDiskWaits(t *testing.T) {
 	inShop(t, Settings{}, func(s *shop) {
 		a, b := s.open("a"), s.open("b")
 		s.fill(a, 40)
-		s.logs["b"] = b
+		s.show("b", b)
 		s.disk.SetHook(func(op vfs.Op) (v vfs.Verdict) {
 			if op.Kind == vfs.OpWrite && strings.Contains(op.Name, ".cleaned") {
 				v.Err = syscall.ENOSPC
 			}
 			return v
 		})
-		s.logs["a"] = a
+		s.show("a", a)
 		time.Sleep(time.Minute)
 		if s.points()[0] != -1 || a.log.Failed() != nil || len(s.c.Figures().Uncleanable) != 0 {
 			t.Error(s.points(), a.log.Failed(), s.c.Figures().Uncleanable)
