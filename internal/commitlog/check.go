@@ -195,6 +195,7 @@ type logCheck struct {
 	dir, rel string
 	end      int64 // after the last batch
 	epochs   []epochRun
+	small    bool
 }
 
 func (l *logCheck) run() error {
@@ -216,6 +217,7 @@ func (l *logCheck) run() error {
 			bases = append(bases, base)
 		}
 	}
+	l.small = len(bases) == 1
 	if len(bases) > 0 {
 		l.end = bases[0]
 	}
@@ -243,7 +245,7 @@ func (l *logCheck) segment(base, next int64) error {
 	if l.running && next < 0 {
 		return nil // it is being written
 	}
-	s := &segmentCheck{fs: l.fs, dir: l.dir, base: base, next: next, end: base}
+	s := &segmentCheck{fs: l.fs, dir: l.dir, base: base, next: next, end: base, ended: l.Clean}
 	err := s.run()
 	if errors.Is(err, fs.ErrNotExist) && l.running {
 		return nil // retention or compaction took it
@@ -252,6 +254,7 @@ func (l *logCheck) segment(base, next int64) error {
 		return err
 	}
 	l.Segments++
+	l.small = l.small && s.size <= smallLog
 	l.Batches, l.Bytes, l.end = l.Batches+s.batches, l.Bytes+s.size, max(s.end, base)
 	point := l.points[l.tp]
 	for _, p := range s.problems {
@@ -309,7 +312,8 @@ func (l *logCheck) epochFile() {
 	data, ok := l.read(l.rel, epochFile)
 	if !ok {
 		if len(l.epochs) > 0 {
-			l.problem(Problem{File: name, What: "is missing; the next start makes it from every batch", Repairable: true, Pending: !l.Clean})
+			// A small log may be left without: it is looked at whole anyway.
+			l.problem(Problem{File: name, What: "is missing; the next start makes it from every batch", Repairable: true, Pending: !l.Clean || l.small})
 		}
 		return
 	}

@@ -20,6 +20,7 @@ type segmentCheck struct {
 	fs         vfs.FS
 	dir        string
 	base, next int64 // of this segment and of the following one, -1 if there is none
+	ended      bool  // the last owner closed it in order, though it is the active one
 	problems   []Problem
 
 	// What the walk over the batches found.
@@ -281,8 +282,10 @@ func (s *segmentCheck) sums(f vfs.File) (segment.Sums, error) {
 	if err != nil {
 		return sums, err
 	}
-	if sums.Bad > 0 {
-		s.problem(segment.SumsSuffix, Problem{What: fmt.Sprintf("%d bytes are no piece of it; the blocks they told of are checked by their batches only", sums.Bad), Repairable: true})
+	// A crash leaves bytes that are no piece, or the rest of one that was written
+	// over; what they told of is told again behind them.
+	if sums.Bad > 0 && (!s.covered(sums) || !sums.Sealed && (s.next >= 0 || s.ended)) {
+		s.problem(segment.SumsSuffix, Problem{What: fmt.Sprintf("%d bytes are no piece of it, and what they told of is not told elsewhere", sums.Bad), Repairable: true})
 	}
 	if sums.Sealed {
 		s.follower = sums.Next
@@ -293,6 +296,18 @@ func (s *segmentCheck) sums(f vfs.File) (segment.Sums, error) {
 		last = b.Last
 	}
 	return sums, s.shortened()
+}
+
+// covered tells whether every byte has a sum.
+func (s *segmentCheck) covered(sums segment.Sums) bool {
+	at := int64(0)
+	for _, b := range sums.Blocks {
+		if b.Begin > at {
+			return false
+		}
+		at = max(at, b.End)
+	}
+	return at >= s.size
 }
 
 // shortened finds out whether the file ends before bytes that have a sum: only

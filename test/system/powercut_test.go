@@ -103,7 +103,7 @@ func (d *disk) keep(t testing.TB) {
 	if to == "" {
 		return
 	}
-	to = filepath.Join(to, strings.ReplaceAll(t.Name(), "/", "_"))
+	to = filepath.Join(to, strings.ReplaceAll(t.Name(), "/", "_")+time.Now().Format("-150405"))
 	if err := os.CopyFS(to, os.DirFS(d.dir)); err != nil {
 		t.Logf("keeping the disk: %v", err)
 	}
