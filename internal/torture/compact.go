@@ -20,7 +20,7 @@ func (s *story) compact(p *part) error {
 	// A transaction whose marker is not below the high watermark is not stable.
 	stable := p.hist.foldTo(p.log.Flushed()).stable(p.log.Flushed())
 	segs := p.log.Segments()
-	s.note(p, event{kind: cleaning, at: min(stable, segs[len(segs)-1].Base)})
+	s.note(p, event{kind: cleaning, at: min(stable, segs[len(segs)-1].Base), firm: p.log.Flushed()})
 	c := compact.Cleaner{Settings: compact.Settings{Buffer: 1 << 20}, Now: func() time.Time { return s.now }, Rand: s.rng}
 	_, done, err := c.Clean(context.Background(), compact.Target{Log: p.log, Stable: stable, HW: p.log.Flushed()})
 	if errors.Is(err, commitlog.ErrOvertaken) || err == nil && !done {

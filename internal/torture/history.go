@@ -38,6 +38,7 @@ type history struct {
 	acked int64      // promised: everything below is durable
 	first int64      // where the log was begun anew
 	clean int64      // compaction may have changed what is below
+	firm  int64      // it went by markers up to here, which no truncation may reach
 	// removing: the log may be whole or gone.
 	removing bool
 	// emptying: the log may begin here, with nothing in it; 0: no reset is
@@ -132,6 +133,7 @@ type event struct {
 	epoch int32
 	id    kafka.UUID
 	list  []*batch
+	firm  int64
 }
 
 // apply takes an event in.
@@ -162,7 +164,7 @@ func (h *history) apply(e event) {
 		h.acked, h.asked, h.emptying = 0, max(h.asked, e.at), e.at
 	case emptied:
 		h.given, h.whole, h.epochs, h.state = nil, nil, nil, nil
-		h.clean, h.losses, h.emptying = 0, nil, 0
+		h.clean, h.firm, h.losses, h.emptying = 0, 0, nil, 0
 		h.first, h.start, h.asked, h.acked = e.at, e.at, e.at, e.at
 	case led:
 		h.epochs = append(h.epochs, commitlog.EpochStart{Epoch: e.epoch, Start: e.at})
@@ -171,7 +173,7 @@ func (h *history) apply(e event) {
 	case removed:
 		*h = *newHistory(e.id)
 	case cleaning:
-		h.clean = max(h.clean, e.at)
+		h.clean, h.firm = max(h.clean, e.at), max(h.firm, e.firm)
 	case cleaned:
 		h.whole = e.list
 	}

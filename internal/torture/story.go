@@ -310,9 +310,9 @@ func (s *story) retain(p *part) error {
 // goes on in a new epoch.
 func (s *story) truncate(p *part) error {
 	end := p.log.End()
-	low := max(p.log.Start(), p.hist.clean, end-1-s.rng.Int64N(60))
+	low := max(p.log.Start(), p.hist.firm, end-1-s.rng.Int64N(60))
 	to := low + s.rng.Int64N(max(1, end-low+1))
-	if to < p.hist.clean || p.hist.boundary(to) < p.log.Start() {
+	if p.hist.boundary(to) < p.hist.firm || p.hist.boundary(to) < p.log.Start() {
 		return nil
 	}
 	s.note(p, event{kind: cutting, at: to})
