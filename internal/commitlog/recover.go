@@ -43,10 +43,7 @@ func (o *opener) recover() (int, error) {
 	if err := (rester{o.Log}).stirForGood(); err != nil {
 		return 0, err
 	}
-	first, err := o.firstAbove(o.rec.RecoveryPoint)
-	if err != nil {
-		return 0, storageError("snapshots", err)
-	}
+	first := o.firstAbove(o.rec.RecoveryPoint)
 	for i := first; i < len(o.segs); i++ {
 		cut, err := o.examine(i)
 		if err != nil {
@@ -60,22 +57,14 @@ func (o *opener) recover() (int, error) {
 }
 
 // firstAbove is the first segment that may reach above point: the last one that
-// begins at or below it. One that begins right there may have been made after the
-// point was written down, and then nobody has synced the caches of the one
-// before; the snapshot at its base is what is written last.
-func (o *opener) firstAbove(point int64) (int, error) {
+// begins below it. One that begins right there may have been made after the point
+// was written down, and then nobody has synced the caches of the one before.
+func (o *opener) firstAbove(point int64) int {
 	i := len(o.segs) - 1
-	for i > 0 && o.segs[i].Base() > point {
+	for i > 0 && o.segs[i].Base() >= point {
 		i--
 	}
-	if i == 0 || o.segs[i].Base() < point {
-		return i, nil
-	}
-	tidy, err := vfs.Exists(o.fs, o.snaps.name(point))
-	if !tidy {
-		i--
-	}
-	return i, err
+	return i
 }
 
 // findMissing looks for segments that are gone from the middle, and for ends that
