@@ -24,10 +24,10 @@ const (
 	// idleTicks is for how many ticks nobody must have asked for a replica, and
 	// crowdedTicks, while more than awakeMost are awake.
 	idleTicks    = uint32(10 * time.Minute / tickEvery)
-	crowdedTicks = uint32(time.Minute / tickEvery)
+	crowdedTicks = uint32(15 * time.Second / tickEvery)
 	awakeMost    = 10_000
 	// sleepMost is how many go to sleep at once.
-	sleepMost = 5_000
+	sleepMost = 20_000
 )
 
 // sleeper is the part of a table that lays replicas to sleep and wakes them.
