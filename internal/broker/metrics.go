@@ -26,7 +26,7 @@ func (b *Broker) newMetrics() http.Handler {
 			Raft: b.raftState, Brokers: b.brokerList, Groups: b.groupLags,
 			Sessions:    b.sessions.Stats,
 			OfflineDirs: b.dirs.offline, LogDirs: b.dirHealth,
-			Cleaner: b.compactionFigures,
+			Cleaner: b.compactionFigures, Scrubbers: b.scrubbers.figures,
 		},
 	})
 }

@@ -53,7 +53,7 @@ func (l Rewriter) Replace(from, next int64) (*Replacement, error) {
 		return nil, err
 	}
 	l.tidying.lock() // what a crash leaves of the new files is only looked for if the log is not at rest
-	err := rester{l.Log}.stirForGood()
+	err := rester(l).stirForGood()
 	l.tidying.unlock()
 	if err != nil {
 		return nil, err

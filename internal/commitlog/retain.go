@@ -36,7 +36,7 @@ func (l trimmer) deleteLocked(offset int64) error {
 	if offset > l.End() {
 		return fmt.Errorf("log %s: delete up to %d, the log ends at %d: %w", l.tp, offset, l.End(), kafka.OffsetOutOfRange)
 	}
-	if err := (rester{l.Log}).stirForGood(); err != nil {
+	if err := rester(l).stirForGood(); err != nil {
 		return err
 	}
 	// Also for the producer snapshot that rolling has left for later:
@@ -175,7 +175,7 @@ func (l trimmer) tooOld(seg *segment.Segment, now int64, t *Tunables) (bool, err
 	if t.RetentionAge < 0 {
 		return false, nil
 	}
-	newest, err := Rewriter{l.Log}.youngest(seg)
+	newest, err := Rewriter(l).youngest(seg)
 	if err != nil {
 		return false, storageError("log "+l.tp.String()+": retention", err)
 	}

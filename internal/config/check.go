@@ -147,6 +147,7 @@ func listenerNames(all []Listener) string {
 func checkCordoned(b *Broker, list []string) error {
 	if slices.Contains(list, "*") {
 		if len(list) > 1 {
+			//lint:ignore ST1005 Kafka's words
 			return errors.New("When cordoned.log.dirs is set to *, it must not contain other values")
 		}
 		return nil

@@ -203,7 +203,7 @@ func (t placer) seatLocked(s *slot) []misplaced {
 		s.lane = d.laneLocked(s.tp)
 		s.lane.now = s
 	}
-	if !(sleeper{t.Table}).layLocked(s) {
+	if !sleeper(t).layLocked(s) {
 		s.lane.dir.queue.add(s.lane)
 	}
 	return nil

@@ -43,7 +43,7 @@ func (t sleeper) maySleep(d *directory, a *Assignment) bool {
 // it has to be brought to where it should be.
 func (t sleeper) layLocked(s *slot) bool {
 	l := s.lane
-	idle := l.now == s && s.move == nil && !mover{t.Table}.movedLocked(s.tp) && len(l.old) == 0 && !l.busy && !l.queued && s.replica.Load() == nil && s.fault.Load() == nil
+	idle := l.now == s && s.move == nil && !mover(t).movedLocked(s.tp) && len(l.old) == 0 && !l.busy && !l.queued && s.replica.Load() == nil && s.fault.Load() == nil
 	s.asleep = idle && t.maySleep(l.dir, s.want) && (s.asleep || !s.called) && l.dir.Home.RestsAs(s.tp, s.id)
 	return s.asleep
 }
