@@ -157,6 +157,9 @@ func (p *ProducerState) Update(h *record.Header) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	e := p.entryLocked(h.ProducerID)
+	if o := e.older; o != nil && o.epoch == h.ProducerEpoch && o.n > 0 && o.batches[o.n-1].lastOffset >= h.LastOffset() {
+		return // it is in, and a batch of the next epoch is appended together with it
+	}
 	if e.n == 0 || h.ProducerEpoch != e.epoch || e.batches[e.n-1].lastOffset < h.LastOffset() {
 		if h.ProducerEpoch != e.epoch && e.epoch != kafka.NoProdEpoch {
 			older := *e
@@ -222,9 +225,14 @@ func (p *ProducerState) end(h *record.Header, t record.ControlType, coordinatorE
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	e := p.entryLocked(h.ProducerID)
-	e.setEpoch(h.ProducerEpoch)
 	e.coordinatorEpoch = coordinatorEpoch
-	e.timestamp = h.MaxTimestamp
+	if older := e.older; older != nil && older.epoch == h.ProducerEpoch {
+		// A batch of the next epoch is appended together with it.
+		older.coordinatorEpoch, older.timestamp, older.txnFirst = coordinatorEpoch, h.MaxTimestamp, -1
+	} else {
+		e.setEpoch(h.ProducerEpoch)
+		e.timestamp = h.MaxTimestamp
+	}
 	first := e.txnFirst
 	if first < 0 || first > h.BaseOffset {
 		// An empty transaction, or the marker came twice; what is open may

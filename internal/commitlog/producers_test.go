@@ -159,6 +159,43 @@ func TestTransactionBehindItsMarker(t *testing.T) {
 	}
 }
 
+// TestEpochsInOneAppend: the last batches of an epoch, its marker and the first
+// batch of the next epoch are appended together, and the last of them rolls: the
+// snapshot knows the older epoch as it was.
+func TestEpochsInOneAppend(t *testing.T) {
+	r := newRig(t, Tunables{SegmentBytes: 600})
+	var list []Batch
+	add := func(b Batch) {
+		r.log.Producers().Update(&b.Header)
+		list = append(list, b)
+	}
+	for i := range int32(5) {
+		add(makeBatch(batchSpec{at: int64(i), ts: r.now.UnixMilli(), flags: record.Transactional, producer: &record.Producer{ID: 9, Sequence: i}}))
+	}
+	end := bytes.Clone(record.EndTxnMarker(record.Producer{ID: 9}, record.Commit, 3, r.now.UnixMilli()))
+	record.Stamp(end, 5, 0)
+	h, err := record.Check(end)
+	r.must(err)
+	list = append(list, Batch{Bytes: end, Header: h})
+	add(makeBatch(batchSpec{at: 6, size: 400, ts: r.now.UnixMilli(), flags: record.Transactional, producer: &record.Producer{ID: 9, Epoch: 1}}))
+	r.must(r.log.Append(list))
+	r.must(r.log.Flush())
+	r.must(r.home.Checkpoint())
+	if first, ok := r.log.Producers().FirstUnstable(7); !ok || first != 6 {
+		t.Fatal("the second transaction is open from", first, ok)
+	}
+	r.must(r.log.TruncateTo(6))
+	for i := range int32(5) {
+		again := record.Header{ProducerID: 9, BaseSequence: i, Count: 1, Attributes: record.Transactional}
+		if v, err := r.log.Producers().Check(&again); err != nil || !v.Duplicate || v.Base != int64(i) {
+			t.Error(i, v, err)
+		}
+	}
+	if _, ok := r.log.Producers().FirstUnstable(6); ok || r.log.Producers().Describe()[0].CoordinatorEpoch != 3 {
+		t.Error("the marker was forgotten:", r.log.Producers().Describe())
+	}
+}
+
 // TestSnapshotRemembersFive: what a client may have in flight is known for a
 // duplicate after a clean restart too.
 func TestSnapshotRemembersFive(t *testing.T) {
