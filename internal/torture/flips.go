@@ -121,9 +121,15 @@ const (
 	refused                 // a log, or the directory, does not open
 )
 
-// suffer harms the directory while nobody has it open, or, with live, right
-// after it was opened, and holds what is served to what was written.
-func (v *victim) suffer(kind string, h harm, live bool) (worst outcome, err error) {
+// how says when a file is harmed, and who is to find it.
+type how struct {
+	live  bool // right after the directory was opened, not while nobody has it
+	scrub bool // the scrubber must notice, before anybody reads
+}
+
+// suffer harms the directory and holds what is served to what was written.
+func (v *victim) suffer(kind string, h harm, how how) (worst outcome, err error) {
+	live := how.live
 	disk := v.disk.Fork()
 	s := &story{opt: v.opt, fs: disk, now: began.AddDate(0, 0, 1)}
 	if v.wrap != nil {
@@ -157,9 +163,15 @@ func (v *victim) suffer(kind string, h harm, live bool) (worst outcome, err erro
 			return 0, err
 		}
 	}
+	if how.scrub {
+		s.scrubbed(s.parts[0])
+	}
 	for _, p := range s.parts {
 		if p.log == nil {
 			continue
+		}
+		if hurt := strings.HasPrefix(h.file, path.Join(root, p.tp.String())+"/"); hurt && how.scrub && len(p.log.Damage()) == 0 {
+			return 0, fmt.Errorf("%s was scrubbed, and nothing was found", p.tp)
 		}
 		hurt := strings.HasPrefix(h.file, path.Join(root, p.tp.String())+"/")
 		missing, err := p.hist.served(p.log)

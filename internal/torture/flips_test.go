@@ -69,7 +69,7 @@ func victims(t *testing.T, opt options, seed uint64) []*victim {
 func TestFlips(t *testing.T) {
 	flips, cuts := setting(t, "TORTURE_FLIPS", 100_000), setting(t, "TORTURE_CUTS", 10_000)
 	if testing.Short() {
-		flips, cuts = 900, 0
+		flips, cuts = 900, 90
 	}
 	seed := uint64(setting(t, "TORTURE_SEED", 1))
 	all := victims(t, flipOptions(), seed)
@@ -89,11 +89,12 @@ func TestFlips(t *testing.T) {
 				dice := rand.New(rand.NewPCG(seed, uint64(n)))
 				v := all[n%2]
 				kind, h := v.draw(dice, int(n) < flips)
-				live := kind == segment.LogSuffix && int(n) < flips && n%4 >= 2 && !v.isLast(h.file)
-				got, err := v.suffer(kind, h, live)
+				turned := kind == segment.LogSuffix && int(n) < flips
+				how := how{live: turned && n%4 >= 2 && !v.isLast(h.file), scrub: turned && n%8 >= 4}
+				got, err := v.suffer(kind, h, how)
 				if err != nil {
 					failed.Add(1)
-					t.Errorf("TORTURE_SEED=%d, number %d, directory %d, open %v, %s: %v", seed, n, n%2, live, h, err)
+					t.Errorf("TORTURE_SEED=%d, number %d, directory %d, %+v, %s: %v", seed, n, n%2, how, h, err)
 				}
 				mu.Lock()
 				count[fmt.Sprintf("%s %d", kind, got)]++

@@ -2,9 +2,11 @@ package torture
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/myelin-stream/myelin/internal/commitlog"
 	"github.com/myelin-stream/myelin/internal/kafka"
@@ -19,9 +21,27 @@ var looks = [...]act{
 	{"aborted transactions", 20, (*story).lookForAborted},
 	{"end of an epoch", 10, (*story).lookForEpoch},
 	{"look at everything", 6, (*story).lookOver},
+	{"scrub", 3, (*story).scrub},
 }
 
 func (s *story) lookOver(p *part) error { return p.hist.stands(p.log) }
+
+// scrub has a scrubber go over the directory once. Nothing is damaged in a story.
+func (s *story) scrub(p *part) error {
+	if n := s.scrubbed(p); n > 0 {
+		return fmt.Errorf("the scrubber finds %d damaged ranges: %+v", n, p.log.Damage())
+	}
+	return nil
+}
+
+// scrubbed gives how many damaged ranges a scrubber finds in a log's directory.
+func (s *story) scrubbed(p *part) int64 {
+	c := commitlog.NewScrubber(commitlog.ScrubConfig{
+		Home: s.home(p), BytesPerSecond: 1 << 40, Interval: time.Nanosecond, Now: func() time.Time { return s.now },
+	})
+	c.Pass(context.Background())
+	return c.Stats().Damaged
+}
 
 // read asks for a range anywhere, also outside the log.
 func (s *story) read(p *part) error {

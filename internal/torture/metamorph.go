@@ -123,6 +123,8 @@ func variants() []options {
 	add("single records", func(o *options) { o.batch, o.value = 1, 0 })
 	add("keys", func(o *options) { o.keys = 10 })
 	add("keys, tiny segments", func(o *options) { o.keys, o.log.SegmentBytes = 5, 1200 })
+	add("no block checksums", func(o *options) { o.home.NoSums = true })
+	add("no block checksums, keys, tiny segments", func(o *options) { o.home.NoSums, o.keys, o.log.SegmentBytes = true, 8, 1500 })
 	add("segments as large as a batch", func(o *options) { o.batch, o.log.SegmentBytes = 2, 400 })
 	return all
 }

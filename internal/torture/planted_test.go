@@ -332,12 +332,12 @@ func TestPlantedDamageCutOff(t *testing.T) {
 		if kind != segment.LogSuffix {
 			continue
 		}
-		if _, err := v.suffer(kind, h, false); err != nil {
+		if _, err := v.suffer(kind, h, how{}); err != nil {
 			t.Fatalf("without the bug, %s: %v", h, err)
 		}
 		bad := *v
 		bad.wrap = func(fs vfs.FS) vfs.FS { return forgetful{fs} }
-		if _, err := bad.suffer(kind, h, false); err != nil {
+		if _, err := bad.suffer(kind, h, how{}); err != nil {
 			t.Logf("found: %s: %v", h, err)
 			return
 		}
