@@ -39,7 +39,7 @@ func TestOnDisk(t *testing.T) {
 	r.whole(51, 200)
 	r.kill() // its files stay open, as a killed process's would not; nobody minds
 	r = open()
-	if r.rec.Clean || r.rec.SameBoot != (vfs.OS().BootID() != "") {
+	if r.rec.Clean || r.rec.SameBoot != (vfs.OS().BootID(".") != "") {
 		t.Fatalf("%+v", r.rec)
 	}
 	r.whole(51, 200)

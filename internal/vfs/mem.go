@@ -305,7 +305,7 @@ func (m *Mem) Space(string) (Space, error) {
 }
 
 // BootID changes with every Crash.
-func (m *Mem) BootID() string {
+func (m *Mem) BootID(string) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return "mem-boot-" + strconv.Itoa(m.mu.boot)

@@ -102,7 +102,7 @@ func TestFork(t *testing.T) {
 	must(t, err)
 	put(t, m, "unsynced", "x")
 	k := m.Fork()
-	if k.BootID() != m.BootID() || get(t, k, "kept") != "new" || get(t, k, "unsynced") != "x" {
+	if k.BootID("/") != m.BootID("/") || get(t, k, "kept") != "new" || get(t, k, "unsynced") != "x" {
 		t.Fatal("a killed process takes what it wrote with it")
 	}
 	_, err = f.WriteAt([]byte("NEW"), 0)

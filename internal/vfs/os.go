@@ -99,7 +99,7 @@ func infoOf(i fs.FileInfo) Info {
 	return info
 }
 
-func (osFS) BootID() string {
+func (osFS) BootID(name string) string {
 	if runtime.GOOS != "linux" {
 		return ""
 	}
@@ -107,7 +107,7 @@ func (osFS) BootID() string {
 	if err != nil {
 		return ""
 	}
-	return strings.TrimSpace(string(id))
+	return strings.TrimSpace(string(id)) + mountID(name)
 }
 
 func (osFS) Lock(name string) (io.Closer, error) {

@@ -1,9 +1,12 @@
 package vfs
 
 import (
+	"os"
 	"path"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestCachedOnLinux pins that the kernel's answers are used: a file that was
@@ -66,5 +69,35 @@ func TestReservedBlocks(t *testing.T) {
 	must(t, file.Truncate(5))
 	if got := blocks(); got > 64<<10 {
 		t.Errorf("%d bytes of blocks are left", got)
+	}
+}
+
+// TestMountAgain: what is unmounted and mounted again may have lost what memory
+// held, though the machine runs on.
+func TestMountAgain(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("mounting needs root")
+	}
+	dir := t.TempDir()
+	mount := func() string {
+		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
+			t.Skipf("no mount here: %v", err)
+		}
+		defer func() {
+			if err := unix.Unmount(dir, 0); err != nil {
+				t.Fatal(err)
+			}
+		}()
+		if a, b := OS().BootID(dir), OS().BootID(dir); a != b {
+			t.Errorf("one mount, two names: %q and %q", a, b)
+		}
+		return OS().BootID(dir)
+	}
+	first, second := mount(), mount()
+	if first == second {
+		t.Errorf("both mounts are %q", first)
+	}
+	if parent := OS().BootID(t.TempDir()); parent == first {
+		t.Errorf("a folder outside the mount has its name %q", first)
 	}
 }

@@ -28,6 +28,9 @@ func (o *osFile) Cached(_, n int64) int64 { return n }
 // Advise does nothing: there is no portable way.
 func (o *osFile) Advise(int64, int64, Advice) error { return nil }
 
+// mountID cannot be told.
+func mountID(string) string { return "" }
+
 // Reserve is not there.
 func (o *osFile) Reserve(int64, int64) error {
 	return pathError("reserve", o.f.Name(), errors.ErrUnsupported)

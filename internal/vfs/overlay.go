@@ -390,4 +390,4 @@ func (l *overlayLock) Close() (err error) {
 }
 
 func (o *Overlay) Space(name string) (Space, error) { return o.base.Space(name) }
-func (o *Overlay) BootID() string                   { return o.base.BootID() }
+func (o *Overlay) BootID(name string) string        { return o.base.BootID(name) }

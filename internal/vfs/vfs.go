@@ -78,9 +78,9 @@ type FS interface {
 	// process ends. A lock that another holds answers [ErrLocked].
 	Lock(name string) (io.Closer, error)
 	Space(name string) (Space, error)
-	// BootID names this run of the machine: while it is the same, the page
-	// cache has survived. Empty where that cannot be told.
-	BootID() string
+	// BootID names this run of the machine and the mount that holds name: while
+	// it is the same, the page cache has survived. Empty where that cannot be told.
+	BootID(name string) string
 }
 
 // File is an open file. Reads and writes name their offset, so any number of
