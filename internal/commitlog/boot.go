@@ -51,7 +51,7 @@ func (h *Home) noteExamined() error {
 	if all, err := h.examined(); err != nil || !all {
 		return err
 	}
-	if err := writeBoot(h, h.bootID()); err != nil {
+	if err := writeBoot(h, bootID(h)); err != nil {
 		return h.fail(storageError(bootFile, err))
 	}
 	h.mu.Lock()
@@ -104,7 +104,7 @@ func (h *Home) distrust(tp kafka.TopicPartition) {
 
 // bootID names this run of the machine and the mount that the directory is in: one
 // that was taken away and came back may have lost what memory held.
-func (h *Home) bootID() string { return h.fs.BootID(h.path) }
+func bootID(h *Home) string { return h.fs.BootID(h.path) }
 
 // writeBoot writes .myelin_boot. Where the disk is too full for a second file,
 // it is written over: one that is torn says less, and nothing wrong.

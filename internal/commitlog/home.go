@@ -203,7 +203,7 @@ func (h *Home) begin() error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	id := h.bootID()
+	id := bootID(h)
 	h.ours = err == nil // a torn one is ours too
 	h.sameBoot = id != "" && parseBoot(boot) == id
 	if h.mu.points, err = readOffsetTable(h.fs, h.join(pointFile)); errors.Is(err, errMalformed) {

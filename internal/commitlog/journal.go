@@ -74,7 +74,7 @@ func (j *journal) load(h *Home) error {
 		h.logger.Warn("manifest is not used, logs are walked", "error", err)
 		return h.fs.Remove(h.join(manifestFile))
 	}
-	if !h.sameBoot || m.boot != h.bootID() {
+	if !h.sameBoot || m.boot != bootID(h) {
 		for tp, r := range m.logs {
 			r.doubt()
 			m.logs[tp] = r
@@ -310,7 +310,7 @@ func (j *journal) renew() error {
 	defer func() { <-j.syncing.turn }()
 	j.turn.lock()
 	defer j.turn.unlock()
-	w := newManifestWriter(h.bootID())
+	w := newManifestWriter(bootID(h))
 	w.points(j.sums[0], j.sums[1])
 	h.mu.Lock()
 	out, crc, logs := h.mu.encode(&w)
