@@ -24,6 +24,8 @@ type rig struct {
 	rec  Recovered
 	now  time.Time
 	tun  Tunables
+
+	noSums bool
 }
 
 var epoch0 = time.UnixMilli(1_700_000_000_000)

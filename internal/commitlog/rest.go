@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/myelin-stream/myelin/internal/kafka"
@@ -279,6 +280,21 @@ func (r *Rest) differs(list []vfs.Info) string {
 	return ""
 }
 
+// cutAborted takes out of a segment's list the transactions that were rolled back
+// behind the end: a power cut may leave what was added to the list after the rest,
+// and nothing of the batches.
+func cutAborted(seg *segment.Segment, end int64) error {
+	all, err := seg.Aborted()
+	n := 0
+	for n < len(all) && all[n].Last < end && (n == 0 || all[n].Last > all[n-1].Last) {
+		n++
+	}
+	if err != nil || n == len(all) {
+		return err
+	}
+	return seg.SetAborted(slices.Clone(all[:n]))
+}
+
 // revive makes the state of a log of which all segments are as they were.
 func (o *opener) revive(known *Rest) error {
 	active := o.segs[len(o.segs)-1]
@@ -286,6 +302,9 @@ func (o *opener) revive(known *Rest) error {
 		return err
 	}
 	if err := o.seal(len(o.segs)); err != nil {
+		return err
+	}
+	if err := cutAborted(active, known.End); err != nil {
 		return err
 	}
 	if known.snapshot {

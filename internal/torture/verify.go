@@ -254,7 +254,9 @@ func (h *history) led(l *commitlog.Log, s *state, start, end int64) error {
 			return fmt.Errorf("epochs are out of order: %v", got)
 		}
 		known := func(k commitlog.EpochStart) bool {
-			return k.Epoch == e.Epoch && (k.Start == e.Start || k.Start < start && e.Start == start)
+			// Found among batches of which compaction took the first, it begins later.
+			later := e.Start == start || e.Start <= h.clean
+			return k.Epoch == e.Epoch && (k.Start == e.Start || k.Start < e.Start && later)
 		}
 		if !slices.ContainsFunc(s.epochs, known) && !slices.ContainsFunc(h.epochs, known) {
 			return fmt.Errorf("epochs are %v, nobody assigned %v", got, e)
