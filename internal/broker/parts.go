@@ -54,6 +54,7 @@ func (b *Broker) newGroups(props *config.Broker) (*group.Service, error) {
 	}
 	c.MetadataMax = props.Int("offset.metadata.max.bytes")
 	c.Retention = time.Duration(props.Int64("offsets.retention.minutes")) * time.Minute
+	c.Safe = b.dirs.metadata.Safe
 	c.CheckEvery = props.Millis("offsets.retention.check.interval.ms")
 	return group.New(c)
 }

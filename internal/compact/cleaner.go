@@ -39,13 +39,17 @@ type Cleaner struct {
 // CORRUPT_MESSAGE if it is damaged, KAFKA_STORAGE_ERROR. The log then is as it
 // was, but for the groups of segments that were finished.
 func (c *Cleaner) Clean(ctx context.Context, t Target) (Stats, bool, error) {
-	p, err := look(t, c.Now().UnixMilli())
+	p, err := look(t, age(t, c.Now()))
 	if err != nil || p.cleanableBytes == 0 {
 		return Stats{}, false, err
 	}
 	stats, err := c.run(ctx, t, &p)
 	return stats, err == nil, err
 }
+
+// age is the time (ms) that tombstones and markers may be deleted by: a wall clock
+// that jumped forward must not end them.
+func age(t Target, now time.Time) int64 { return t.Log.Home().Safe(now).UnixMilli() }
 
 // look makes a plan for a log as it is now.
 func look(t Target, now int64) (plan, error) {
@@ -80,7 +84,7 @@ func (c *Cleaner) rest() {
 func (c *Cleaner) run(ctx context.Context, t Target, p *plan) (Stats, error) {
 	began := c.Now()
 	conf := c.Settings.withDefaults()
-	r := &round{log: commitlog.Rewriter{Log: t.Log}, plan: *p, hw: t.HW, now: began.UnixMilli()}
+	r := &round{log: commitlog.Rewriter{Log: t.Log}, plan: *p, hw: t.HW, now: age(t, began)}
 	r.conf = r.log.Tunables()
 	r.pace = func(bytes int) error {
 		if c.pace == nil {

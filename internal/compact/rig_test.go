@@ -25,6 +25,7 @@ type rig struct {
 	log  *commitlog.Log
 	rec  commitlog.Recovered
 	now  time.Time
+	jump time.Duration // of the wall clock
 	tun  commitlog.Tunables
 	set  Settings
 	rng  *rand.Rand
@@ -46,9 +47,10 @@ func (r *rig) must(err error) {
 }
 
 func (r *rig) start() error {
-	now := func() time.Time { return r.now }
+	now := func() time.Time { return r.now.Add(r.jump) }
+	ran := func() time.Duration { return time.Duration(r.now.UnixNano()) }
 	var err error
-	if r.home, err = commitlog.OpenHome(commitlog.HomeConfig{FS: r.disk, Path: "/data", Now: now}); err != nil {
+	if r.home, err = commitlog.OpenHome(commitlog.HomeConfig{FS: r.disk, Path: "/data", Now: now, Elapsed: ran}); err != nil {
 		return err
 	}
 	r.log, r.rec, err = commitlog.Open(commitlog.Config{Home: r.home, Topic: "t", TopicID: kafka.UUID{1}, Tunables: r.tun})
@@ -63,7 +65,7 @@ func (r *rig) restart() {
 }
 
 func (r *rig) cleaner() *Cleaner {
-	return &Cleaner{Settings: r.set, Now: func() time.Time { return r.now }, Rand: r.rng}
+	return &Cleaner{Settings: r.set, Now: func() time.Time { return r.now.Add(r.jump) }, Rand: r.rng}
 }
 
 // stable is the last stable offset if everything is committed.

@@ -156,7 +156,7 @@ func (c *Compactor) pick(ctx context.Context) (best Target, plan plan, ok bool) 
 		if ctx.Err() != nil || c.leave(t, &figures, here) {
 			return
 		}
-		p, err := look(t, now.UnixMilli())
+		p, err := look(t, age(t, now))
 		if err != nil {
 			here[t.Log.Name()] = c.failed(ctx, t, err)
 			return

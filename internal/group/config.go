@@ -41,6 +41,10 @@ type Config struct {
 	// without members, or of a topic it no longer reads, are kept (KIP-211).
 	Retention time.Duration
 
+	// Safe gives the time that offsets may be expired by when the wall clock says
+	// now, which may have jumped; nil believes the wall clock.
+	Safe func(now time.Time) time.Time
+
 	// CheckEvery is offsets.retention.check.interval.ms: how often that is
 	// looked at.
 	CheckEvery time.Duration

@@ -21,7 +21,10 @@ import (
 // A commit that asked for a time of its own (version 4 and below) has that. An
 // offset of a topic that was deleted and made again goes at once.
 func (sh *shard) expire(t *coordinator.Turn) {
-	left := tombstonesATurn
+	left, now := tombstonesATurn, t.Now
+	if sh.cfg.Safe != nil {
+		now = sh.cfg.Safe(now)
+	}
 	for _, id := range sh.groupIDs() {
 		g, ok := sh.groups.Get(id)
 		if !ok {
@@ -33,7 +36,7 @@ func (sh *shard) expire(t *coordinator.Turn) {
 			kept = offsets.Len()
 			for _, tp := range offsets.Keys() {
 				o, _ := offsets.Get(tp)
-				if left > 0 && sh.expired(g, tp, &o, t.Now) {
+				if left > 0 && sh.expired(g, tp, &o, now) {
 					t.Delete(offsetKey(id, tp))
 					kept--
 					left--

@@ -2,8 +2,10 @@ package group
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,15 +27,24 @@ func TestScripts(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				log := &sliceLog{epoch: 1}
 				ids := map[string]kafka.UUID{}
+				var jumped atomic.Int64 // how far the wall clock is not to be believed, ns
 				s, wait := open(ctx, t, log, func(c *Config) {
 					c.Retention, c.CheckEvery = time.Hour, time.Minute
 					c.MaxBatch = 10000
+					c.Safe = func(now time.Time) time.Time { return now.Add(-time.Duration(jumped.Load())) }
 					c.TopicID = func(name string) kafka.UUID { return ids[name] }
 				})
 				s.Elect(0, 1)
 				synctest.Wait()
 				d := newDialogue(&local{t: t, s: s, log: log, ctx: ctx, ids: ids})
-				script.Run(t, f, func(c *script.Cmd) string { return onLog(c, d, s, log) })
+				script.Run(t, f, func(c *script.Cmd) string {
+					if c.Name != "clock-jumped" {
+						return onLog(c, d, s, log)
+					}
+					d, err := time.ParseDuration(c.Arg(0))
+					jumped.Store(int64(d))
+					return fmt.Sprint(err)
+				})
 				cancel()
 				wait()
 				synctest.Wait()
