@@ -61,6 +61,14 @@ func (f Futures) Promote(l *Log) error {
 	if err := f.saving.do(); err != nil { // its start and its recovery point
 		return err
 	}
+	// The manifest may still praise the log as it was before it left this
+	// directory: the topic id is the same.
+	if err := f.journal.stir(l); err != nil {
+		return err
+	}
+	if err := f.journal.syncing.do(); err != nil {
+		return err
+	}
 	if err := f.fs.Rename(l.dir, f.join(l.tp.String())); err != nil {
 		return f.fail(err)
 	}
