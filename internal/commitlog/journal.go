@@ -235,11 +235,15 @@ func (j *journal) write() error {
 func (j *journal) sync() error {
 	j.turn.lock()
 	f := j.file
-	j.turn.unlock()
-	if f == nil {
-		return nil
+	var err error
+	if j.failed != nil { // perhaps it goes by now; until then it praises what was stirred
+		err = j.drop()
 	}
-	err := f.Sync()
+	j.turn.unlock()
+	if f == nil || err != nil {
+		return err
+	}
+	err = f.Sync()
 	if err == nil {
 		return nil
 	}
@@ -247,7 +251,7 @@ func (j *journal) sync() error {
 	j.turn.lock()
 	defer j.turn.unlock()
 	j.home.logger.Warn("the manifest cannot be made durable and is dropped", "dir", j.home.path, "error", err)
-	if j.file == f {
+	if j.file == f || j.failed != nil {
 		return j.drop()
 	}
 	return nil
