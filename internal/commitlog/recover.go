@@ -242,7 +242,9 @@ func (o *opener) state(end int64, examined int) error {
 	if err != nil {
 		return err
 	}
-	if !o.epoch {
+	// Of a small log that ended in order the manifest had the epochs: where it is
+	// lost, their file may be older than the snapshot.
+	if !o.epoch || o.rec.Clean && (rester{o.Log}).smallOf(o.segs) {
 		if err := o.epochsBelow(from); err != nil {
 			return err
 		}

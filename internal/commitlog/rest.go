@@ -63,8 +63,9 @@ func (l rester) stirForGood() error {
 const sumsMost = 1000
 
 // small tells whether the log's caches are not worth a sync.
-func (l rester) small() bool {
-	segs := *l.segments.Load()
+func (l rester) small() bool { return l.smallOf(*l.segments.Load()) }
+
+func (rester) smallOf(segs []*segment.Segment) bool {
 	return len(segs) == 1 && segs[0].Size() <= smallLog
 }
 
