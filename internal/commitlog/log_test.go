@@ -51,7 +51,7 @@ func (r *rig) tryStart() error {
 }
 
 func (r *rig) openHome() (err error) {
-	r.home, err = OpenHome(HomeConfig{FS: r.fs, Path: "/data", Now: func() time.Time { return r.now }})
+	r.home, err = OpenHome(HomeConfig{FS: r.fs, Path: "/data", NoSums: r.noSums, Now: func() time.Time { return r.now }})
 	return err
 }
 
