@@ -96,7 +96,7 @@ func tellLog(l commitlog.Rehearsed) (out []string) {
 		out = append(out, fmt.Sprintf("QUARANTINED: offsets %s, segment %d bytes %s: %s", span(d.From, d.To), d.Segment, span(d.Position, d.Position+d.Bytes), d.Reason))
 	}
 	if l.Missing > 0 {
-		out = append(out, fmt.Sprintf("MISSING: %d durable offsets up to %d: files were lost or emptied", l.Missing, l.RecoveryPoint))
+		out = append(out, fmt.Sprintf("MISSING: %d durable offsets: files were lost or emptied", l.Missing))
 	}
 	return out
 }

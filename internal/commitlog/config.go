@@ -84,7 +84,7 @@ type Recovered struct {
 	RebuiltIndexes int   `json:"rebuilt_indexes"`
 	// Quarantined is all damage that is known, what was found in this Open too.
 	Quarantined []Damage `json:"quarantined"`
-	Missing     int64    `json:"missing"` // offsets below the durable point that are gone: files were lost or emptied
+	Missing     int64    `json:"missing"` // offsets below the durable point that are gone from the begin or the end: files were lost or emptied
 	End         int64    `json:"end"`
 	Millis      int64    `json:"ms"` // how long it took
 }

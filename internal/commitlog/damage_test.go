@@ -302,6 +302,26 @@ func TestMissingSegments(t *testing.T) {
 	}
 }
 
+// TestMissingHead: a log whose first file is gone says what it lacks; one that was
+// trimmed lacks nothing.
+func TestMissingHead(t *testing.T) {
+	r := library(t)
+	segs := *r.log.segments.Load()
+	first, second := segs[1].Base(), segs[2].Base()
+	r.must(r.log.DeleteTo(first))
+	r.kill()
+	r.start()
+	if r.rec.Missing != 0 || r.log.Start() != first {
+		t.Fatalf("trimmed: %+v", r.rec)
+	}
+	r.kill()
+	r.must(r.disk.Remove("/data/t-3/" + segment.Name(first, segment.LogSuffix)))
+	r.start()
+	if r.rec.Missing != second-first || r.log.Start() != second {
+		t.Fatalf("gone: %+v", r.rec)
+	}
+}
+
 // TestProducersGoOnBehindDamage: what damage took may have been a producer's
 // batches, so it is let on at a later sequence, once; duplicates are still told.
 func TestProducersGoOnBehindDamage(t *testing.T) {

@@ -294,12 +294,25 @@ func (o *opener) list() error {
 		return o.create(o.start)
 	}
 	if first := o.segs[0].Base(); first > o.start {
+		o.tellHead(first)
 		o.start, o.moved = first, true
 	}
 	if slices.ContainsFunc(files, func(i vfs.Info) bool { return i.Name == damageFile }) {
 		return o.readDamage()
 	}
 	return nil
+}
+
+// tellHead tells of durable records whose files are gone from the log's begin:
+// the checkpoints are as this program wrote them, and no deletion is in them.
+func (o *opener) tellHead(first int64) {
+	from := max(o.start, o.begin)
+	if !o.home.sworn || first <= from || first > o.rec.RecoveryPoint {
+		return
+	}
+	o.rec.Missing = first - from
+	o.logger.Error("log lacks its first segments, which nobody deleted: durable records are missing", "log", o.tp.String(),
+		"from", from, "to", first)
 }
 
 // cutHeadless takes away all segments if a power cut took the name of the first.
@@ -419,7 +432,7 @@ func (o *opener) promised(end int64) int64 {
 	if durable <= end || durable <= o.start || !o.home.sworn {
 		return end
 	}
-	o.rec.Missing = durable - end
+	o.rec.Missing += durable - end
 	o.damaged(Damage{Segment: o.segs[len(o.segs)-1].Base(), Position: o.segs[len(o.segs)-1].Size(), From: end, To: durable,
 		Reason: "the log ends below its durable point", Found: o.now().UTC()})
 	return durable
@@ -450,7 +463,7 @@ func (o *opener) settle(end int64) error {
 	o.Log.start.Store(o.start)
 	o.rec.End = end
 	if end < o.rec.RecoveryPoint && !o.rec.Clean { // a foreign one: what it says is a hint
-		o.rec.Missing = o.rec.RecoveryPoint - end
+		o.rec.Missing += o.rec.RecoveryPoint - end
 		o.logger.Error("log ends below its recovery point: durable records are missing", "log", o.tp.String(),
 			"end", end, "recovery_point", o.rec.RecoveryPoint)
 	}
