@@ -67,10 +67,13 @@ func dumpFile(a *app, file string, f dumpFlags) (damaged int, err error) {
 	})
 	switch {
 	case errors.Is(err, commitlog.ErrUnknownFile):
-		if in, err := os.Open(file); err == nil {
-			in.Close()
-		} else {
+		in, err := os.Open(file)
+		if err != nil {
 			return 0, err
+		}
+		defer in.Close()
+		if i, err := in.Stat(); err == nil && i.IsDir() {
+			return 0, usage("%s is a directory: name files in it", file)
 		}
 		return 0, usage("%s: no file of a log directory has such a name; rename a copy to what it was called", file)
 	case unreadable(err):

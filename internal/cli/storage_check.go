@@ -211,6 +211,10 @@ func (a *app) showChecked(all []checkedDirectory) error {
 			column[checkedDirectory]{"PROBLEMS", false, func(d checkedDirectory) string { return strconv.Itoa(len(d.Problems)) }})
 	}
 	var rows []problemRow
+	file := func(p problemRow) string { return p.File }
+	if len(all) > 1 { // the same name may be in each of them
+		file = func(p problemRow) string { return path.Join(p.Directory, p.File) }
+	}
 	for _, d := range all {
 		ended := "its last owner ended in order"
 		if !d.Clean {
@@ -229,7 +233,7 @@ func (a *app) showChecked(all []checkedDirectory) error {
 		return nil
 	}
 	return show(a, rows,
-		column[problemRow]{"FILE", false, func(p problemRow) string { return p.File }},
+		column[problemRow]{"FILE", false, file},
 		column[problemRow]{"BYTES", false, func(p problemRow) string { return span(p.Position, p.Position+p.Bytes) }},
 		column[problemRow]{"OFFSETS", false, func(p problemRow) string { return span(p.From, p.To) }},
 		column[problemRow]{"STATE", false, problemRow.state},
