@@ -160,7 +160,10 @@ func (o *opener) examine(i int) (cut bool, err error) {
 		o.damaged(Damage{Segment: seg.Base(), Position: x.good, From: x.next, To: to,
 			Reason: "the file ends before batches that were durable", Found: o.now().UTC()})
 	}
-	return x.cut != nil, x.remake.Done()
+	if x.cut != nil { // the one made on the way may know of a batch that leapt ahead and is cut
+		return true, seg.Rebuild()
+	}
+	return false, x.remake.Done()
 }
 
 // zeros tells whether a segment holds nothing but zeros from pos on: a file
