@@ -57,13 +57,19 @@ func dirPaths(cfg *Config) (data, all []string, meta string) {
 	return data, all, meta
 }
 
+// unusable tells whether err is the directory's own fault, of which the others know
+// nothing: a device that fails or is gone, or something else in its place.
+func unusable(err error) bool {
+	return vfs.IsGone(err) || errors.Is(err, syscall.EIO) || errors.Is(err, syscall.ENOTDIR)
+}
+
 func (d *directories) open(cfg *Config) error {
 	data, all, meta := dirPaths(cfg)
 	var paths []string // those that opened
 	for _, dir := range all {
 		limited := vfs.Limit(cfg.FS, cfg.Properties.Int("log.dir.io.tokens"))
 		home, err := commitlog.OpenHome(homeConfig(cfg, limited, dir))
-		if err != nil && dir != meta && (vfs.IsGone(err) || errors.Is(err, syscall.EIO)) {
+		if err != nil && dir != meta && unusable(err) {
 			cfg.Logger.Error("log directory is offline", "dir", dir, "cause", err)
 			d.broken = append(d.broken, brokenDir{dir, err})
 			continue

@@ -177,5 +177,5 @@ func tellRecovery(logger *slog.Logger, tp kafka.TopicPartition, found *commitlog
 	if err != nil {
 		line = []byte(err.Error())
 	}
-	logger.Log(context.Background(), level, "log recovered", "partition", tp.String(), "recovered", string(line))
+	logger.Log(context.Background(), level, "log recovered", "partition", tp.String(), "recovered", json.RawMessage(line))
 }
