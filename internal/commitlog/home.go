@@ -377,7 +377,9 @@ func (h *Home) Checkpoint() error {
 		}
 	}
 	err := h.saving.do()
-	h.journal.keep()
+	if kerr := h.journal.keep(); kerr != nil {
+		h.logger.Warn("manifest is not kept up, the next start may take longer", "dir", h.path, "error", kerr)
+	}
 	return err
 }
 
@@ -547,6 +549,7 @@ func (h *Home) Close(clean bool) error {
 		inOrder, err = h.examined()
 	}
 	if err := h.journal.close(err == nil); err != nil {
+		inOrder = false // logs at rest left to the manifest what they did not sync
 		h.logger.Warn("manifest is not kept, the next start may take longer", "dir", h.path, "error", err)
 	}
 	if inOrder {

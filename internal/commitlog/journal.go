@@ -287,10 +287,9 @@ func (j *journal) record() error {
 }
 
 // keep brings the file up to date: what is recorded goes behind it, or,
-// when that has become more than was worth keeping, all is written anew. Nothing
-// depends on its success. It runs under the turn of saving.
-func (j *journal) keep() {
-	h := j.home
+// when that has become more than was worth keeping, all is written anew. Only a
+// clean end depends on its success. It runs under the turn of saving.
+func (j *journal) keep() error {
 	j.turn.lock()
 	var err error
 	anew := j.file == nil || j.stale || j.end > 2*j.whole+4<<20
@@ -301,9 +300,7 @@ func (j *journal) keep() {
 	if anew {
 		err = j.renew()
 	}
-	if err != nil {
-		h.logger.Warn("manifest is not kept up, the next start may take longer", "error", err)
-	}
+	return err
 }
 
 // renew writes the manifest whole. Whoever syncs the old file is waited
@@ -397,8 +394,7 @@ func (j *journal) close(clean bool) error {
 	}
 	var err error
 	if clean {
-		j.keep()
-		err = j.syncing.do()
+		err = errors.Join(j.keep(), j.syncing.do())
 	}
 	j.turn.lock()
 	defer j.turn.unlock()

@@ -377,7 +377,10 @@ func (l *Log) checkpoint() error {
 	}
 	if l.active().Unpersisted() { // so that tools see the indexes of a log that is open
 		l.turn.lock()
-		err := l.active().Persist()
+		var err error
+		if l.Failed() == nil {
+			err = l.active().Persist()
+		}
 		l.turn.unlock()
 		if err != nil {
 			return l.failUnlessFull(err)
@@ -385,6 +388,9 @@ func (l *Log) checkpoint() error {
 	}
 	l.tidying.lock()
 	defer l.tidying.unlock()
+	if err := l.Failed(); err != nil { // closed while this waited: the folder may be another Log's by now
+		return nil //nolint:nilerr // as above
+	}
 	l.flushing.lock()
 	flushed, cuts := l.flushed.Load(), l.cuts
 	l.flushing.unlock()

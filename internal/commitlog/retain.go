@@ -206,6 +206,9 @@ func (l *Log) TruncateTo(offset int64) error {
 	if offset < l.Start() {
 		return fmt.Errorf("log %s: truncate to %d, the log starts at %d: %w", l.tp, offset, l.Start(), kafka.OffsetOutOfRange)
 	}
+	if err := l.w.mend(); err != nil { // what it would take away later may have the name of what begins now
+		return l.w.refuse(err)
+	}
 	if err := (rester{l}).stirForGood(); err != nil {
 		return err
 	}
@@ -309,6 +312,9 @@ func (l *Log) ResetTo(offset int64) error {
 	defer l.flushing.unlock()
 	if err := l.Failed(); err != nil {
 		return err
+	}
+	if err := l.w.mend(); err != nil { // what it would take away later may have the name of what begins now
+		return l.w.refuse(err)
 	}
 	if err := (rester{l}).stirForGood(); err != nil {
 		return err
