@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -47,8 +48,26 @@ type volume struct {
 	*testing.T
 	disk   *vfs.Mem
 	home   *Home
-	log    bytes.Buffer
+	log    lines
 	filler vfs.File
+}
+
+// lines are what a logger wrote, while it writes on.
+type lines struct {
+	mu   sync.Mutex // memory only
+	text bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 const volumeSize = 100 << 20
