@@ -74,6 +74,9 @@ func TestFlips(t *testing.T) {
 	seed := uint64(setting(t, "TORTURE_SEED", 1))
 	all := victims(t, flipOptions(), seed)
 	for _, v := range all {
+		for _, h := range v.logs {
+			h.fold() // once, before several look
+		}
 		for _, name := range v.names {
 			t.Logf("%-35s %d files", name, len(v.kinds[name]))
 		}

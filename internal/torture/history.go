@@ -175,7 +175,7 @@ func (h *history) apply(e event) {
 	case cleaning:
 		h.clean, h.firm = max(h.clean, e.at), max(h.firm, e.firm)
 	case cleaned:
-		h.whole = e.list
+		h.whole = slices.Clip(e.list) // the tape is every player's
 	}
 }
 
