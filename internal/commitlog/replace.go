@@ -208,15 +208,6 @@ func (r *Replacement) Discard() error {
 	return err
 }
 
-// Bytes is how many bytes the new segments have so far.
-func (r *Replacement) Bytes() int64 {
-	n := int64(len(r.buf))
-	for _, part := range r.parts {
-		n += part.Size()
-	}
-	return n
-}
-
 // Commit puts the new segments in place of the old ones, by the steps drawn in
 // swap.go. Readers go on undisturbed: a [Range] outlives the segment it is of.
 //
