@@ -228,15 +228,18 @@ func (d *device) findBallast() error {
 }
 
 // relieved does a write that must not fail for want of room: as long as it finds
-// the volume full and there is ballast, that makes way.
+// the volume full and there is ballast, that makes way. Others, the watcher among
+// them, may have given up the step that this write would have asked for: then there
+// is room that it has not tried.
 func (d *device) relieved(write func() error) error {
 	for {
+		had := d.ballast.Load()
 		err := write()
 		if err == nil || !vfs.IsNoSpace(err) {
 			return err
 		}
 		d.foundFull()
-		if !d.Relieve() {
+		if !d.Relieve() && d.ballast.Load() >= had {
 			return err
 		}
 	}
