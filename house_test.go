@@ -45,10 +45,15 @@ const layers = `
 	# Coordinators: they see a Log of their own, never a replica.
 	record, wire/state < coordinator;
 	assign, wire/msg < group/classic;
-	coordinator, cluster, group/classic, metrics < group;
+	assign < assign/tasks;
+	coordinator, assign, wire/msg < group/kind < group/consumer, group/share;
+	group/kind, assign/tasks < group/streams;
+	coordinator, cluster, group/classic, group/consumer, group/share, group/streams, metrics < group;
+	coordinator, cluster, wire/msg, metrics < txn;
+	coordinator, cluster, wire/msg, metrics < share, share/persist;
 
 	# Requests, sockets, the whole.
-	auth, quota, compact, follow, metadata, group < api;
+	auth, quota, compact, follow, metadata, group, txn, share, share/persist < api;
 	api < listen < broker;
 
 	# What a user starts or embeds.
@@ -69,6 +74,7 @@ const layers = `
 	cluster !< partition;
 	replica !< coordinator;
 	replica !< group;
+	replica !< txn;
 	cli !< myelin;
 	cli !< myelintest;
 	config !< replica;
