@@ -3,6 +3,7 @@ package commitlog
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"slices"
 
@@ -382,7 +383,14 @@ func (l Rewriter) IndexBytes(base int64) (offsets, times int, err error) {
 	return offsets, times, l.segmentError(base, err)
 }
 
+// segmentError makes of an error what callers are told: of a segment that retention
+// took away under the reader that others came first, not that the disk failed.
 func (l Rewriter) segmentError(base int64, err error) error {
+	if errors.Is(err, fs.ErrClosed) || errors.Is(err, fs.ErrNotExist) {
+		if _, gone := l.closed(base); gone != nil {
+			return gone
+		}
+	}
 	return storageError(fmt.Sprintf("log %s: segment %d", l.tp, base), err)
 }
 
