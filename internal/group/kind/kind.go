@@ -97,6 +97,14 @@ type Group interface {
 	Tombstones() []coordinator.Record
 }
 
+// PartitionChecker is a Group in which a member may still commit with an older
+// epoch than its own, for what it held in that epoch already and holds without a
+// break (KIP-1251): its processing ran while it learnt of the newer one.
+// CheckCommit then says None, and each partition is asked for.
+type PartitionChecker interface {
+	CheckPartition(who Committer, topic string, partition int32) kafka.Code
+}
+
 // Topics is the picture of the cluster's topics, which does not change.
 type Topics interface {
 	// Version is another whenever topics, partitions or racks may have changed.
