@@ -68,6 +68,9 @@ func (p *partition[M]) replayLog() (*live[M], error) {
 	}
 	tl := NewTimeline()
 	l := &live[M]{log: log, epoch: epoch, tl: tl, machine: p.rt.cfg.New(p.id, tl), over: make(chan struct{})}
+	if m, ok := any(l.machine).(Leader); ok {
+		m.Led(epoch)
+	}
 	rp := replayer{machine: l.machine, open: map[int64][]Record{}}
 	for {
 		if err := p.ctx.Err(); err != nil {

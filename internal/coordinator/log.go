@@ -45,3 +45,10 @@ type Machine interface {
 	// why wraps the code for whoever still waits.
 	Closed(why error)
 }
+
+// Leader may be a part of a Machine that wants to know the leader epoch under
+// which it is loaded and will append.
+type Leader interface {
+	// Led is called once, before anything is replayed.
+	Led(epoch int32)
+}

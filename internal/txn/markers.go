@@ -1,0 +1,89 @@
+package txn
+
+import (
+	"context"
+	"time"
+
+	"github.com/myelin-stream/myelin/internal/coordinator"
+	"github.com/myelin-stream/myelin/internal/kafka"
+)
+
+// The pause before markers that a partition did not take are sent again.
+const (
+	retryFirst = 20 * time.Millisecond
+	retryMost  = time.Second
+)
+
+// send brings the markers of an id's committed PREPARE on their way.
+func (sh *shard) send(id string) {
+	tx, ok := sh.ids.Get(id)
+	if !ok || !tx.status.preparing() || sh.sending[id] == tx {
+		return
+	}
+	sh.sending[id] = tx
+	m := Marker{Producer: tx.Producer, CoordinatorEpoch: sh.epoch, Commit: tx.status == PrepareCommit, Version: tx.client}
+	sh.s.tasks.Add(1)
+	go func() {
+		defer sh.s.tasks.Done()
+		sh.s.deliver(sh, id, tx, m)
+	}()
+}
+
+// deliver sends markers until every partition has its own, and then completes
+// the transaction. It gives up when the shard is unloaded: who loads it next
+// begins again.
+func (s *Service) deliver(sh *shard, id string, tx *transaction, m Marker) {
+	left := tx.partitions
+	for pause := retryFirst; ; pause = min(2*pause, retryMost) {
+		if len(left) > 0 {
+			left = s.mark(sh.ctx, id, m, left)
+		}
+		if len(left) == 0 && s.complete(sh, id, tx) {
+			return
+		}
+		timer := time.NewTimer(pause)
+		//house:select with both ready one more try finds the shard unloaded
+		select {
+		case <-timer.C:
+		case <-sh.ctx.Done():
+			timer.Stop()
+			return
+		}
+	}
+}
+
+// mark sends markers once and gives the partitions that have to get theirs
+// again.
+func (s *Service) mark(ctx context.Context, id string, m Marker, partitions []kafka.TopicPartition) []kafka.TopicPartition {
+	var again []kafka.TopicPartition
+	for i, err := range s.cfg.Markers.Write(ctx, m, partitions) {
+		switch code := kafka.CodeOf(err); {
+		case code == kafka.None:
+		case ctx.Err() != nil:
+			return partitions
+		case code == kafka.InvalidProducerEpoch:
+			// A newer epoch has written there, which it could only after the marker
+			// of this one.
+			s.cfg.Logger.Warn("a marker comes late and is not needed", "transactional_id", id, "partition", partitions[i].String(),
+				"producer", m.ID, "epoch", m.Epoch, "err", err)
+		default:
+			s.cfg.Logger.Info("a marker has to be sent again", "transactional_id", id, "partition", partitions[i].String(),
+				"producer", m.ID, "epoch", m.Epoch, "err", err)
+			again = append(again, partitions[i])
+		}
+	}
+	return again
+}
+
+// complete writes that the transaction is over. False: it has to be tried again.
+// Nobody waits for it: what the PREPARE says is final.
+func (s *Service) complete(sh *shard, id string, tx *transaction) bool {
+	return s.rt.Write(sh.ctx, sh.partition, func(now *shard, t *coordinator.Turn) error {
+		if now != sh || sh.sending[id] != tx {
+			t.Soft()
+			return nil
+		}
+		sh.put(t, id, tx.complete(t.Now.UnixMilli()))
+		return nil
+	}) == nil
+}

@@ -1,0 +1,136 @@
+package txn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/myelin-stream/myelin/internal/coordinator"
+	"github.com/myelin-stream/myelin/internal/kafka"
+)
+
+// Service coordinates the transactions of the partitions of __transaction_state
+// that this broker leads. Its methods may be called at once from any number of
+// goroutines.
+type Service struct {
+	cfg   Config
+	rt    *coordinator.Runtime[*shard]
+	tasks sync.WaitGroup // markers under way
+}
+
+// New makes a service that coordinates nothing yet. It starts nothing.
+func New(cfg Config) (*Service, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Service{cfg: cfg}
+	var err error
+	s.rt, err = coordinator.New(coordinator.Config[*shard]{
+		Topic:    kafka.TxnTopic,
+		Open:     cfg.Open,
+		New:      func(p int32, tl *coordinator.Timeline) *shard { return newShard(s, p, tl) },
+		Now:      cfg.Now,
+		Logger:   cfg.Logger,
+		MaxBatch: cfg.MaxBatch,
+	})
+	return s, err
+}
+
+// Run owns what the service does beside requests; it ends with ctx. Requests
+// that still wait are answered NOT_COORDINATOR.
+func (s *Service) Run(ctx context.Context) error {
+	err := s.rt.Run(ctx)
+	s.tasks.Wait() // nothing is added any more: every shard is closed
+	return err
+}
+
+// Elect makes this broker the coordinator of the ids of a partition of
+// __transaction_state, under a leader epoch. It returns at once; until the
+// partition is loaded its ids answer COORDINATOR_LOAD_IN_PROGRESS.
+func (s *Service) Elect(partition, epoch int32) { s.rt.Elect(partition, epoch) }
+
+// Resign ends what Elect began, unless it was begun under a newer epoch.
+func (s *Service) Resign(partition, epoch int32) { s.rt.Resign(partition, epoch) }
+
+// Partition is the partition of __transaction_state that keeps a transactional
+// id, false while the topic does not exist.
+func (s *Service) Partition(id string) (int32, bool) {
+	n := s.cfg.Partitions()
+	if n <= 0 {
+		return 0, false
+	}
+	return kafka.CoordinatorPartition(id, n), true
+}
+
+// write decides on an id's partition and waits for the commit of what was
+// decided and seen.
+func (s *Service) write(ctx context.Context, id string, decide func(sh *shard, t *coordinator.Turn) error) error {
+	p, ok := s.Partition(id)
+	if !ok {
+		return fmt.Errorf("transactional id %q: %w", id, kafka.NotCoordinator)
+	}
+	return s.rt.Write(ctx, p, decide)
+}
+
+// change decides on one id, which must be known, and writes what comes out.
+// decide gives the next state, nil to leave it; a code other than NONE is the
+// answer.
+func (s *Service) change(ctx context.Context, id string, decide func(sh *shard, tx *transaction, now int64) (*transaction, kafka.Code)) kafka.Code {
+	code := kafka.None
+	err := s.write(ctx, id, func(sh *shard, t *coordinator.Turn) error {
+		tx, ok := sh.ids.Get(id)
+		if !ok {
+			code = kafka.InvalidProducerIDMapping
+			return nil
+		}
+		var next *transaction
+		next, code = decide(sh, tx, t.Now.UnixMilli())
+		if code == kafka.None && next != nil {
+			sh.put(t, id, next)
+		}
+		return nil
+	})
+	if err != nil {
+		return codeOf(err)
+	}
+	return code
+}
+
+// wait waits for the end of the transaction that an id is ending, for as long as
+// a partition may wait that wants to join the next. False: it did not come.
+func (s *Service) wait(ctx context.Context, done <-chan struct{}, until time.Time) bool {
+	timer := time.NewTimer(until.Sub(s.cfg.Now()))
+	defer timer.Stop()
+	//house:select whichever it is, the id is looked at anew, or the caller hears CONCURRENT_TRANSACTIONS
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// codeOf is what a client is told of an error of the runtime or its log. Who is
+// cut off by a drain asks the next coordinator.
+func codeOf(err error) kafka.Code {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return kafka.NotCoordinator
+	}
+	switch c := kafka.CodeOf(err); c {
+	case kafka.UnknownTopicOrPartition, kafka.NotEnoughReplicas, kafka.NotEnoughReplicasAfterAppend, kafka.RequestTimedOut:
+		return kafka.CoordinatorNotAvailable
+	case kafka.NotLeaderOrFollower, kafka.KafkaStorageError:
+		return kafka.NotCoordinator
+	case kafka.MessageTooLarge, kafka.RecordListTooLarge, kafka.InvalidFetchSize:
+		return kafka.UnknownServerError
+	default:
+		return c
+	}
+}
