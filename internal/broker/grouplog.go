@@ -29,8 +29,25 @@ func (l coordinatorLog) Append(epoch int32, batch []byte) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	a, err := l.r.Append(replica.Batch{Bytes: batch, Header: h, Epoch: epoch, Durable: true, Origin: replica.Coordinator})
+	b := replica.Batch{Bytes: batch, Header: h, Epoch: epoch, Durable: true, Origin: replica.Coordinator}
+	if h.Attributes.Has(record.Control) {
+		b.Origin = replica.Marker
+		if b.CoordinatorEpoch, err = markerEpoch(batch); err != nil {
+			return 0, err
+		}
+	}
+	a, err := l.r.Append(b)
 	return a.Last + 1, err
+}
+
+// markerEpoch is the coordinator epoch in the batch of a transaction's end.
+func markerEpoch(batch []byte) (epoch int32, err error) {
+	var in record.Reader
+	defer in.Release()
+	for in.Reset(batch, record.DefaultLimit); in.Next() && err == nil; {
+		_, epoch, err = record.ParseEndTxnMarker(in.Record())
+	}
+	return epoch, errors.Join(err, in.Err())
 }
 
 func (l coordinatorLog) Committed(end int64, done func(error)) {

@@ -129,6 +129,17 @@ func (e *producer) nextSequence(epoch int16) int32 {
 	return record.AddSequence(e.batches[e.n-1].lastSequence, 1)
 }
 
+// CheckEpoch says whether a coordinator may write in the name of a producer: its
+// epoch must not be older than the one seen (INVALID_PRODUCER_EPOCH).
+func (p *ProducerState) CheckEpoch(id int64, epoch int16) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e := p.byID[id]; e != nil && epoch < e.epoch {
+		return fmt.Errorf("producer %d has epoch %d, the batch %d: %w", id, e.epoch, epoch, kafka.InvalidProducerEpoch)
+	}
+	return nil
+}
+
 // CheckMarker says whether a coordinator may end a producer's transaction: its
 // epochs must not be older than those seen (INVALID_PRODUCER_EPOCH,
 // TRANSACTION_COORDINATOR_FENCED).

@@ -72,6 +72,7 @@ func (p *partition[M]) replayLog() (*live[M], error) {
 		m.Led(epoch)
 	}
 	rp := replayer{machine: l.machine, open: map[int64][]Record{}}
+	rp.observer, _ = rp.machine.(Observer)
 	for {
 		if err := p.ctx.Err(); err != nil {
 			return nil, err
@@ -108,10 +109,12 @@ func (p *partition[M]) replayLog() (*live[M], error) {
 
 // replayer feeds a log's batches to a machine. What a transaction wrote counts
 // from its commit marker on; one that is open at the log's end does not count.
+// An observer sees to that itself.
 type replayer struct {
-	machine Machine
-	reader  record.Reader
-	open    map[int64][]Record // by producer id
+	machine  Machine
+	observer Observer // the machine, if it is one
+	reader   record.Reader
+	open     map[int64][]Record // by producer id
 }
 
 func (rp *replayer) batches(b []byte) error {
@@ -145,9 +148,11 @@ func (rp *replayer) batch(b []byte) error {
 func (rp *replayer) record(h *record.Header, r *record.Record) error {
 	switch {
 	case h.Attributes.Has(record.Control):
-		return rp.marker(h.ProducerID, r)
+		return rp.marker(h, r)
 	case r.Key == nil:
 		return errors.New("no key")
+	case h.Attributes.Has(record.Transactional) && rp.observer != nil:
+		return rp.observer.ReplayTxn(Producer{h.ProducerID, h.ProducerEpoch}, Record{bytes.Clone(r.Key), bytes.Clone(r.Value)})
 	case h.Attributes.Has(record.Transactional):
 		rp.open[h.ProducerID] = append(rp.open[h.ProducerID], Record{bytes.Clone(r.Key), bytes.Clone(r.Value)})
 		return nil
@@ -156,13 +161,16 @@ func (rp *replayer) record(h *record.Header, r *record.Record) error {
 	}
 }
 
-func (rp *replayer) marker(producer int64, r *record.Record) error {
-	typ, _, err := record.ParseEndTxnMarker(r)
+func (rp *replayer) marker(h *record.Header, r *record.Record) error {
+	typ, epoch, err := record.ParseEndTxnMarker(r)
 	if err != nil || typ != record.Commit && typ != record.Abort {
 		return err
 	}
-	held := rp.open[producer]
-	delete(rp.open, producer)
+	if rp.observer != nil {
+		return rp.observer.Marker(Marker{h.ProducerID, h.ProducerEpoch, epoch, typ == record.Commit})
+	}
+	held := rp.open[h.ProducerID]
+	delete(rp.open, h.ProducerID)
 	if typ == record.Abort {
 		return nil
 	}

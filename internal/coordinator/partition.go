@@ -102,7 +102,7 @@ func (p *partition[M]) decide(l *live[M], t *Turn, decide func(m M, t *Turn) err
 	}
 	out := outcome{after: t.after}
 	switch {
-	case len(t.records) > 0:
+	case len(t.records) > 0 || t.marker != nil:
 		out.err = p.append(l, t)
 		if out.err != nil && l.failed.Load() {
 			return outcome{}, out.err
@@ -118,21 +118,17 @@ func (p *partition[M]) decide(l *live[M], t *Turn, decide func(m M, t *Turn) err
 
 // append writes the turn's records as one batch and replays them.
 func (p *partition[M]) append(l *live[M], t *Turn) error {
-	l.build.Reset()
-	ms := t.Now.UnixMilli()
-	for _, r := range t.records {
-		l.build.Append(record.Record{Timestamp: ms, Key: r.Key, Value: r.Value})
-	}
-	if l.build.Size() > p.rt.cfg.MaxBatch {
+	batch := t.batch(&l.build)
+	if len(batch) > p.rt.cfg.MaxBatch {
 		return fmt.Errorf("%s-%d: %d records are %d bytes, %d are allowed: %w", p.rt.cfg.Topic, p.id,
-			len(t.records), l.build.Size(), p.rt.cfg.MaxBatch, kafka.RecordListTooLarge)
+			len(t.records), len(batch), p.rt.cfg.MaxBatch, kafka.RecordListTooLarge)
 	}
-	end, err := l.log.Append(l.epoch, l.build.Bytes())
+	end, err := l.log.Append(l.epoch, batch)
 	if refused(err) {
 		return err
 	}
-	for i := 0; err == nil && i < len(t.records); i++ {
-		err = l.machine.Replay(t.records[i])
+	if err == nil {
+		err = t.replay(l.machine)
 	}
 	if err != nil {
 		p.fail(l, err)
@@ -330,7 +326,8 @@ func (l *live[M]) stop(why error) {
 // anything: the state is as it was.
 func refused(err error) bool {
 	switch kafka.CodeOf(err) {
-	case kafka.NotEnoughReplicas, kafka.MessageTooLarge, kafka.RecordListTooLarge:
+	case kafka.NotEnoughReplicas, kafka.MessageTooLarge, kafka.RecordListTooLarge,
+		kafka.InvalidProducerEpoch, kafka.InvalidTxnState, kafka.TransactionCoordinatorFenced:
 		return true
 	}
 	return false

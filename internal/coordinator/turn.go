@@ -10,6 +10,8 @@ type Turn struct {
 	Now time.Time
 
 	records []Record
+	as      *Producer // whose transaction the records are in; nil: none
+	marker  *Marker   // instead of records
 	after   []func(m Machine, t *Turn, err error)
 	alarms  *alarms
 	soft    bool

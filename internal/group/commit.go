@@ -6,6 +6,7 @@ import (
 
 	"github.com/myelin-stream/myelin/internal/coordinator"
 	"github.com/myelin-stream/myelin/internal/group/classic"
+	"github.com/myelin-stream/myelin/internal/group/kind"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/wire/msg"
 )
@@ -55,7 +56,12 @@ func commitCode(err error) kafka.Code {
 // checkCommit says whether the group lets this commit in.
 func (sh *shard) checkCommit(t *coordinator.Turn, c Client, req *msg.OffsetCommitRequest) kafka.Code {
 	g, ok := sh.groups.Get(req.GroupID)
+	k, other := sh.kinds.Get(req.GroupID)
 	switch {
+	case other:
+		return k.CheckCommit(kind.Committer{
+			Member: req.MemberID, Instance: req.GroupInstanceID, Epoch: req.GenerationIDOrMemberEpoch, Version: c.Version,
+		})
 	case ok:
 		bad, step := g.CheckCommit(t.Now, classic.Identity{
 			MemberID: req.MemberID, InstanceID: req.GroupInstanceID, Generation: req.GenerationIDOrMemberEpoch,

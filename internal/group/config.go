@@ -7,8 +7,10 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/myelin-stream/myelin/internal/cluster"
 	"github.com/myelin-stream/myelin/internal/coordinator"
 	"github.com/myelin-stream/myelin/internal/group/classic"
+	"github.com/myelin-stream/myelin/internal/group/kind"
 	"github.com/myelin-stream/myelin/internal/kafka"
 )
 
@@ -26,6 +28,24 @@ type Config struct {
 	// known. An offset that was committed to another topic of the same name, long
 	// deleted, then does not count, though its tombstone may have been lost.
 	TopicID func(name string) kafka.UUID
+
+	// Topics is the picture of the cluster's topics; nil: there are none. See
+	// [TopicsOf].
+	Topics func() kind.Topics
+
+	// Settings are the settings of a group, as of now: what was set on it, or
+	// else the broker's. Names are those of group resources, such as
+	// "consumer.session.timeout.ms". nil: the kinds' defaults.
+	Settings func(group string) Settings
+
+	// CreateTopics makes topics that a group needs, in the name of the broker.
+	// One that exists already is no error.
+	CreateTopics func(ctx context.Context, topics []TopicSpec) error
+
+	// Verify asks the coordinator of transactions whether a partition of
+	// __consumer_offsets is part of the producer's transaction, or with add makes
+	// it so; nil: it is.
+	Verify func(ctx context.Context, who TxnProducer, partition int32, add bool) error
 
 	Now    func() time.Time
 	Rand   *rand.Rand   // for member ids; the Service's alone
@@ -51,6 +71,46 @@ type Config struct {
 
 	// MaxBatch is max.message.bytes of __consumer_offsets.
 	MaxBatch int
+
+	kinds map[kind.Type]func(id string) kind.Group // see constructors
+}
+
+// Settings gives the value of a group's property by its name.
+type Settings interface {
+	Int(name string) int
+	Millis(name string) time.Duration
+	Bool(name string) bool
+	String(name string) string
+	List(name string) []string
+}
+
+// TopicSpec is a topic to be made.
+type TopicSpec struct {
+	Name        string
+	Partitions  int32 // -1: the broker's default
+	Replication int16 // -1: the broker's default
+	Configs     []cluster.Pair
+}
+
+// TxnProducer is who writes in a transaction.
+type TxnProducer struct {
+	TransactionalID string
+	ID              int64
+	Epoch           int16
+}
+
+// constructors make the groups of each kind that there is, empty, from records
+// or for the first request. A kind's owner adds its line.
+func constructors(*Config) map[kind.Type]func(id string) kind.Group {
+	return map[kind.Type]func(id string) kind.Group{}
+}
+
+// topics is the picture to decide by.
+func (c *Config) topics() kind.Topics {
+	if c.Topics == nil {
+		return newPicture(cluster.Empty(""))
+	}
+	return c.Topics()
 }
 
 // DefaultConfig has Kafka's defaults for all that has one.

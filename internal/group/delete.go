@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/myelin-stream/myelin/internal/coordinator"
-	"github.com/myelin-stream/myelin/internal/group/classic"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/wire/msg"
 )
@@ -24,19 +23,19 @@ func (s *Service) OffsetDelete(ctx context.Context, _ Client, req *msg.OffsetDel
 		return &resp
 	}
 	err := s.write(ctx, req.GroupID, func(sh *shard, t *coordinator.Turn) error {
-		g, ok := sh.groups.Get(req.GroupID)
-		switch {
-		case !ok || g.State() == classic.Dead:
-			return kafka.GroupIDNotFound
-		case g.State() != classic.Empty && g.ProtocolType() != classic.ConsumerType:
-			return kafka.NonEmptyGroup
+		g, ok := sh.find(req.GroupID)
+		if !ok {
+			return notFound(req.GroupID)
+		}
+		if err := g.checkOffsetDelete(); err != nil {
+			return err
 		}
 		for i := range req.Topics {
 			topic := &req.Topics[i]
 			rt := msg.OffsetDeleteResponseTopic{Name: topic.Name}
 			for _, p := range topic.Partitions {
 				rp := msg.OffsetDeleteResponseTopicPartition{PartitionIndex: p.PartitionIndex}
-				if g.Subscribed(topic.Name) {
+				if g.subscribed(topic.Name) {
 					rp.ErrorCode = int16(kafka.GroupSubscribedToTopic)
 				} else {
 					sh.forget(t, req.GroupID, kafka.TopicPartition{Topic: topic.Name, Partition: p.PartitionIndex})
@@ -85,16 +84,16 @@ func (s *Service) Delete(ctx context.Context, _ Client, req *msg.DeleteGroupsReq
 func (s *Service) deleteGroup(ctx context.Context, id string) kafka.Code {
 	for more := true; more; {
 		err := s.write(ctx, id, func(sh *shard, t *coordinator.Turn) error {
-			g, ok := sh.groups.Get(id)
+			g, ok := sh.find(id)
 			switch {
-			case !ok || g.State() == classic.Dead:
-				return kafka.GroupIDNotFound
-			case g.State() != classic.Empty:
+			case !ok:
+				return notFound(id)
+			case !g.empty():
 				return kafka.NonEmptyGroup
 			}
 			more = sh.deleteOffsets(t, id, func(kafka.TopicPartition) bool { return true })
 			if !more {
-				sh.deleteRecord(t, id)
+				sh.remove(t, id, g)
 			}
 			return nil
 		})
@@ -124,13 +123,6 @@ func (sh *shard) deleteOffsets(t *coordinator.Turn, group string, match func(kaf
 		n++
 	}
 	return false
-}
-
-// deleteRecord deletes the group itself.
-func (sh *shard) deleteRecord(t *coordinator.Turn, id string) {
-	t.Delete(groupKey(id))
-	delete(sh.armed, id)
-	t.Quiet(groupAlarm + id)
 }
 
 // TopicsDeleted drops the offsets of topics that are no more, in all groups of

@@ -7,6 +7,7 @@ import (
 
 	"github.com/myelin-stream/myelin/internal/coordinator"
 	"github.com/myelin-stream/myelin/internal/group/classic"
+	"github.com/myelin-stream/myelin/internal/group/kind"
 	"github.com/myelin-stream/myelin/internal/kafka"
 )
 
@@ -16,6 +17,7 @@ import (
 //	a group without members    counts from when the last one left
 //	a consumer group           topics nobody subscribes to, from their commit
 //	a group never joined       from the commit
+//	groups of other kinds      topics nobody reads, from their commit
 //	other groups with members  never
 //
 // A commit that asked for a time of its own (version 4 and below) has that. An
@@ -26,7 +28,7 @@ func (sh *shard) expire(t *coordinator.Turn) {
 		now = sh.cfg.Safe(now)
 	}
 	for _, id := range sh.groupIDs() {
-		g, ok := sh.groups.Get(id)
+		g, ok := sh.find(id)
 		if !ok {
 			delete(sh.offsets, id)
 			continue
@@ -46,8 +48,8 @@ func (sh *shard) expire(t *coordinator.Turn) {
 				delete(sh.offsets, id)
 			}
 		}
-		if kept == 0 && g.State() == classic.Empty && left > 0 {
-			sh.deleteRecord(t, id)
+		if kept == 0 && g.empty() && g.typ() != kind.Share && left > 0 {
+			sh.remove(t, id, g)
 			left--
 		}
 		if left == 0 { // the rest at once, in the next turn
@@ -60,28 +62,29 @@ func (sh *shard) expire(t *coordinator.Turn) {
 
 // groupIDs are all ids that have a group or a table of offsets.
 func (sh *shard) groupIDs() []string {
-	ids := sh.groups.Keys()
+	ids := append(sh.groups.Keys(), sh.kinds.Keys()...)
 	for _, id := range slices.Sorted(maps.Keys(sh.offsets)) {
-		if _, ok := sh.groups.Get(id); !ok {
+		if _, ok := sh.find(id); !ok {
 			ids = append(ids, id)
 		}
 	}
 	return ids
 }
 
-func (sh *shard) expired(g *classic.Group, tp kafka.TopicPartition, o *offset, now time.Time) bool {
+func (sh *shard) expired(g anyGroup, tp kafka.TopicPartition, o *offset, now time.Time) bool {
 	from := time.UnixMilli(o.Committed)
+	c := g.classic
 	switch {
 	case sh.outlived(tp.Topic, o):
 		return true
-	case g.Subscribed(tp.Topic):
+	case g.subscribed(tp.Topic):
 		return false
-	case g.ProtocolType() == "":
-	case g.State() == classic.Empty:
-		if !g.Since().IsZero() {
-			from = g.Since()
+	case c == nil || c.ProtocolType() == "":
+	case c.State() == classic.Empty:
+		if !c.Since().IsZero() {
+			from = c.Since()
 		}
-	case g.State() == classic.Stable && g.ProtocolType() == classic.ConsumerType:
+	case c.State() == classic.Stable && c.ProtocolType() == classic.ConsumerType:
 	default:
 		return false
 	}

@@ -1,6 +1,7 @@
 package group
 
 import (
+	"github.com/myelin-stream/myelin/internal/group/kind"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/wire/msg"
 )
@@ -8,9 +9,12 @@ import (
 // Fetch answers one group's part of OffsetFetch (key 9) from what is committed.
 // Null topics mean all. Of what the group never committed the offset is -1,
 // without an error. Topics are taken by name; an id beside it is returned.
-func (s *Service) Fetch(_ Client, req *msg.OffsetFetchRequestGroup) msg.OffsetFetchResponseGroup {
+func (s *Service) Fetch(c Client, req *msg.OffsetFetchRequestGroup) msg.OffsetFetchResponseGroup {
 	resp := msg.OffsetFetchResponseGroup{GroupID: req.GroupID}
 	err := s.read(req.GroupID, func(sh *shard) error {
+		if bad := sh.checkFetch(c, req); bad != kafka.None {
+			return bad
+		}
 		if req.Topics == nil {
 			resp.Topics = sh.allOffsets(req.GroupID)
 			return nil
@@ -28,6 +32,20 @@ func (s *Service) Fetch(_ Client, req *msg.OffsetFetchRequestGroup) msg.OffsetFe
 		resp.ErrorCode, resp.Topics = int16(code(err)), nil
 	}
 	return resp
+}
+
+// checkFetch says whether a group that knows its members by epochs lets one of
+// them, or somebody from outside, read.
+func (sh *shard) checkFetch(c Client, req *msg.OffsetFetchRequestGroup) kafka.Code {
+	g, ok := sh.kinds.Committed(req.GroupID)
+	if !ok {
+		return kafka.None
+	}
+	who := kind.Committer{Epoch: req.MemberEpoch, Version: c.Version}
+	if req.MemberID != nil {
+		who.Member = *req.MemberID
+	}
+	return g.CheckFetch(who)
 }
 
 // committed is the committed offset of one partition.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/myelin-stream/myelin/internal/coordinator"
 	"github.com/myelin-stream/myelin/internal/group/classic"
+	"github.com/myelin-stream/myelin/internal/group/kind"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/wire/msg"
 )
@@ -32,12 +33,9 @@ func (s *Service) Join(ctx context.Context, c Client, req *msg.JoinGroupRequest)
 	}
 	answer := make(chan classic.Joined, 1)
 	err := s.write(ctx, req.GroupID, func(sh *shard, t *coordinator.Turn) error {
-		g, ok := sh.groups.Get(req.GroupID)
-		if !ok && req.MemberID != "" {
-			return kafka.UnknownMemberID
-		}
-		if !ok {
-			g = sh.create(t, req.GroupID)
+		g, err := sh.joinable(t, req.GroupID, req.MemberID)
+		if err != nil {
+			return err
 		}
 		sh.drawn++
 		in.Now, in.Ticket = t.Now, sh.drawn
@@ -56,6 +54,27 @@ func (s *Service) Join(ctx context.Context, c Client, req *msg.JoinGroupRequest)
 	case <-ctx.Done():
 		return joinResponse(c, req, refused(req.MemberID, kafka.NotCoordinator))
 	}
+}
+
+// joinable finds the classic group that somebody wants to join, or makes one for
+// who has no member id yet. An empty consumer or streams group gives way, as in
+// Kafka.
+//
+// Errors: UNKNOWN_MEMBER_ID, INCONSISTENT_GROUP_PROTOCOL.
+func (sh *shard) joinable(t *coordinator.Turn, id, member string) (*classic.Group, error) {
+	if g, ok := sh.groups.Get(id); ok {
+		return g, nil
+	}
+	k, ok := sh.kinds.Get(id)
+	switch {
+	case ok && (!k.Empty() || k.Type() == kind.Share):
+		return nil, kafka.InconsistentGroupProtocol
+	case member != "":
+		return nil, kafka.UnknownMemberID
+	case ok:
+		sh.end(t, k)
+	}
+	return sh.create(t, id), nil
 }
 
 func refused(member string, code kafka.Code) classic.Joined {

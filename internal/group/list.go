@@ -6,12 +6,10 @@ import (
 	"strings"
 
 	"github.com/myelin-stream/myelin/internal/group/classic"
+	"github.com/myelin-stream/myelin/internal/group/kind"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/wire/msg"
 )
-
-// classicType is the type of the groups of this package in ListGroups.
-const classicType = "classic"
 
 // Describe answers DescribeGroups (key 15).
 func (s *Service) Describe(_ context.Context, c Client, req *msg.DescribeGroupsRequest) *msg.DescribeGroupsResponse {
@@ -27,8 +25,11 @@ func (s *Service) describe(c Client, id string) msg.DescribeGroupsResponseGroup 
 	r.GroupID = id
 	err := s.read(id, func(sh *shard) error {
 		g, ok := sh.groups.Committed(id)
+		if _, other := sh.kinds.Committed(id); other {
+			return notOfKind(id, kind.Classic)
+		}
 		if !ok {
-			return kafka.GroupIDNotFound
+			return notFound(id)
 		}
 		d := g.Describe()
 		r.GroupState, r.ProtocolType, r.ProtocolData = d.State.String(), d.ProtocolType, d.Protocol
@@ -45,7 +46,7 @@ func (s *Service) describe(c Client, id string) msg.DescribeGroupsResponseGroup 
 		r.GroupState = classic.Dead.String()
 		if c.Version >= 6 {
 			r.ErrorCode = int16(bad)
-			r.ErrorMessage = new("Group " + id + " not found.")
+			r.ErrorMessage = new(err.Error())
 		}
 	case bad != kafka.None:
 		r.ErrorCode = int16(bad)
@@ -58,19 +59,16 @@ func (s *Service) describe(c Client, id string) msg.DescribeGroupsResponseGroup 
 // makes the whole answer an error, or groups would seem to be gone.
 func (s *Service) List(_ context.Context, _ Client, req *msg.ListGroupsRequest) *msg.ListGroupsResponse {
 	resp := msg.NewListGroupsResponse()
-	if !wanted(req.TypesFilter, classicType) {
-		return &resp
-	}
 	for _, p := range s.rt.Owned() {
 		err := s.rt.Read(p, func(sh *shard) error {
-			for _, id := range sh.groups.CommittedKeys() {
-				g, _ := sh.groups.Committed(id)
-				if !wanted(req.StatesFilter, g.State().String()) {
-					continue
+			for _, id := range sh.committedIDs() {
+				g, _ := sh.findCommitted(id)
+				state, typ := g.state(), string(g.typ())
+				if wanted(req.StatesFilter, state) && wanted(req.TypesFilter, typ) {
+					resp.Groups = append(resp.Groups, msg.ListGroupsResponseGroup{
+						GroupID: id, ProtocolType: g.protocolType(), GroupState: state, GroupType: typ,
+					})
 				}
-				resp.Groups = append(resp.Groups, msg.ListGroupsResponseGroup{
-					GroupID: id, ProtocolType: g.ProtocolType(), GroupState: g.State().String(), GroupType: classicType,
-				})
 			}
 			return nil
 		})

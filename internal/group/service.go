@@ -38,6 +38,9 @@ func New(cfg Config) (*Service, error) {
 	}
 	s := &Service{cfg: cfg}
 	s.ids.rand = cfg.Rand
+	if s.cfg.kinds == nil {
+		s.cfg.kinds = constructors(&s.cfg)
+	}
 	var err error
 	s.rt, err = coordinator.New(coordinator.Config[*shard]{
 		Topic:    kafka.OffsetsTopic,
@@ -61,6 +64,13 @@ func (s *Service) Elect(partition, epoch int32) { s.rt.Elect(partition, epoch) }
 
 // Resign ends what Elect began, unless it was begun under a newer epoch.
 func (s *Service) Resign(partition, epoch int32) { s.rt.Resign(partition, epoch) }
+
+// CompleteTxn ends a producer's transaction in a partition of __consumer_offsets,
+// as WriteTxnMarkers asks: the offsets it committed there become visible, or
+// vanish. Errors are those of [coordinator.Runtime.Mark].
+func (s *Service) CompleteTxn(ctx context.Context, partition int32, m coordinator.Marker) error {
+	return s.rt.Mark(ctx, partition, m)
+}
 
 // Partition is the partition of __consumer_offsets that keeps a group, false
 // while the topic does not exist.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/myelin-stream/myelin/internal/coordinator"
 	"github.com/myelin-stream/myelin/internal/group/classic"
+	"github.com/myelin-stream/myelin/internal/group/kind"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/wire/state"
 )
@@ -21,12 +22,15 @@ import (
 type shard struct {
 	cfg     *Config
 	groups  *coordinator.Table[string, *classic.Group]
-	offsets map[string]offsets // by group
+	kinds   *coordinator.Table[string, kind.Group] // the other kinds; no id is in both
+	offsets map[string]offsets                     // by group
+	open    pending                                // offsets of open transactions
 	tl      *coordinator.Timeline
 
-	loading map[string]*classic.Snapshot // what the log says so far, nil of a group with offsets only; nil when loaded
-	born    *classic.Group               // made by the turn at work, whose record is not replayed yet
-	armed   map[string]time.Time         // group -> its alarm
+	loading  map[string]*classic.Snapshot // what the log says so far, nil of a group with offsets only; nil when loaded
+	born     *classic.Group               // made by the turn at work, whose record is not replayed yet
+	bornKind kind.Group                   // the same, of another kind
+	armed    map[string]time.Time         // group -> its alarm
 
 	drawn classic.Ticket
 	joins map[classic.Ticket]chan<- classic.Joined
@@ -40,7 +44,9 @@ func newShard(cfg *Config, tl *coordinator.Timeline) *shard {
 	return &shard{
 		cfg:     cfg,
 		groups:  coordinator.NewTable[string, *classic.Group](tl, strings.Compare),
+		kinds:   coordinator.NewTable[string, kind.Group](tl, strings.Compare),
 		offsets: map[string]offsets{},
+		open:    pending{},
 		tl:      tl,
 		loading: map[string]*classic.Snapshot{},
 		armed:   map[string]time.Time{},
@@ -67,6 +73,10 @@ func (sh *shard) Replay(r coordinator.Record) error {
 		err = sh.replayOffset(k.Group, kafka.TopicPartition{Topic: k.Topic, Partition: k.Partition}, r.Value)
 	case *state.GroupMetadataKey:
 		err = sh.replayGroup(k.Group, r.Value)
+	default:
+		if at, ok := keyOf(key); ok {
+			err = sh.replayKind(at, key, r.Value)
+		}
 	}
 	if errors.Is(err, state.ErrUnknown) {
 		sh.cfg.Logger.Warn("a record in "+kafka.OffsetsTopic+" is not understood and left alone", "err", err)
@@ -92,6 +102,9 @@ func (sh *shard) replayOffset(group string, tp kafka.TopicPartition, value []byt
 		sh.offsets[group] = t
 	}
 	t.Put(tp, o)
+	if _, ok := sh.kinds.Get(group); ok {
+		return nil
+	}
 	if sh.loading == nil {
 		sh.confirm(group)
 	} else if _, ok := sh.loading[group]; !ok {
@@ -112,6 +125,9 @@ func (sh *shard) replayGroup(group string, value []byte) error {
 	s, err := parseGroup(value)
 	if err != nil {
 		return err
+	}
+	if _, ok := sh.kinds.Get(group); ok { // one of another kind gave way
+		sh.kinds.Delete(group)
 	}
 	if sh.loading != nil {
 		sh.loading[group] = s
@@ -146,6 +162,10 @@ func (sh *shard) Loaded(t *coordinator.Turn) {
 		sh.follow(t, g, step)
 	}
 	sh.loading = nil
+	for _, id := range sh.kinds.Keys() {
+		g, _ := sh.kinds.Get(id)
+		sh.followKind(t, g, g.Loaded(t.Now))
+	}
 	t.Wake(expireAlarm, t.Now.Add(sh.cfg.CheckEvery))
 }
 
@@ -167,6 +187,8 @@ func (sh *shard) Alarm(name string, t *coordinator.Turn) {
 	delete(sh.armed, id)
 	if g, ok := sh.groups.Get(id); ok {
 		sh.follow(t, g, g.Tick(t.Now))
+	} else if g, ok := sh.kinds.Get(id); ok {
+		sh.followKind(t, g, g.Tick(t.Now))
 	}
 }
 
@@ -207,16 +229,7 @@ func (sh *shard) follow(t *coordinator.Turn, g *classic.Group, step classic.Step
 			m.(*shard).follow(t, g, g.Persisted(t.Now, s, code(err)))
 		})
 	}
-	id := g.ID()
-	switch was, ok := sh.armed[id]; {
-	case step.Wake.IsZero() && ok:
-		delete(sh.armed, id)
-		t.Quiet(groupAlarm + id)
-	case step.Wake.IsZero() || ok && was.Equal(step.Wake):
-	default:
-		sh.armed[id] = step.Wake
-		t.Wake(groupAlarm+id, step.Wake)
-	}
+	sh.wake(t, g.ID(), step.Wake)
 }
 
 // answer sends answers to the requests that wait for them. Their channels have

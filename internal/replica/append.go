@@ -314,6 +314,9 @@ func (r *Replica) known(b *Batch) (commitlog.Verdict, error) {
 	if b.Origin == Marker {
 		return commitlog.Verdict{}, r.log().Producers().CheckMarker(b.Header.ProducerID, b.Header.ProducerEpoch, b.CoordinatorEpoch)
 	}
+	if b.Origin == Coordinator { // in the name of a producer, without its sequences
+		return commitlog.Verdict{}, r.log().Producers().CheckEpoch(b.Header.ProducerID, b.Header.ProducerEpoch)
+	}
 	return r.log().Producers().Check(&b.Header)
 }
 

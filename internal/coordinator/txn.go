@@ -1,0 +1,103 @@
+package coordinator
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/record"
+)
+
+// Producer is who writes in a transaction.
+type Producer struct {
+	ID    int64
+	Epoch int16
+}
+
+// Marker is the end of a transaction in one partition.
+type Marker struct {
+	ProducerID       int64
+	ProducerEpoch    int16
+	CoordinatorEpoch int32 // of the transaction coordinator that decided
+	Commit           bool  // else it is rolled back
+}
+
+// Observer is a machine that wants to know of transactions while they are open.
+// One that is not gets the records of a transaction through Replay, at its
+// commit.
+//
+// The two methods are to a transaction's records what Replay is to others.
+type Observer interface {
+	// ReplayTxn applies one record that counts only if a commit marker follows.
+	ReplayTxn(p Producer, r Record) error
+
+	// Marker ends the producer's transaction, of which there may be no records.
+	Marker(m Marker) error
+}
+
+// As says that the turn's records stand in a transactional batch of a producer,
+// and so count from its commit marker on. The machine must be an [Observer]. The
+// log may refuse them with INVALID_PRODUCER_EPOCH or INVALID_TXN_STATE.
+//
+// The batch's sequence is 0, as Kafka's: a coordinator's batches are not checked
+// by it.
+func (t *Turn) As(producerID int64, epoch int16) { t.as = &Producer{producerID, epoch} }
+
+// Mark ends a transaction in a partition: it appends the control batch and
+// returns when that is committed. A producer without a transaction here gets its
+// marker all the same, as in any partition.
+//
+// Errors are those of [Runtime.Write], and the log's INVALID_PRODUCER_EPOCH and
+// TRANSACTION_COORDINATOR_FENCED.
+func (r *Runtime[M]) Mark(ctx context.Context, id int32, m Marker) error {
+	return r.Write(ctx, id, func(_ M, t *Turn) error {
+		t.marker = &m
+		return nil
+	})
+}
+
+// batch is what the turn wants appended.
+func (t *Turn) batch(build *record.Builder) []byte {
+	ms := t.Now.UnixMilli()
+	if m := t.marker; m != nil {
+		typ := record.Abort
+		if m.Commit {
+			typ = record.Commit
+		}
+		return record.EndTxnMarker(record.Producer{ID: m.ProducerID, Epoch: m.ProducerEpoch}, typ, m.CoordinatorEpoch, ms)
+	}
+	build.Reset()
+	build.Flags, build.Producer = 0, nil
+	if t.as != nil {
+		build.Flags = record.Transactional
+		build.Producer = &record.Producer{ID: t.as.ID, Epoch: t.as.Epoch}
+	}
+	for _, r := range t.records {
+		build.Append(record.Record{Timestamp: ms, Key: r.Key, Value: r.Value})
+	}
+	return build.Bytes()
+}
+
+// replay applies what the turn has appended.
+func (t *Turn) replay(m Machine) error {
+	observer, ok := m.(Observer)
+	switch {
+	case t.as == nil && t.marker == nil:
+		for _, r := range t.records {
+			if err := m.Replay(r); err != nil {
+				return err
+			}
+		}
+		return nil
+	case !ok:
+		return fmt.Errorf("%T does not know transactions: %w", m, kafka.UnknownServerError)
+	case t.marker != nil:
+		return observer.Marker(*t.marker)
+	}
+	for _, r := range t.records {
+		if err := observer.ReplayTxn(*t.as, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
