@@ -152,12 +152,12 @@ func (rp *replayer) record(h *record.Header, r *record.Record) error {
 	case r.Key == nil:
 		return errors.New("no key")
 	case h.Attributes.Has(record.Transactional) && rp.observer != nil:
-		return rp.observer.ReplayTxn(Producer{h.ProducerID, h.ProducerEpoch}, Record{bytes.Clone(r.Key), bytes.Clone(r.Value)})
+		return rp.observer.ReplayTxn(Producer{h.ProducerID, h.ProducerEpoch}, Record{bytes.Clone(r.Key), bytes.Clone(r.Value), r.Offset})
 	case h.Attributes.Has(record.Transactional):
-		rp.open[h.ProducerID] = append(rp.open[h.ProducerID], Record{bytes.Clone(r.Key), bytes.Clone(r.Value)})
+		rp.open[h.ProducerID] = append(rp.open[h.ProducerID], Record{bytes.Clone(r.Key), bytes.Clone(r.Value), r.Offset})
 		return nil
 	default:
-		return rp.machine.Replay(Record{bytes.Clone(r.Key), bytes.Clone(r.Value)})
+		return rp.machine.Replay(Record{bytes.Clone(r.Key), bytes.Clone(r.Value), r.Offset})
 	}
 }
 

@@ -25,6 +25,9 @@ type Log interface {
 type Record struct {
 	Key   []byte
 	Value []byte
+
+	// Offset is where the record stands in the log: for Replay only.
+	Offset int64
 }
 
 // Machine is the state of one partition and what is decided on it. Its methods

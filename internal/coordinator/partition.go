@@ -128,6 +128,7 @@ func (p *partition[M]) append(l *live[M], t *Turn) error {
 		return err
 	}
 	if err == nil {
+		t.place(end)
 		err = t.replay(l.machine)
 	}
 	if err != nil {

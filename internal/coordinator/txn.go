@@ -78,6 +78,13 @@ func (t *Turn) batch(build *record.Builder) []byte {
 	return build.Bytes()
 }
 
+// place tells the records where they stand in the log, of which end is the end.
+func (t *Turn) place(end int64) {
+	for i := range t.records {
+		t.records[i].Offset = end - int64(len(t.records)-i)
+	}
+}
+
 // replay applies what the turn has appended.
 func (t *Turn) replay(m Machine) error {
 	observer, ok := m.(Observer)
