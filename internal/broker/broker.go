@@ -7,6 +7,7 @@ import (
 	"log/slog"
 
 	"github.com/myelin-stream/myelin/internal/api"
+	"github.com/myelin-stream/myelin/internal/cluster"
 	"github.com/myelin-stream/myelin/internal/compact"
 	"github.com/myelin-stream/myelin/internal/group"
 	"github.com/myelin-stream/myelin/internal/listen"
@@ -14,6 +15,7 @@ import (
 	"github.com/myelin-stream/myelin/internal/metrics"
 	"github.com/myelin-stream/myelin/internal/record"
 	"github.com/myelin-stream/myelin/internal/replica"
+	"github.com/myelin-stream/myelin/internal/share/persist"
 )
 
 // Broker is one node. It is whole when Open returns; Run makes it serve.
@@ -22,21 +24,22 @@ type Broker struct {
 	self   int32
 	logger *slog.Logger
 
-	dirs      *directories
-	sockets   *sockets
-	metadata  *metadata.Metadata
-	replicas  *replica.Table
-	compactor *compact.Compactor
-	scrubbers scrubbers
-	groups    *group.Service
-	sessions  *api.FetchSessions
-	requests  *metrics.Requests
-	counted   *metrics.Sockets
-	server    *listen.Server
+	dirs       *directories
+	sockets    *sockets
+	metadata   *metadata.Metadata
+	replicas   *replica.Table
+	compactor  *compact.Compactor
+	scrubbers  scrubbers
+	groups     *group.Service
+	shareState *persist.Service
+	sessions   *api.FetchSessions
+	requests   *metrics.Requests
+	counted    *metrics.Sockets
+	server     *listen.Server
 
-	places   *places     // what the controller is to be told of directories
-	followed bool        // follow has seen the first image; its goroutine's alone
-	deleted  chan string // topics whose committed offsets have to go
+	places   *places             // what the controller is to be told of directories
+	followed bool                // follow has seen the first image; its goroutine's alone
+	deleted  chan *cluster.Topic // topics of which coordinators have to forget what they keep
 	ready    chan struct{}
 }
 
@@ -48,7 +51,7 @@ func Open(cfg Config) (*Broker, error) {
 		return nil, err
 	}
 	b := &Broker{cfg: cfg, self: cfg.Properties.NodeID(), logger: cfg.Logger,
-		places: newPlaces(&cfg), deleted: make(chan string, 1024), ready: make(chan struct{})}
+		places: newPlaces(&cfg), deleted: make(chan *cluster.Topic, 1024), ready: make(chan struct{})}
 	var err error
 	if b.sockets, err = bind(&cfg); err != nil {
 		return nil, err
@@ -85,6 +88,9 @@ func (b *Broker) build() error {
 	b.compactor = b.newCompactor(props)
 	b.scrubbers = b.newScrubbers(props)
 	if b.groups, err = b.newGroups(props); err != nil {
+		return err
+	}
+	if b.shareState, err = b.newShareState(props); err != nil {
 		return err
 	}
 	b.requests, b.counted = metrics.NewRequests(), metrics.NewSockets()
@@ -127,6 +133,7 @@ func (b *Broker) Run(ctx context.Context) error {
 		activity{"compactor", b.compactor.Run},
 		activity{"scrubbers", b.scrubbers.run},
 		activity{"groups", b.groups.Run},
+		activity{"share state", b.shareState.Run},
 		activity{"deleted topics", b.forgetDeleted})
 	if b.sockets.admin != nil {
 		list = append(list, activity{"admin", b.admin().run})

@@ -84,12 +84,18 @@ func (l coordinatorLog) Read(from int64) ([]byte, int64, error) {
 // openGroupLog gives the group coordinator the log of a partition that this
 // broker leads.
 func (b *Broker) openGroupLog(ctx context.Context, partition int32) (coordinator.Log, int32, error) {
-	r, err := b.replicas.Get(kafka.OffsetsTopic, partition)
+	return b.openCoordinatorLog(kafka.OffsetsTopic, partition)
+}
+
+// openCoordinatorLog gives a coordinator the log of a partition of its topic that
+// this broker leads.
+func (b *Broker) openCoordinatorLog(topic string, partition int32) (coordinator.Log, int32, error) {
+	r, err := b.replicas.Get(topic, partition)
 	if err != nil {
 		return nil, 0, err
 	}
 	if !r.Leads() {
-		return nil, 0, fmt.Errorf("%s-%d: %w", kafka.OffsetsTopic, partition, kafka.NotLeaderOrFollower)
+		return nil, 0, fmt.Errorf("%s-%d: %w", topic, partition, kafka.NotLeaderOrFollower)
 	}
 	_, epoch := r.Leader()
 	return coordinatorLog{r}, epoch, nil

@@ -20,7 +20,7 @@ func (b *Broker) follow(d *cluster.Delta, img *cluster.Image) {
 	for _, c := range d.Topics() {
 		if c.New == nil {
 			change.Removed = append(change.Removed, b.held(c.Old)...)
-			b.forget(c.Old.Name)
+			b.forget(c.Old)
 			continue
 		}
 		conf := new(b.topicConfig(props, img, c.New.Name))
@@ -91,26 +91,42 @@ func (b *Broker) held(t *cluster.Topic) []kafka.TopicPartition {
 // coordinate elects this broker's coordinators for the partitions of an
 // internal topic that it leads now, and resigns from those it does not.
 func (b *Broker) coordinate(c *cluster.TopicChange) {
-	if c.New == nil || c.New.Name != kafka.OffsetsTopic {
+	if c.New == nil {
+		return
+	}
+	var role coordinatorRole
+	switch c.New.Name {
+	case kafka.OffsetsTopic:
+		role = b.groups
+	case kafka.ShareStateTopic:
+		role = b.shareState
+	default:
 		return
 	}
 	for _, id := range c.Partitions() {
 		p := c.New.Partition(id)
 		if p.Leader == b.self {
-			b.groups.Elect(id, p.LeaderEpoch)
+			role.Elect(id, p.LeaderEpoch)
 		} else {
-			b.groups.Resign(id, p.LeaderEpoch)
+			role.Resign(id, p.LeaderEpoch)
 		}
 	}
 }
 
-// forget drops the committed offsets of a deleted topic. It waits for a commit,
-// so it must not run on the goroutine that applies the log.
-func (b *Broker) forget(topic string) {
+// coordinatorRole is a coordinator that this broker may be for partitions of an
+// internal topic.
+type coordinatorRole interface {
+	Elect(partition, epoch int32)
+	Resign(partition, epoch int32)
+}
+
+// forget drops what coordinators keep of a deleted topic. It waits for commits, so
+// it must not run on the goroutine that applies the log.
+func (b *Broker) forget(topic *cluster.Topic) {
 	select { //house:select two cases, one of them default
 	case b.deleted <- topic:
 	default:
-		b.logger.Warn("too many topics deleted at once: offsets committed to one stay until they expire", "topic", topic)
+		b.logger.Warn("too many topics deleted at once: offsets committed to one stay until they expire", "topic", topic.Name)
 	}
 }
 
@@ -121,8 +137,11 @@ func (b *Broker) forgetDeleted(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case topic := <-b.deleted:
-			if err := b.groups.TopicsDeleted(ctx, []string{topic}); err != nil && ctx.Err() == nil {
-				b.logger.Warn("offsets of a deleted topic stay until they expire", "topic", topic, "err", err)
+			if err := b.groups.TopicsDeleted(ctx, []string{topic.Name}); err != nil && ctx.Err() == nil {
+				b.logger.Warn("offsets of a deleted topic stay until they expire", "topic", topic.Name, "err", err)
+			}
+			if err := b.shareState.TopicsDeleted(ctx, []kafka.UUID{topic.ID}); err != nil && ctx.Err() == nil {
+				b.logger.Warn("what share groups made of a deleted topic stays", "topic", topic.Name, "err", err)
 			}
 		}
 	}

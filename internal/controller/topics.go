@@ -249,11 +249,17 @@ func (s *State) autoTopic(name string) *msg.CreateTopicsRequestTopic {
 	set := func(name, value string) {
 		t.Configs = append(t.Configs, msg.CreateTopicsRequestTopicConfig{Name: name, Value: &value})
 	}
-	set("cleanup.policy", "compact")
-	if name == kafka.TxnTopic {
+	switch name {
+	case kafka.TxnTopic:
+		set("cleanup.policy", "compact")
 		set("compression.type", "uncompressed")
 		set("unclean.leader.election.enable", "false")
-	} else {
+	case kafka.ShareStateTopic: // whose coordinator deletes what it needs no more
+		set("cleanup.policy", "delete")
+		set("compression.type", "producer")
+		set("retention.ms", "-1")
+	default:
+		set("cleanup.policy", "compact")
 		set("compression.type", "producer")
 	}
 	set("segment.bytes", s.Config.String(shape.segment))

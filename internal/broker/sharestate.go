@@ -1,0 +1,53 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/myelin-stream/myelin/internal/config"
+	"github.com/myelin-stream/myelin/internal/coordinator"
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/share/persist"
+)
+
+// newShareState makes the share coordinator.
+func (b *Broker) newShareState(props *config.Broker) (*persist.Service, error) {
+	c := persist.DefaultConfig()
+	c.Partitions = func() int32 {
+		if t := b.metadata.Image().Topic(kafka.ShareStateTopic); t != nil {
+			return int32(len(t.Partitions))
+		}
+		return 0
+	}
+	c.Open = func(_ context.Context, partition int32) (coordinator.Log, int32, error) {
+		return b.openCoordinatorLog(kafka.ShareStateTopic, partition)
+	}
+	c.Exists = func(topic kafka.UUID, partition int32) bool {
+		t := b.metadata.Image().TopicByID(topic)
+		return t != nil && t.Partition(partition) != nil
+	}
+	c.Create = func(ctx context.Context) error {
+		made := b.metadata.AutoCreate(ctx, []string{kafka.ShareStateTopic})
+		if len(made) != 1 {
+			return fmt.Errorf("%s cannot be made: %w", kafka.ShareStateTopic, kafka.CoordinatorNotAvailable)
+		}
+		return made[0].Err
+	}
+	c.Prune = func(_ context.Context, partition int32, before int64) error {
+		r, err := b.replicas.Get(kafka.ShareStateTopic, partition)
+		if err != nil {
+			return err
+		}
+		_, err = r.DeleteRecords(before)
+		return err
+	}
+	c.Now, c.Logger = b.cfg.Now, b.logger.With("component", "share state")
+	c.SnapshotEvery = props.Int("share.coordinator.snapshot.update.records.per.snapshot")
+	c.ColdAfter = props.Millis("share.coordinator.cold.partition.snapshot.interval.ms")
+	c.PruneEvery = props.Millis("share.coordinator.state.topic.prune.interval.ms")
+	c.WriteTimeout = props.Millis("share.coordinator.write.timeout.ms")
+	return persist.New(c)
+}
+
+// persister is the share coordinator for those in this process who need it.
+func (b *Broker) persister() persist.Local { return persist.Local{Service: b.shareState} }
