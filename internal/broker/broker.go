@@ -90,7 +90,7 @@ func (b *Broker) build() error {
 	if b.groups, err = b.newGroups(props); err != nil {
 		return err
 	}
-	if b.shareState, err = b.newShareState(props); err != nil {
+	if b.shareState, err = newShareState(b, props); err != nil {
 		return err
 	}
 	b.requests, b.counted = metrics.NewRequests(), metrics.NewSockets()

@@ -84,13 +84,13 @@ func (l coordinatorLog) Read(from int64) ([]byte, int64, error) {
 // openGroupLog gives the group coordinator the log of a partition that this
 // broker leads.
 func (b *Broker) openGroupLog(ctx context.Context, partition int32) (coordinator.Log, int32, error) {
-	return b.openCoordinatorLog(kafka.OffsetsTopic, partition)
+	return openCoordinatorLog(b.replicas, kafka.OffsetsTopic, partition)
 }
 
 // openCoordinatorLog gives a coordinator the log of a partition of its topic that
 // this broker leads.
-func (b *Broker) openCoordinatorLog(topic string, partition int32) (coordinator.Log, int32, error) {
-	r, err := b.replicas.Get(topic, partition)
+func openCoordinatorLog(replicas *replica.Table, topic string, partition int32) (coordinator.Log, int32, error) {
+	r, err := replicas.Get(topic, partition)
 	if err != nil {
 		return nil, 0, err
 	}

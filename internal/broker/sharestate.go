@@ -11,7 +11,7 @@ import (
 )
 
 // newShareState makes the share coordinator.
-func (b *Broker) newShareState(props *config.Broker) (*persist.Service, error) {
+func newShareState(b *Broker, props *config.Broker) (*persist.Service, error) {
 	c := persist.DefaultConfig()
 	c.Partitions = func() int32 {
 		if t := b.metadata.Image().Topic(kafka.ShareStateTopic); t != nil {
@@ -20,7 +20,7 @@ func (b *Broker) newShareState(props *config.Broker) (*persist.Service, error) {
 		return 0
 	}
 	c.Open = func(_ context.Context, partition int32) (coordinator.Log, int32, error) {
-		return b.openCoordinatorLog(kafka.ShareStateTopic, partition)
+		return openCoordinatorLog(b.replicas, kafka.ShareStateTopic, partition)
 	}
 	c.Exists = func(topic kafka.UUID, partition int32) bool {
 		t := b.metadata.Image().TopicByID(topic)
@@ -48,6 +48,3 @@ func (b *Broker) newShareState(props *config.Broker) (*persist.Service, error) {
 	c.WriteTimeout = props.Millis("share.coordinator.write.timeout.ms")
 	return persist.New(c)
 }
-
-// persister is the share coordinator for those in this process who need it.
-func (b *Broker) persister() persist.Local { return persist.Local{Service: b.shareState} }
