@@ -96,7 +96,9 @@ func playHistory(t *testing.T, seed uint64) {
 	for step := range 120 {
 		at := fmt.Sprintf("seed %d step %d", seed, step)
 		key := share.Key{Group: "g", TopicID: topicID(byte(1 + r.IntN(2))), Partition: int32(r.IntN(2))}
-		randomStep(t, r, rig, key, model, at)
+		if wrong := randomStep(r, rig, key, model); wrong != "" {
+			t.Fatal(at, wrong)
+		}
 		live := rig.shard(t)
 		whole := load(t, rig, rig.log)
 		if rig.log.start == 0 && !reflect.DeepEqual(live, whole) || !sameButFence(live, whole) {
@@ -121,9 +123,9 @@ func playHistory(t *testing.T, seed uint64) {
 }
 
 // randomStep does something to a share partition, and what must come of it to
-// the model.
-func randomStep(t *testing.T, r *rand.Rand, rig *rig, key share.Key, model map[share.Key]*expected, at string) {
-	ctx, was := t.Context(), model[key]
+// the model; it returns what went wrong.
+func randomStep(r *rand.Rand, rig *rig, key share.Key, model map[share.Key]*expected) (wrong string) {
+	ctx, was := rig.t.Context(), model[key]
 	var err error
 	want := kafka.None
 	switch n := r.IntN(20); {
@@ -163,8 +165,9 @@ func randomStep(t *testing.T, r *rand.Rand, rig *rig, key share.Key, model map[s
 		}
 	}
 	if kafka.CodeOf(err) != want {
-		t.Fatalf("%s: %v, not %s", at, err, want.Name())
+		return fmt.Sprintf(": %v, not %s", err, want.Name())
 	}
+	return ""
 }
 
 func refuses(e *expected, leader, state int32) kafka.Code {
