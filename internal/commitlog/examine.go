@@ -26,6 +26,7 @@ type examination struct {
 
 	good, next         int64 // position and offset behind the last good batch
 	leapGood, leapNext int64 // before the last batch that left a gap; -1
+	leapt              bool  // such a batch was taken in and then found to be bad
 	own                int64 // everything from here on was verified
 	cut                error // why to cut at good; nil if that is not due
 }
@@ -53,7 +54,7 @@ func (x *examination) run(f vfs.File) error {
 	x.f = f
 	for pass := 0; ; pass++ {
 		x.good, x.next, x.own = 0, x.seg.Base(), x.seg.Size()
-		x.leapGood, x.leapNext = -1, -1
+		x.leapGood, x.leapNext, x.leapt = -1, -1, false
 		x.scan, x.remake = newScanner(f, 0, x.seg.Size()), x.seg.Remake()
 		x.seg.Resum(0)
 		err := x.pass(pass >= maxPasses)
@@ -203,7 +204,7 @@ func (x *examination) batch() error {
 		return x.outOfOrder()
 	case h.BaseOffset < x.next && x.leapGood >= 0 && h.BaseOffset >= x.leapNext:
 		bad := x.outOfOrder()
-		x.good, x.next = x.leapGood, x.leapNext
+		x.good, x.next, x.leapt = x.leapGood, x.leapNext, true
 		return bad
 	case h.BaseOffset < x.next:
 		return x.outOfOrder()

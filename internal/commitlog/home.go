@@ -62,7 +62,9 @@ type Home struct {
 	cache  *segment.Cache
 	ahead  *ahead
 	dirty  atomic.Int64 // bytes that its logs have unflushed
-	lock   io.Closer
+
+	progress progress
+	lock     io.Closer
 
 	noSums   bool
 	onDamage func(kafka.TopicPartition, Damage)
@@ -126,6 +128,7 @@ func OpenHome(cfg HomeConfig) (*Home, error) {
 	}
 	h.pool = vfs.NewPool(h.fs, orDefault(cfg.MaxOpenFiles, 4096))
 	h.cache = segment.NewCache(orDefault(cfg.IndexCacheBytes, 64<<20))
+	h.progress.due = make(chan struct{}, 1)
 	h.ahead = newAhead(orDefault(cfg.ColdReads, 4), int64(orDefault(cfg.ColdCacheBytes, 256<<20)))
 	h.saving, h.syncing = newGroup(h.writeCheckpoints), newGroup(func() error { return h.fs.SyncDir(h.path) })
 	h.cleaned = newCleanPoints(h.fs, h.path, h.logger)
@@ -367,6 +370,7 @@ func (h *Home) unearth(tp kafka.TopicPartition) error {
 // examines less. Call it every few seconds.
 func (h *Home) Checkpoint() error {
 	h.journal.summed.Store(0)
+	h.progress.begin()
 	for _, l := range h.busyLogs() {
 		err := l.checkpoint()
 		if err == nil {

@@ -299,6 +299,7 @@ func (l *Log) flushLocked() error {
 	l.mu.Unlock()
 	l.owe(-bytes, -records)
 	l.flushed.Store(end)
+	l.home.progress.count(bytes)
 	return nil
 }
 
@@ -386,31 +387,7 @@ func (l *Log) checkpoint() error {
 			return l.failUnlessFull(err)
 		}
 	}
-	l.tidying.lock()
-	defer l.tidying.unlock()
-	if err := l.Failed(); err != nil { // closed while this waited: the folder may be another Log's by now
-		return nil //nolint:nilerr // as above
-	}
-	l.flushing.lock()
-	flushed, cuts := l.flushed.Load(), l.cuts
-	l.flushing.unlock()
-	err := l.tidy()
-	small := (rester{l}).small() // then every batch is looked at anyway
-	if err == nil && !small {
-		err = l.active().PersistSums()
-	}
-	if err == nil && !small {
-		err = l.saveEpochs()
-	}
-	if err != nil {
-		return l.failUnlessFull(err)
-	}
-	l.flushing.lock()
-	defer l.flushing.unlock()
-	if l.cuts == cuts { // otherwise another time: what was saved is of a past that is gone
-		l.point.Store(flushed)
-	}
-	return nil
+	return pointer{l}.move()
 }
 
 func (l *Log) failUnlessFull(err error) error {

@@ -130,12 +130,12 @@ func (o *opener) endOf(seg *segment.Segment) (pos, end int64, err error) {
 // due.
 func (o *opener) examine(i int) (cut bool, err error) {
 	seg := o.segs[i]
-	if err := seg.SyncFromDevice(); err != nil {
-		o.home.distrust(o.tp)
-		return false, err
-	}
 	blocks, err := seg.Blocks()
 	if err != nil {
+		return false, err
+	}
+	if err := seg.SyncFromDevice(o.synced(blocks)); err != nil {
+		o.home.distrust(o.tp)
 		return false, err
 	}
 	x := examination{opener: o, i: i, seg: seg, blocks: blocks, ceiling: -1}
@@ -160,10 +160,23 @@ func (o *opener) examine(i int) (cut bool, err error) {
 		o.damaged(Damage{Segment: seg.Base(), Position: x.good, From: x.next, To: to,
 			Reason: "the file ends before batches that were durable", Found: o.now().UTC()})
 	}
-	if x.cut != nil { // the one made on the way may know of a batch that leapt ahead and is cut
-		return true, seg.Rebuild()
+	if x.leapt { // the one made on the way may know of a batch that leapt ahead and is cut
+		return x.cut != nil, seg.Rebuild()
 	}
-	return false, x.remake.Done()
+	return x.cut != nil, x.remake.Done()
+}
+
+// synced is up to where a segment's bytes are durable and memory shows them as
+// they are, by what its sums say of the recovery point: a process that was killed
+// leaves memory as it was, and the sync that let the point pass them was no failed
+// one, or the machine would count as restarted.
+func (o *opener) synced(blocks []segment.Block) (end int64) {
+	for _, b := range blocks {
+		if o.rec.SameBoot && b.Last < o.rec.RecoveryPoint {
+			end = b.End
+		}
+	}
+	return end
 }
 
 // zeros tells whether a segment holds nothing but zeros from pos on: a file

@@ -21,7 +21,7 @@ const (
 	noAuthorizer = "not served yet: ACLs; ignoring it would leave the broker open"
 	noBacklog    = "the backlog is the kernel's (net.core.somaxconn)"
 	noBuffers    = "buffers come from a shared pool"
-	noCheckpoint = "durable points are written down every 5 s, and each log start with its change"
+	noCheckpoint = "durable points are written down every 5 s and each 64 MiB, and each log start with its change"
 	noCleanbuf   = "the compactor reads and writes through small buffers of its own"
 	noCodec      = "batches of coordinators are not compressed"
 	noDrain      = "a stopping broker always drains"

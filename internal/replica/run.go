@@ -29,7 +29,8 @@ func (t *Table) Run(ctx context.Context) error {
 			workers.Go(func() { t.opener(ctx, d) })
 		}
 		workers.Go(func() { every(ctx, tickEvery, func() { t.tidy(d) }) })
-		workers.Go(func() { every(ctx, t.cfg.CheckpointEvery, func() { t.checkpoint(d) }) })
+		workers.Go(func() { every(ctx, t.cfg.CheckpointEvery, func() { t.checkpoint(d, d.Home.Checkpoint) }) })
+		workers.Go(func() { t.checkpointWhenDue(ctx, d) })
 		workers.Go(func() { every(ctx, sleepEvery, func() { sleeper{t}.lull(ctx, d) }) })
 		workers.Go(func() { every(ctx, t.cfg.RetentionEvery, func() { t.retain(ctx, d) }) })
 	}
@@ -129,13 +130,32 @@ func (t *Table) sweep(d *directory) {
 	mover{t}.sweepFutures(d)
 }
 
+// moversAtOnce is of how many logs a checkpoint that is due syncs the caches at
+// once.
+const moversAtOnce = 8
+
+// checkpointWhenDue writes the durable points of a directory down whenever much
+// was flushed, until ctx ends.
+func (t *Table) checkpointWhenDue(ctx context.Context, d *directory) {
+	moved := commitlog.Moved{Home: d.Home, Parallel: moversAtOnce}
+	for {
+		//house:select one more round at the end does no harm
+		select {
+		case <-ctx.Done():
+			return
+		case <-moved.Due():
+			t.checkpoint(d, moved.Checkpoint)
+		}
+	}
+}
+
 // checkpoint writes the durable points of a directory down, and which logs came
-// to rest; it does nothing where nothing changed.
-func (t *Table) checkpoint(d *directory) {
+// to rest if write does that; it does nothing where nothing changed.
+func (t *Table) checkpoint(d *directory, write func() error) {
 	if d.Home.Failed() != nil {
 		return
 	}
-	if err := d.Home.Checkpoint(); err != nil {
+	if err := write(); err != nil {
 		d.suspect(err)
 		t.env.logger.Warn("durable points are not written down", "dir", d.Home.Path(), "error", err)
 	}

@@ -249,7 +249,7 @@ func (r *rig) layAll(stop chan struct{}) (laid int) {
 			return laid
 		default:
 		}
-		r.table.checkpoint(d)
+		r.table.checkpoint(d, d.Home.Checkpoint)
 		for _, s := range r.table.slots() {
 			if s.replica.Load() == nil {
 				continue

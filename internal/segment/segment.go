@@ -310,9 +310,9 @@ func (s *Segment) Sync() error {
 }
 
 // SyncFromDevice makes durable what is there, also what an earlier process
-// wrote, and then forgets what memory holds of it, so that the next read tells
-// what the device has.
-func (s *Segment) SyncFromDevice() error {
+// wrote, and then forgets what memory holds of it from a position on, so that
+// the next read of that tells what the device has.
+func (s *Segment) SyncFromDevice(from int64) error {
 	f, err := s.data.Acquire()
 	if err != nil {
 		return err
@@ -321,7 +321,7 @@ func (s *Segment) SyncFromDevice() error {
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	if err := f.DropCache(); err != nil {
+	if err := f.DropCache(from); err != nil {
 		return err
 	}
 	size, err := f.Size()

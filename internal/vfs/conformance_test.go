@@ -99,7 +99,7 @@ func testCreate(t *testing.T, f FS, at func(string) string) {
 		t.Fatal(n, err)
 	}
 	must(t, file.Sync())
-	must(t, file.DropCache())
+	must(t, file.DropCache(0))
 	must(t, f.SyncDir(path.Dir(at("a"))))
 	must(t, file.Close())
 	if _, err = file.ReadAt(b, 0); !errors.Is(err, fs.ErrClosed) {

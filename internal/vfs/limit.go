@@ -207,9 +207,9 @@ func (f *limitedFile) Size() (int64, error) {
 	return f.File.Size()
 }
 
-func (f *limitedFile) DropCache() error {
+func (f *limitedFile) DropCache(from int64) error {
 	defer f.l.give(f.l.take(OpDropCache, &f.name))
-	return f.File.DropCache()
+	return f.File.DropCache(from)
 }
 
 func (f *limitedFile) Close() error {

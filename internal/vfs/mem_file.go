@@ -142,12 +142,14 @@ func (c *content) forget() {
 	c.cut = false
 }
 
-// reload makes reads show the device, except for what is dirty.
-func (c *content) reload() {
+// reload makes reads from the page of a position on show the device, unless
+// something is dirty.
+func (c *content) reload(from int64) {
 	if len(c.dirty) > 0 {
 		return
 	}
-	c.pages = slices.Clone(c.durable)
+	keep := min(int64(len(c.pages)), from/pageSize)
+	c.pages = append(slices.Clone(c.pages[:keep]), c.durable[min(keep, int64(len(c.durable))):]...)
 	c.size = c.durableSize
 }
 
@@ -279,13 +281,13 @@ func (f *memFile) Size() (int64, error) {
 	return f.n.size, nil
 }
 
-func (f *memFile) DropCache() error {
+func (f *memFile) DropCache(from int64) error {
 	if err := f.begin(Op{Kind: OpDropCache}); err != nil {
 		return err
 	}
 	f.m.mu.Lock()
 	defer f.m.mu.Unlock()
-	f.n.reload()
+	f.n.reload(from)
 	return nil
 }
 

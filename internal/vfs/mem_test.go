@@ -184,7 +184,11 @@ func TestFailedSync(t *testing.T) {
 	if got := get(t, m.Crash(KeepAll, nil), "f"); got != "\x00\x00\x00\x00" {
 		t.Fatalf("but the disk has it not: %q", got)
 	}
-	must(t, f.DropCache())
+	must(t, f.DropCache(pageSize))
+	if got := get(t, m, "f"); got != "lost" {
+		t.Fatalf("the first page was to stay: %q", got)
+	}
+	must(t, f.DropCache(pageSize-1))
 	if got := get(t, m, "f"); got != "\x00\x00\x00\x00" {
 		t.Fatalf("and memory forgets it: %q", got)
 	}

@@ -68,8 +68,9 @@ func (o *osFile) Sync() error {
 	}
 }
 
-func (o *osFile) DropCache() error {
-	if err := unix.Fadvise(int(o.fd), 0, 0, unix.FADV_DONTNEED); err != nil {
+func (o *osFile) DropCache(from int64) error {
+	from -= from % int64(unix.Getpagesize()) // a page of which only a part is meant stays
+	if err := unix.Fadvise(int(o.fd), from, 0, unix.FADV_DONTNEED); err != nil {
 		return pathError("fadvise", o.f.Name(), err)
 	}
 	runtime.KeepAlive(o.f)

@@ -19,7 +19,7 @@ func TestCachedOnLinux(t *testing.T) {
 	must(t, err)
 	defer file.Close() //nolint:errcheck // a test's
 	must(t, file.Sync())
-	must(t, file.DropCache())
+	must(t, file.DropCache(0))
 	if file.Cached(0, 1<<20) != 0 {
 		t.Skip("this file system keeps what it is told to drop")
 	}

@@ -17,7 +17,7 @@ func (o *osFile) Writev(bufs [][]byte, off int64) (int64, error) {
 func (o *osFile) Sync() error { return o.f.Sync() }
 
 // DropCache does nothing: there is no portable way.
-func (o *osFile) DropCache() error { return nil }
+func (o *osFile) DropCache(int64) error { return nil }
 
 // ReadCached cannot say.
 func (o *osFile) ReadCached([]byte, int64) bool { return false }

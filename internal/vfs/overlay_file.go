@@ -178,13 +178,13 @@ func (f *overlayFile) Sync() error {
 }
 
 // DropCache drops base's, so that what is read is what the device has.
-func (f *overlayFile) DropCache() error {
+func (f *overlayFile) DropCache(from int64) error {
 	f.o.mu.Lock()
 	defer f.o.mu.Unlock()
 	if err := f.open("dropcache"); err != nil || f.base == nil {
 		return err
 	}
-	return f.base.DropCache()
+	return f.base.DropCache(from)
 }
 
 func (f *overlayFile) ReadCached(p []byte, off int64) bool {

@@ -96,9 +96,10 @@ type File interface {
 	Sync() error
 	Truncate(size int64) error
 	Size() (int64, error)
-	// DropCache asks the system to forget what it holds of this file in memory,
-	// so that the next read comes from the device. Dirty data stays: Sync first.
-	DropCache() error
+	// DropCache asks the system to forget what it holds of this file in memory
+	// from a position on, so that the next read comes from the device. Dirty data
+	// stays: Sync first.
+	DropCache(from int64) error
 	// ReadCached is ReadAt out of what memory holds, without waiting for a
 	// device. It tells whether it filled p; where it did not, p may be changed,
 	// and ReadAt is the way. Systems that cannot say answer false.
