@@ -19,14 +19,15 @@ func (g *Group) CheckCommit(who kind.Committer) kafka.Code {
 
 // CheckPartition says whether a member, which CheckCommit let in, may commit the
 // offset of one partition.
-func (g *Group) CheckPartition(who kind.Committer, topic kafka.UUID, partition int32) kafka.Code {
+func (g *Group) CheckPartition(who kind.Committer, topic string, partition int32) kafka.Code {
 	code, m := g.committer(who)
 	if code != kafka.None || m == nil || who.Epoch == m.epoch {
 		return code
 	}
-	got, ok := m.assigned.epoch(topic, partition)
+	t, _ := g.cfg.Topics().Named(topic)
+	got, ok := m.assigned.epoch(t.ID, partition)
 	if !ok {
-		got, ok = m.revoking.epoch(topic, partition)
+		got, ok = m.revoking.epoch(t.ID, partition)
 	}
 	if !ok || who.Epoch < got {
 		return m.stale()

@@ -6,7 +6,6 @@ import (
 	"github.com/myelin-stream/myelin/internal/assign"
 	"github.com/myelin-stream/myelin/internal/coordinator"
 	"github.com/myelin-stream/myelin/internal/group/kind"
-	"github.com/myelin-stream/myelin/internal/kafka"
 )
 
 // Config is what all consumer groups of a coordinator share.
@@ -83,14 +82,3 @@ type Who struct {
 	// matches; nil: of every one. It is kept until the pattern has been matched.
 	MayDescribe func(topic string) bool
 }
-
-// Refusal is an error that a client is told, with Kafka's words.
-type Refusal struct {
-	Code    kafka.Code
-	Message string
-}
-
-func (r *Refusal) Error() string { return r.Message }
-
-// Unwrap lets [kafka.CodeOf] find the code.
-func (r *Refusal) Unwrap() error { return r.Code }

@@ -52,7 +52,10 @@ func New(id string, cfg *Config) *Group {
 	return &Group{book: book{id: id, cfg: cfg, epoch: 1, assigned: 1}}
 }
 
-var _ kind.Group = (*Group)(nil)
+var (
+	_ kind.Group            = (*Group)(nil)
+	_ kind.PartitionChecker = (*Group)(nil)
+)
 
 // ID is the group's id.
 func (g *Group) ID() string { return g.id }

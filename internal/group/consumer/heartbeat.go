@@ -1,7 +1,6 @@
 package consumer
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -14,8 +13,8 @@ import (
 
 // Check refuses a heartbeat that no group could take: INVALID_REQUEST or
 // UNSUPPORTED_ASSIGNOR. It comes before the group is looked for.
-func (c *Config) Check(version int16, req *msg.ConsumerGroupHeartbeatRequest) *Refusal {
-	invalid := func(text string) *Refusal { return &Refusal{kafka.InvalidRequest, text} }
+func (c *Config) Check(version int16, req *msg.ConsumerGroupHeartbeatRequest) error {
+	invalid := func(text string) error { return kind.Refuse(kafka.InvalidRequest, "%s", text) }
 	blank := func(s string) bool { return strings.TrimFunc(s, func(r rune) bool { return r <= ' ' }) == "" }
 	switch epoch := req.MemberEpoch; {
 	case (version >= 1 || epoch > 0 || epoch == leaving) && blank(req.MemberID):
@@ -38,8 +37,8 @@ func (c *Config) Check(version int16, req *msg.ConsumerGroupHeartbeatRequest) *R
 		return invalid("MemberEpoch is invalid.")
 	}
 	if a := req.ServerAssignor; a != nil && !slices.Contains(c.assignors(), *a) {
-		return &Refusal{kafka.UnsupportedAssignor, fmt.Sprintf("ServerAssignor %s is not supported. Supported assignors: %s.",
-			*a, strings.Join(c.assignors(), ", "))}
+		return kind.Refuse(kafka.UnsupportedAssignor, "ServerAssignor %s is not supported. Supported assignors: %s.",
+			*a, strings.Join(c.assignors(), ", "))
 	}
 	return nil
 }
@@ -47,7 +46,7 @@ func (c *Config) Check(version int16, req *msg.ConsumerGroupHeartbeatRequest) *R
 // Heartbeat answers ConsumerGroupHeartbeat (key 68), which [Config.Check] let
 // pass. A heartbeat that brings nothing new makes no records.
 //
-// An error is a [Refusal]: FENCED_MEMBER_EPOCH, UNKNOWN_MEMBER_ID,
+// Errors are those of [kind.Refuse]: FENCED_MEMBER_EPOCH, UNKNOWN_MEMBER_ID,
 // UNRELEASED_INSTANCE_ID, FENCED_INSTANCE_ID, GROUP_MAX_SIZE_REACHED,
 // INVALID_REGULAR_EXPRESSION.
 func (g *Group) Heartbeat(now time.Time, who Who, req *msg.ConsumerGroupHeartbeatRequest) (
@@ -57,21 +56,21 @@ func (g *Group) Heartbeat(now time.Time, who Who, req *msg.ConsumerGroupHeartbea
 		return g.leave(now, req)
 	}
 	id := req.MemberID
-	if refusal := g.full(id, req.InstanceID); refusal != nil {
-		return nil, kind.Step{}, refusal
+	if err := g.full(id, req.InstanceID); err != nil {
+		return nil, kind.Step{}, err
 	}
 	if id == "" {
 		id = who.NewID
 	}
 	c := &change{g: g, now: now, who: &who, topics: g.cfg.Topics()}
-	was, refusal := c.find(id, req)
-	if refusal != nil {
-		return nil, kind.Step{}, refusal
+	was, err := c.find(id, req)
+	if err != nil {
+		return nil, kind.Step{}, err
 	}
 	is := was.with(&who, req)
-	is, refusal = c.apply(was, is, req.TopicPartitions)
-	if refusal != nil {
-		return nil, kind.Step{}, refusal
+	is, err = c.apply(was, is, req.TopicPartitions)
+	if err != nil {
+		return nil, kind.Step{}, err
 	}
 	settings := g.cfg.settings(g.id)
 	at := now.Add(settings.Session)
@@ -104,15 +103,15 @@ func (c *change) put(r ...coordinator.Record) { c.records = append(c.records, r.
 
 // apply makes the records by which the group takes in what a member is now. It
 // returns the member with what it is told to read.
-func (c *change) apply(was, is *member, owned []msg.ConsumerGroupHeartbeatRequestTopicPartition) (*member, *Refusal) {
+func (c *change) apply(was, is *member, owned []msg.ConsumerGroupHeartbeatRequestTopicPartition) (*member, error) {
 	g := c.g
 	if !was.sameMetadata(is) {
 		c.put(g.memberRecord(is))
 	}
 	names := !slices.Equal(was.topics, is.topics)
-	pattern, refusal := c.pattern(was, is)
-	if refusal != nil {
-		return nil, refusal
+	pattern, err := c.pattern(was, is)
+	if err != nil {
+		return nil, err
 	}
 	chosen := g.preferred(nil, nil) != g.preferred(was, is)
 	bump := names || pattern == patternMatched || chosen && is.classic == nil ||
@@ -126,19 +125,18 @@ func (c *change) apply(was, is *member, owned []msg.ConsumerGroupHeartbeatReques
 }
 
 // full refuses a member that would be one too many.
-func (g *Group) full(id string, instance *string) *Refusal {
+func (g *Group) full(id string, instance *string) error {
 	if g.cfg.MaxSize <= 0 || len(g.members) < g.cfg.MaxSize || instance != nil && g.static(*instance) != nil {
 		return nil
 	}
 	if id != "" && g.members[id] != nil {
 		return nil
 	}
-	return &Refusal{kafka.GroupMaxSizeReached,
-		fmt.Sprintf("The consumer group has reached its maximum capacity of %d members.", g.cfg.MaxSize)}
+	return kind.Refuse(kafka.GroupMaxSizeReached, "The consumer group has reached its maximum capacity of %d members.", g.cfg.MaxSize)
 }
 
 // find is the member that a heartbeat comes from, as it is known, or a new one.
-func (c *change) find(id string, req *msg.ConsumerGroupHeartbeatRequest) (*member, *Refusal) {
+func (c *change) find(id string, req *msg.ConsumerGroupHeartbeatRequest) (*member, error) {
 	g := c.g
 	var m *member
 	switch {
@@ -154,15 +152,15 @@ func (c *change) find(id string, req *msg.ConsumerGroupHeartbeatRequest) (*membe
 			break
 		}
 		if old.classic == nil && old.epoch != leavingAway {
-			return nil, &Refusal{kafka.UnreleasedInstanceID, fmt.Sprintf(
+			return nil, kind.Refuse(kafka.UnreleasedInstanceID,
 				"Static member %s with instance id %s cannot join the group because the instance id is owned by %s member.",
-				id, *req.InstanceID, old.id)}
+				id, *req.InstanceID, old.id)
 		}
 		return c.replace(old, id), nil
 	default:
-		var refusal *Refusal
-		if m, refusal = g.ownStatic(id, *req.InstanceID); refusal != nil {
-			return nil, refusal
+		var err error
+		if m, err = g.ownStatic(id, *req.InstanceID); err != nil {
+			return nil, err
 		}
 	}
 	if m == nil {
@@ -172,20 +170,20 @@ func (c *change) find(id string, req *msg.ConsumerGroupHeartbeatRequest) (*membe
 }
 
 // ownStatic is the member with an instance id, if it has this member id.
-func (g *Group) ownStatic(id, instance string) (*member, *Refusal) {
+func (g *Group) ownStatic(id, instance string) (*member, error) {
 	m := g.static(instance)
 	switch {
 	case m == nil:
-		return nil, &Refusal{kafka.UnknownMemberID, fmt.Sprintf("Instance id %s is unknown.", instance)}
+		return nil, kind.Refuse(kafka.UnknownMemberID, "Instance id %s is unknown.", instance)
 	case m.id != id:
-		return nil, &Refusal{kafka.FencedInstanceID, fmt.Sprintf("Static member %s with instance id %s was fenced by member %s.",
-			id, instance, m.id)}
+		return nil, kind.Refuse(kafka.FencedInstanceID, "Static member %s with instance id %s was fenced by member %s.",
+			id, instance, m.id)
 	}
 	return m, nil
 }
 
-func (g *Group) noMember(id string) *Refusal {
-	return &Refusal{kafka.UnknownMemberID, fmt.Sprintf("Member %s is not a member of group %s.", id, g.id)}
+func (g *Group) noMember(id string) error {
+	return kind.Refuse(kafka.UnknownMemberID, "Member %s is not a member of group %s.", id, g.id)
 }
 
 // replace makes the records by which a static member gives its place to one with
@@ -203,10 +201,10 @@ func (c *change) replace(old *member, id string) *member {
 // checkEpoch refuses a member that is not at its epoch. One that is at its
 // previous epoch missed the last answer, unless it owns what it has not been told
 // to take.
-func (m *member) checkEpoch(req *msg.ConsumerGroupHeartbeatRequest) *Refusal {
-	fenced := func(how string) *Refusal {
-		return &Refusal{kafka.FencedMemberEpoch, fmt.Sprintf("The consumer group member has a %s member epoch (%d) than the one "+
-			"known by the group coordinator (%d). The member must abandon all its partitions and rejoin.", how, req.MemberEpoch, m.epoch)}
+func (m *member) checkEpoch(req *msg.ConsumerGroupHeartbeatRequest) error {
+	fenced := func(how string) error {
+		return kind.Refuse(kafka.FencedMemberEpoch, "The consumer group member has a %s member epoch (%d) than the one "+
+			"known by the group coordinator (%d). The member must abandon all its partitions and rejoin.", how, req.MemberEpoch, m.epoch)
 	}
 	switch epoch := req.MemberEpoch; {
 	case epoch == joining || epoch == m.epoch:
@@ -223,7 +221,7 @@ func (m *member) checkEpoch(req *msg.ConsumerGroupHeartbeatRequest) *Refusal {
 // epoch stands for, and begins a new epoch if they differ, or if bump says so.
 func (c *change) look(was, is *member, bump bool) {
 	g := c.g
-	hash := g.topicsHash(c.topics, g.topicsWith(was, is))
+	hash := kind.MetadataHash(g.topicsWith(was, is), c.topics)
 	if bump || hash != g.hash {
 		c.epoch++
 		c.put(g.epochRecord(c.epoch, hash))

@@ -24,9 +24,9 @@ func (g *Group) leave(now time.Time, req *msg.ConsumerGroupHeartbeatRequest) (
 		}
 		return &resp, g.out(now, m, "it left"), nil
 	}
-	m, refusal := g.ownStatic(req.MemberID, *req.InstanceID)
-	if refusal != nil {
-		return nil, kind.Step{}, refusal
+	m, err := g.ownStatic(req.MemberID, *req.InstanceID)
+	if err != nil {
+		return nil, kind.Step{}, err
 	}
 	if req.MemberEpoch == leaving {
 		return &resp, g.out(now, m, "it left"), nil
@@ -69,7 +69,7 @@ func (g *Group) fence(now time.Time, out []*member) []coordinator.Record {
 		}
 	}
 	maps.DeleteFunc(left, func(_ string, u uses) bool { return u.names <= 0 && u.regexes <= 0 })
-	records = append(records, g.epochRecord(g.epoch+1, g.topicsHash(g.cfg.Topics(), slices.Sorted(maps.Keys(left)))))
+	records = append(records, g.epochRecord(g.epoch+1, kind.MetadataHash(slices.Sorted(maps.Keys(left)), g.cfg.Topics())))
 	if len(out) == len(g.members) {
 		records = append(records, g.assignmentRecord(g.epoch+1, 0))
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/myelin-stream/myelin/internal/assign"
+	"github.com/myelin-stream/myelin/internal/group/kind"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/wire/msg"
 )
@@ -19,7 +20,7 @@ type goal struct {
 
 // reconcile takes a member one step closer to its target, and makes the record of
 // that. See the package comment for the steps.
-func (c *change) reconcile(m *member, to *goal) (*member, *Refusal) {
+func (c *change) reconcile(m *member, to *goal) (*member, error) {
 	if !to.changed && m.reconciled(to.epoch) {
 		return m, nil
 	}
@@ -43,8 +44,8 @@ func (c *change) reconcile(m *member, to *goal) (*member, *Refusal) {
 		n = c.next(m, m.epoch, to)
 	default: // a newer version stored a state that is not known here
 		if to.owned == nil || len(to.owned) > 0 {
-			return nil, &Refusal{kafka.FencedMemberEpoch, "The consumer group member is in a unknown state. " +
-				"The member must abandon all its partitions and rejoin."}
+			return nil, kind.Refuse(kafka.FencedMemberEpoch, "The consumer group member is in a unknown state. "+
+				"The member must abandon all its partitions and rejoin.")
 		}
 		n = c.next(m, to.epoch, to)
 	}

@@ -1,7 +1,6 @@
 package consumer
 
 import (
-	"fmt"
 	"maps"
 	"regexp"
 	"regexp/syntax"
@@ -72,7 +71,7 @@ const (
 
 // pattern takes in the pattern of a member, and asks for patterns to be matched
 // if they have not been since topics were made, but not again and again.
-func (c *change) pattern(was, is *member) (patternChange, *Refusal) {
+func (c *change) pattern(was, is *member) (patternChange, error) {
 	g := c.g
 	before, after := was.pattern(), is.pattern()
 	result, fresh := patternSame, false
@@ -155,7 +154,7 @@ func (g *Group) match(now time.Time) []coordinator.Record {
 		records = append(records, g.regexRecord(pattern, n))
 	}
 	maps.DeleteFunc(left, func(_ string, u uses) bool { return u.names <= 0 && u.regexes <= 0 })
-	if hash := g.topicsHash(topics, slices.Sorted(maps.Keys(left))); changed || hash != g.hash {
+	if hash := kind.MetadataHash(slices.Sorted(maps.Keys(left)), topics); changed || hash != g.hash {
 		records = append(records, g.epochRecord(g.epoch+1, hash))
 		g.seen, g.looked = topics.Version(), true
 	}
@@ -191,11 +190,10 @@ func compile(pattern string) (*regexp.Regexp, error) {
 	return regexp.Compile(`\A(?:` + pattern + `)\z`)
 }
 
-func invalidPattern(pattern string, err error) *Refusal {
+func invalidPattern(pattern string, err error) error {
 	why := err.Error()
 	if e, ok := err.(*syntax.Error); ok {
 		why = e.Code.String()
 	}
-	return &Refusal{kafka.InvalidRegularExpression,
-		fmt.Sprintf("SubscribedTopicRegex `%s` is not a valid regular expression: %s.", pattern, why)}
+	return kind.Refuse(kafka.InvalidRegularExpression, "SubscribedTopicRegex `%s` is not a valid regular expression: %s.", pattern, why)
 }
