@@ -40,6 +40,8 @@ func (h *GroupHandlers) rows() []Row {
 		row(kafka.KeyListGroups, cold(h.listGroups), describe, Access{auth.Describe, auth.Cluster}),
 		row(kafka.KeyDeleteGroups, cold(h.deleteGroups), remove),
 		row(kafka.KeyOffsetDelete, cold(h.offsetDelete), remove, readTopic),
+		row(kafka.KeyConsumerGroupHeartbeat, cold(h.consumerGroupHeartbeat), read, describeTopic),
+		row(kafka.KeyConsumerGroupDescribe, cold(h.consumerGroupDescribe), describe, describeTopic),
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/myelin-stream/myelin/internal/config"
 	"github.com/myelin-stream/myelin/internal/group"
 	"github.com/myelin-stream/myelin/internal/group/classic"
+	"github.com/myelin-stream/myelin/internal/group/consumer"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/listen"
 )
@@ -54,6 +55,11 @@ func (b *Broker) newGroups(props *config.Broker) (*group.Service, error) {
 		MaxSession:   props.Millis("group.max.session.timeout.ms"),
 		InitialDelay: props.Millis("group.initial.rebalance.delay.ms"),
 		MaxSize:      props.Int("group.max.size"),
+	}
+	c.Consumer = consumer.Config{
+		Assignors:    props.List("group.consumer.assignors"),
+		MaxSize:      props.Int("group.consumer.max.size"),
+		RegexRefresh: props.Millis("group.consumer.regex.refresh.interval.ms"),
 	}
 	c.MetadataMax = props.Int("offset.metadata.max.bytes")
 	c.Retention = time.Duration(props.Int64("offsets.retention.minutes")) * time.Minute

@@ -10,6 +10,7 @@ import (
 	"github.com/myelin-stream/myelin/internal/cluster"
 	"github.com/myelin-stream/myelin/internal/coordinator"
 	"github.com/myelin-stream/myelin/internal/group/classic"
+	"github.com/myelin-stream/myelin/internal/group/consumer"
 	"github.com/myelin-stream/myelin/internal/group/kind"
 	"github.com/myelin-stream/myelin/internal/kafka"
 )
@@ -52,6 +53,10 @@ type Config struct {
 	Logger *slog.Logger // nil: discard
 
 	Limits classic.Limits
+
+	// Consumer is for groups of the consumer protocol; its Topics and Settings
+	// follow from those above.
+	Consumer consumer.Config
 
 	// MetadataMax is offset.metadata.max.bytes: what a client may store beside
 	// an offset.
@@ -101,8 +106,10 @@ type TxnProducer struct {
 
 // constructors make the groups of each kind that there is, empty, from records
 // or for the first request. A kind's owner adds its line.
-func constructors(*Config) map[kind.Type]func(id string) kind.Group {
-	return map[kind.Type]func(id string) kind.Group{}
+func constructors(c *Config) map[kind.Type]func(id string) kind.Group {
+	return map[kind.Type]func(id string) kind.Group{
+		kind.Consumer: c.newConsumer(),
+	}
 }
 
 // topics is the picture to decide by.

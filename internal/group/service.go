@@ -124,9 +124,9 @@ type ids struct {
 	rand *rand.Rand
 }
 
-// next is a random UUID (version 4) in its usual text form.
-func (d *ids) next() string {
-	var b [16]byte
+// uuid is a random UUID (version 4).
+func (d *ids) uuid() kafka.UUID {
+	var b kafka.UUID
 	d.mu.Lock()
 	hi, lo := d.rand.Uint64(), d.rand.Uint64()
 	d.mu.Unlock()
@@ -135,6 +135,12 @@ func (d *ids) next() string {
 	}
 	b[6] = b[6]&0x0f | 0x40
 	b[8] = b[8]&0x3f | 0x80
+	return b
+}
+
+// next is a random UUID in its usual text form.
+func (d *ids) next() string {
+	b := d.uuid()
 	h := hex.EncodeToString(b[:])
 	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
 }

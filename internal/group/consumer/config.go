@@ -78,7 +78,8 @@ type Who struct {
 	Version  int16  // of the request
 	NewID    string // an id for a member that brings none: version 0, and JoinGroup
 
-	// MayDescribe says whether the client may know of a topic that its pattern
-	// matches; nil: of every one. It is kept until the pattern has been matched.
-	MayDescribe func(topic string) bool
+	// Describer gives what says whether the client may know of a topic that its
+	// pattern matches; that is kept until the pattern has been matched. nil: it may
+	// know of every topic.
+	Describer func() func(topic string) bool
 }

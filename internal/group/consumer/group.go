@@ -21,6 +21,7 @@ type Group struct {
 	seen    int64     // version of the topics that hash was checked against
 	looked  bool      // seen is set
 	resolve *resolve  // patterns are to be matched
+	names   []string  // of the topics that they were matched against
 }
 
 // uses is by how many members, and by how many patterns, a topic is subscribed to.

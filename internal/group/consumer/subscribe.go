@@ -112,10 +112,22 @@ func (c *change) pattern(was, is *member) (patternChange, error) {
 			wanted++
 		}
 	}
-	if wanted > 0 && (fresh || wanted != len(g.regexes) || version != c.topics.Version() || c.now.After(at.Add(g.cfg.regexRefresh()))) {
-		g.resolve, g.wake = &resolve{may: c.who.MayDescribe}, c.now
+	if wanted > 0 && (fresh || wanted != len(g.regexes) || g.newNames(c.topics, version) || c.now.After(at.Add(g.cfg.regexRefresh()))) {
+		g.resolve, g.wake = &resolve{}, c.now
+		if c.who.Describer != nil {
+			g.resolve.may = c.who.Describer()
+		}
 	}
 	return result, nil
+}
+
+// newNames says whether topics came or went since the patterns were matched
+// against a picture of them.
+func (g *Group) newNames(topics kind.Topics, version int64) bool {
+	if version == topics.Version() {
+		return false
+	}
+	return g.names == nil || !slices.Equal(g.names, topics.Names())
 }
 
 // lastMatch is when the patterns were matched last, and against which topics.
@@ -134,6 +146,7 @@ func (g *Group) match(now time.Time) []coordinator.Record {
 	may := g.resolve.may
 	g.resolve = nil
 	topics := g.cfg.Topics()
+	g.names = topics.Names()
 	var records []coordinator.Record
 	left := maps.Clone(g.topics)
 	if left == nil {
