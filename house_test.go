@@ -61,7 +61,7 @@ const layers = `
 	broker < cli < cmd/myelin;
 
 	# Test floor: never in what ships, see TestLayersApart.
-	NONE < script, memnet;
+	NONE < script, memnet, history;
 	myelin, memnet < myelintest;
 	broker, memnet < sim;
 	compact, replica, memnet < torture;
@@ -102,7 +102,7 @@ var modules = map[string][]string{
 
 // testFloor are the packages that only tests, the simulator and programs under
 // test/ may reach.
-var testFloor = []string{"script", "memnet", "sim", "torture", "myelintest", "wire/wiretest"}
+var testFloor = []string{"script", "memnet", "history", "sim", "torture", "myelintest", "wire/wiretest"}
 
 func TestLayers(t *testing.T) {
 	plan, err := parseLayers(layers)
