@@ -272,7 +272,7 @@ func (l *logCheck) segment(base, next int64) error {
 		}
 	}
 	if s.follower >= 0 && next > s.follower && next <= point {
-		l.problem(Problem{File: path.Join(l.rel, segment.Name(s.follower, segment.LogSuffix)), From: s.follower, To: next, What: "the segment's file is missing"})
+		l.problem(Problem{File: path.Join(l.rel, segment.Name(s.follower, segment.LogSuffix)), From: s.follower, To: next, What: fileMissing})
 	}
 	return nil
 }
@@ -280,7 +280,10 @@ func (l *logCheck) segment(base, next int64) error {
 // ends compares where the log begins and ends with what was told of that.
 func (l *logCheck) ends(bases []int64) {
 	start, point := l.starts[l.tp], l.points[l.tp]
-	if len(bases) > 0 && bases[0] > start && l.ours && l.tp.Topic != metadataTopic {
+	told := len(bases) > 0 && slices.ContainsFunc(l.Problems, func(p Problem) bool {
+		return path.Dir(p.File) == l.rel && p.From <= start && bases[0] <= p.To
+	})
+	if len(bases) > 0 && bases[0] > start && l.ours && l.tp.Topic != metadataTopic && !told {
 		l.problem(Problem{File: l.rel, From: start, To: bases[0], What: fmt.Sprintf("the log begins at %d, and nothing before it was deleted", bases[0]),
 			Pending: !l.Clean && bases[0] > point})
 	}

@@ -34,6 +34,8 @@ type Damage struct {
 const (
 	damageFile = "damage"
 	maxDamage  = 64 << 20
+
+	fileMissing = "the segment's file is missing" // a Reason
 )
 
 // harm is the part of a log that knows its damage.
@@ -121,7 +123,8 @@ func (h *harm) damaged(d Damage) {
 	known := false
 	for _, k := range h.all {
 		covers := k.Segment == d.Segment && k.Position <= d.Position && d.Position+d.Bytes <= k.Position+k.Bytes && (k.Bytes > 0) == (d.Bytes > 0)
-		known = known || covers
+		gap := k.Bytes == 0 && d.Bytes == 0 && k.From <= d.From && d.To <= k.To
+		known = known || covers || gap
 		if within := k.Segment == d.Segment && k.Bytes > 0 && d.Position <= k.Position && k.Position+k.Bytes <= d.Position+d.Bytes; !within {
 			all = append(all, k)
 		}

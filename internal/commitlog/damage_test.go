@@ -317,8 +317,8 @@ func TestMissingHead(t *testing.T) {
 	r.kill()
 	r.must(r.disk.Remove("/data/t-3/" + segment.Name(first, segment.LogSuffix)))
 	r.start()
-	if r.rec.Missing != second-first || r.log.Start() != second {
-		t.Fatalf("gone: %+v", r.rec)
+	if d := r.log.Damage(); r.rec.Missing != second-first || r.log.Start() != first || len(d) != 1 || d[0].From != first || d[0].To != second {
+		t.Fatalf("gone: %+v, start %d", r.rec, r.log.Start())
 	}
 }
 

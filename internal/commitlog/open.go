@@ -266,7 +266,9 @@ func (o *opener) list() error {
 		orphan := suffix == segment.IdxSuffix || suffix == segment.TimeSuffix || suffix == segment.TxnSuffix || suffix == segment.SumsSuffix
 		// Another program keeps no sums of what it changes.
 		void := suffix == segment.SumsSuffix && o.home.foreign
-		if ok && orphan && (!have[base] || void) {
+		// What belongs to a missing file stays: the file may be put back.
+		kept := len(o.segs) > 0 && base >= o.from() && base < o.segs[0].Base() && o.headless(o.segs[0].Base())
+		if ok && orphan && (!have[base] && !kept || void) {
 			if err := o.fs.Remove(o.path(i.Name)); err != nil {
 				return err
 			}
@@ -293,26 +295,41 @@ func (o *opener) list() error {
 	if len(o.segs) == 0 {
 		return o.create(o.start)
 	}
-	if first := o.segs[0].Base(); first > o.start {
-		o.tellHead(first)
-		o.start, o.moved = first, true
+	begin := o.segs[0].Base()
+	headless := o.headless(begin)
+	if begin > o.start {
+		was := o.start
+		if o.start = begin; headless {
+			o.start = max(was, o.begin)
+		}
+		o.moved = o.start > was
 	}
 	if slices.ContainsFunc(files, func(i vfs.Info) bool { return i.Name == damageFile }) {
-		return o.readDamage()
+		if err := o.readDamage(); err != nil {
+			return err
+		}
+	}
+	if headless {
+		o.tellHead(begin)
 	}
 	return nil
 }
 
-// tellHead tells of durable records whose files are gone from the log's begin:
-// the checkpoints are as this program wrote them, and no deletion is in them.
+// from is where the log begins, by all that is written down.
+func (o *opener) from() int64 { return max(o.start, o.begin) }
+
+// headless tells whether durable records are gone with their files from the log's
+// begin: the checkpoints are as this program wrote them, no deletion is in them,
+// and something before the first segment was durable, so its file's name was too.
+func (o *opener) headless(first int64) bool {
+	return o.home.sworn && first > o.from() && o.rec.RecoveryPoint > o.from()
+}
+
+// tellHead notes that the log lacks its first segments. Its start stays: what
+// nobody deleted does not count as deleted.
 func (o *opener) tellHead(first int64) {
-	from := max(o.start, o.begin)
-	if !o.home.sworn || first <= from || first > o.rec.RecoveryPoint {
-		return
-	}
-	o.rec.Missing = first - from
-	o.logger.Error("log lacks its first segments, which nobody deleted: durable records are missing", "log", o.tp.String(),
-		"from", from, "to", first)
+	o.rec.Missing += first - o.start
+	o.damaged(Damage{Segment: o.start, From: o.start, To: first, Reason: fileMissing, Found: o.now().UTC()})
 }
 
 // cutHeadless takes away all segments if a power cut took the name of the first.
@@ -324,7 +341,7 @@ func (o *opener) cutHeadless() error {
 		return nil
 	}
 	first := o.segs[0].Base()
-	if first <= max(o.start, o.begin, o.rec.RecoveryPoint) {
+	if first <= max(o.from(), o.rec.RecoveryPoint) || o.headless(first) {
 		return nil
 	}
 	o.rec.CutFrom = o.start
@@ -404,9 +421,12 @@ func (o *opener) readDamage() error {
 		return err
 	}
 	holes := map[int64][]segment.Hole{}
+	for i := range all {
+		o.fileBack(&all[i])
+	}
 	kept := slices.DeleteFunc(all, func(d Damage) bool {
 		if d.Bytes == 0 {
-			return d.To <= o.start
+			return d.To <= max(o.start, d.From)
 		}
 		there := slices.ContainsFunc(o.segs, func(s *segment.Segment) bool {
 			return s.Base() == d.Segment && d.Position >= 0 && d.Position+d.Bytes <= s.Size()
@@ -422,6 +442,19 @@ func (o *opener) readDamage() error {
 	}
 	o.setDamage(kept)
 	return nil
+}
+
+// fileBack makes a gap end where the first file begins that somebody put back.
+func (o *opener) fileBack(d *Damage) {
+	if d.Reason != fileMissing {
+		return
+	}
+	for _, s := range o.segs {
+		if s.Base() >= d.From {
+			d.To = min(d.To, s.Base())
+			return
+		}
+	}
 }
 
 // promised gives the log's end: not below what is known to have been durable, if
@@ -461,6 +494,7 @@ func (o *opener) settle(end int64) error {
 	o.Log.segments.Store(&o.segs)
 	o.mu.end, o.mu.size = end, o.segs[len(o.segs)-1].Size()
 	o.Log.start.Store(o.start)
+	o.cutDamage(end) // a truncation that was cut off may have left it
 	o.rec.End = end
 	if end < o.rec.RecoveryPoint && !o.rec.Clean { // a foreign one: what it says is a hint
 		o.rec.Missing += o.rec.RecoveryPoint - end

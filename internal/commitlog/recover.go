@@ -81,7 +81,7 @@ func (o *opener) findMissing() error {
 			return err
 		}
 		if next >= 0 && next < base {
-			o.damaged(Damage{Segment: next, From: next, To: base, Reason: "the segment's file is missing", Found: o.now().UTC()})
+			o.damaged(Damage{Segment: next, From: next, To: base, Reason: fileMissing, Found: o.now().UTC()})
 		}
 		if size > seg.Size() {
 			pos, from, err := o.endOf(seg)

@@ -248,6 +248,10 @@ func (o *opener) wake(known *Rest) (bool, error) {
 	if damaged {
 		err = o.readDamage()
 	}
+	if first := o.segs[0].Base(); known.Start < first && o.missing(known.Start) == nil {
+		o.start = known.Start // the list of damage was lost
+		o.tellHead(first)
+	}
 	if err == nil {
 		err = o.revive(known)
 	}

@@ -69,6 +69,7 @@ func (l trimmer) removeBelow(offset int64) error {
 		n++
 	}
 	if n == 0 {
+		l.forgetDamage(func(d Damage) bool { return d.To <= offset && d.Segment < segs[0].Base() })
 		return nil
 	}
 	l.flushing.lock() // no removed segment may be under way in a flush
@@ -226,6 +227,9 @@ func (l *Log) TruncateTo(offset int64) error {
 // what it finds.
 func (l trimmer) truncate(offset int64) error {
 	r := l.picture()
+	if offset < r.segs[0].Base() { // the first segments are missing
+		return l.empty(l.Start(), offset)
+	}
 	i := r.segmentOf(offset)
 	at, ok, err := r.locate(i, offset)
 	if damage := damageIn(err); damage != nil { // goes whole, as a batch does
@@ -330,9 +334,13 @@ func (l *Log) ResetTo(offset int64) error {
 }
 
 // reset is ResetTo for who has both locks, or the log alone.
-func (l trimmer) reset(offset int64) error {
+func (l trimmer) reset(offset int64) error { return l.empty(offset, offset) }
+
+// empty takes all segments away and lets the log, which begins at start then, go
+// on at offset. What lies between is missing.
+func (l trimmer) empty(start, offset int64) error {
 	old := *l.segments.Load()
-	if err := l.retreat(min(offset, old[0].Base())); err != nil {
+	if err := l.retreat(min(offset, l.Start(), old[0].Base())); err != nil {
 		return err
 	}
 	for j := len(old) - 1; j >= 0; j-- {
@@ -347,15 +355,19 @@ func (l trimmer) reset(offset int64) error {
 	if err != nil {
 		return err
 	}
-	l.forgetDamage(func(Damage) bool { return true })
-	l.epochs.dropFrom(0)
+	if start == offset {
+		l.forgetDamage(func(Damage) bool { return true })
+		l.epochs.dropFrom(0)
+	}
+	l.cutDamage(offset)
+	l.epochs.dropFrom(offset)
 	l.producers.reset()
 	l.mu.Lock()
 	l.segments.Store(&[]*segment.Segment{fresh})
 	l.mu.view = view{end: offset}
 	l.mu.unsynced.retired, l.mu.untidy = nil, nil
 	l.mu.Unlock()
-	l.start.Store(offset)
+	l.start.Store(start)
 	l.w.firstStamp, l.w.createdAt = -1, l.now()
 	if err := l.fs.SyncDir(l.dir); err != nil {
 		return err
