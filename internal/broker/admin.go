@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"time"
@@ -11,7 +12,8 @@ import (
 // adminServer answers over HTTP what machines ask of a node:
 //
 //	/livez     the process runs; never asks the quorum
-//	/readyz    clients are served: registered, logs open
+//	/readyz    clients are served: registered, logs open; log directories that
+//	           are offline are named, the others are served all the same
 //	/metrics   Prometheus text
 //
 // /startupz, /v1/status/ready and /v1/ready are other names of /readyz, which
@@ -20,6 +22,7 @@ type adminServer struct {
 	ln      net.Listener
 	ready   <-chan struct{}
 	metrics http.Handler
+	offline func() []string // log directories that failed
 }
 
 func (a *adminServer) handler() http.Handler {
@@ -29,6 +32,9 @@ func (a *adminServer) handler() http.Handler {
 		select { //house:select two cases, one of them default
 		case <-a.ready:
 			w.Write([]byte("ok\n"))
+			for _, dir := range a.offline() {
+				fmt.Fprintf(w, "log directory offline: %s\n", dir)
+			}
 		default:
 			http.Error(w, "starting", http.StatusServiceUnavailable)
 		}

@@ -105,7 +105,7 @@ func (b *Broker) build() error {
 
 // admin makes the HTTP server of a node that has an address for it.
 func (b *Broker) admin() *adminServer {
-	return &adminServer{ln: b.sockets.admin, ready: b.ready, metrics: b.newMetrics()}
+	return &adminServer{ln: b.sockets.admin, ready: b.ready, metrics: b.newMetrics(), offline: b.dirs.offlinePaths}
 }
 
 func (b *Broker) rack() *string {

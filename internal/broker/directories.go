@@ -136,14 +136,16 @@ func (d *directories) identify(cfg *Config, paths []string, meta string) error {
 		}
 	}
 	seen := map[kafka.UUID]string{}
-	var cluster string
+	var cluster, formatted string
 	for i, dir := range paths {
 		info, err := metadata.ReadInfo(cfg.FS, dir)
 		switch {
 		case err != nil:
 			return fmt.Errorf("directory %s: %w", dir, err)
+		case !info.Formatted && formatted != "":
+			return fmt.Errorf("directory %s is empty or not formatted, but %s is: if it is a mount point, its disk may not be mounted; if it is new, run `myelin storage format` once", dir, formatted)
 		case !info.Formatted:
-			return fmt.Errorf("directory %s is not formatted: run `myelin storage format` once for a new node or a new directory", dir)
+			return fmt.Errorf("directory %s is not formatted: run `myelin storage format` once for a new node or a new directory; if there is data of this node, its disk may not be mounted", dir)
 		case info.NodeID != cfg.Properties.NodeID():
 			return fmt.Errorf("directory %s belongs to node %d, but node.id is %d: point log.dirs at this node's own data", dir, info.NodeID, cfg.Properties.NodeID())
 		case cluster != "" && info.ClusterID != cluster:
@@ -151,7 +153,7 @@ func (d *directories) identify(cfg *Config, paths []string, meta string) error {
 		case seen[info.DirectoryID] != "" && !info.DirectoryID.IsZero():
 			return fmt.Errorf("directories %s and %s have the same directory.id %s: one is a copy; take it out of log.dirs", seen[info.DirectoryID], dir, info.DirectoryID)
 		}
-		cluster, seen[info.DirectoryID] = info.ClusterID, dir
+		cluster, formatted, seen[info.DirectoryID] = info.ClusterID, dir, dir
 		if dir == meta {
 			d.info = info
 		} else if there, err := vfs.Exists(cfg.FS, path.Join(dir, kafka.MetadataTopic+"-0")); err == nil && there {
@@ -188,6 +190,17 @@ func (d *directories) lost() []kafka.UUID {
 func (d *directories) brokenPaths() (paths []string) {
 	for _, b := range d.broken {
 		paths = append(paths, path.Clean(b.path))
+	}
+	return paths
+}
+
+// offlinePaths are those of log.dirs that cannot be used.
+func (d *directories) offlinePaths() []string {
+	paths := d.brokenPaths()
+	for _, dir := range d.data {
+		if dir.Home.Failed() != nil {
+			paths = append(paths, dir.Home.Path())
+		}
 	}
 	return paths
 }

@@ -79,7 +79,7 @@ func (a *app) benchProduce(ctx context.Context, topic string, f benchFlags) erro
 		value[i] = byte(' ' + random.IntN(90))
 	}
 	t := timings{begin: time.Now()}
-	var failed error
+	var failed *unwritten
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	for i := int64(0); i < f.records && ctx.Err() == nil; i++ {
@@ -87,7 +87,7 @@ func (a *app) benchProduce(ctx context.Context, topic string, f benchFlags) erro
 		cl.Produce(ctx, &kgo.Record{Topic: topic, Value: value}, func(r *kgo.Record, err error) {
 			t.add(time.Since(sent), len(r.Value), err == nil)
 			if err != nil && ctx.Err() == nil {
-				failed = produceError(r, err)
+				failed = &unwritten{r, err}
 				cancel()
 			}
 		})
@@ -95,7 +95,7 @@ func (a *app) benchProduce(ctx context.Context, topic string, f benchFlags) erro
 	}
 	cl.Flush(ctx)
 	if failed != nil {
-		return failed
+		return a.produceError(context.WithoutCancel(ctx), cl, failed.record, failed.err)
 	}
 	return showBench(a, "produce", &t)
 }
@@ -106,24 +106,29 @@ func (a *app) benchConsume(ctx context.Context, topic string, f benchFlags) erro
 		return err
 	}
 	defer done()
-	from, until, err := a.consumePlan(ctx, adm, []string{topic}, consumeFlags{to: "end"})
+	from, until, b, err := a.consumePlan(ctx, adm, []string{topic}, consumeFlags{to: "end"})
 	if err != nil {
 		return err
+	}
+	if err := b.offlineFault(); err != nil {
+		return err // the rest would be no measure
 	}
 	if from == nil {
 		return missing("topic %s is empty; fill it with: myelin bench produce %s", topic, topic)
 	}
-	cl, err := a.connect(ctx, kgo.KeepControlRecords(), kgo.ConsumePartitions(from))
+	cl, err := a.connect(ctx, kgo.KeepControlRecords(), kgo.KeepRetryableFetchErrors(), kgo.ConsumePartitions(from))
 	if err != nil {
 		return err
 	}
 	defer cl.Close()
 	t := timings{begin: time.Now()}
-	err = a.poll(ctx, cl, func(r *kgo.Record) {
+	r := newReader(a, cl, from, until)
+	r.number = f.records
+	r.write = func(r *kgo.Record) {
 		t.add(0, len(r.Key)+len(r.Value), true)
 		a.progress("read", t.records, f.records)
-	}, f.records, until)
-	if err != nil {
+	}
+	if err := r.poll(ctx); err != nil {
 		return err
 	}
 	return showBench(a, "consume", &t)

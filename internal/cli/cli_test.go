@@ -76,6 +76,8 @@ func TestUsage(t *testing.T) {
 		{"serve --set listeners=PLAINTEXT://0.0.0.0:9092", exitUsage, "myelin: listener PLAINTEXT://0.0.0.0:9092 lets anyone who reaches it read, write and delete; listen on 127.0.0.1, or add --insecure if the network is yours"},
 		{"serve --set advertised.listeners=auto", exitUsage, "myelin: advertised.listeners=auto is for dev only: it makes what clients are told depend on where they are; name the addresses"},
 		{"config explain num.partition", exitNotFound, "myelin: unknown property num.partition; did you mean num.partitions?"},
+		{"config explain log.retentoin.", exitNotFound, "myelin: unknown property log.retentoin.; did you mean log.retention.ms?"},
+		{"storage info " + dir + "/none", exitNotFound, "myelin: stat " + dir + "/none: no such file or directory"},
 		{"storage dump-log x.txt", exitNotFound, "myelin: open x.txt: no such file or directory"},
 	} {
 		_, errs, code := run(t, "", nil, append([]string{"-q"}, strings.Fields(c.args)...)...)
@@ -109,7 +111,7 @@ func TestPosition(t *testing.T) {
 
 func TestResolvePosition(t *testing.T) {
 	p := place{"t", 0}
-	b := bounds{map[place]int64{p: 10}, map[place]int64{p: 20}}
+	b := bounds{start: map[place]int64{p: 10}, end: map[place]int64{p: 20}}
 	for text, want := range map[string]int64{"start": 10, "end": 20, "15": 15, "3": 10, "99": 20, "+4": 14, "+40": 20, "-4": 16, "-40": 10} {
 		at, err := parsePosition(text, time.Time{})
 		if err != nil {

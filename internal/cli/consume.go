@@ -1,11 +1,9 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -26,6 +24,7 @@ type consumeFlags struct {
 	tail          bool
 	format        string
 	readCommitted bool
+	skipDamaged   bool
 	partitions    []int32
 }
 
@@ -52,6 +51,7 @@ func consumeCmd(a *app) *cobra.Command {
 	fl.BoolVar(&f.tail, "tail", false, "begin at the end (--from end)")
 	fl.StringVarP(&f.format, "format", "f", `%v\n`, "what to write: %t topic, %p partition, %o offset, %k key, %v value, %h{...} headers, %d time")
 	fl.BoolVar(&f.readCommitted, "read-committed", false, "leave out records of open and aborted transactions")
+	fl.BoolVar(&f.skipDamaged, "skip-damaged", false, "leave out offsets that the broker's disk has damaged, rather than stop there")
 	fl.Int32SliceVar(&f.partitions, "partitions", nil, "only these partitions")
 	return c
 }
@@ -67,7 +67,7 @@ func (a *app) runConsume(ctx context.Context, topics []string, f consumeFlags) e
 	if err != nil {
 		return err
 	}
-	opts := []kgo.Opt{kgo.KeepControlRecords()}
+	opts := []kgo.Opt{kgo.KeepControlRecords(), kgo.KeepRetryableFetchErrors()}
 	if f.readCommitted {
 		opts = append(opts, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	}
@@ -79,30 +79,39 @@ func (a *app) runConsume(ctx context.Context, topics []string, f consumeFlags) e
 		return err
 	}
 	defer done()
-	from, until, err := a.consumePlan(ctx, adm, topics, f)
+	from, until, b, err := a.consumePlan(ctx, adm, topics, f)
 	if err != nil {
 		return err
 	}
 	if from == nil {
-		return nil // everything asked for is empty
+		return b.offlineFault() // or everything asked for is empty
+	}
+	if until == nil {
+		for _, p := range b.offline {
+			a.hint("topic %s, partition %d is offline and left out", p.topic, p.partition)
+		}
 	}
 	cl, err := a.connect(ctx, append(opts, kgo.ConsumePartitions(from))...)
 	if err != nil {
 		return err
 	}
 	defer cl.Close()
-	return a.poll(ctx, cl, write, f.number, until)
+	r := newReader(a, cl, from, until)
+	r.write, r.number, r.skip = write, f.number, f.skipDamaged
+	if err := r.poll(ctx); err != nil {
+		return err
+	}
+	return b.offlineFault()
 }
 
 // consumePlan finds where each partition is to be read from, and, if it is to
 // end, up to where. Partitions with nothing between are left out.
-func (a *app) consumePlan(ctx context.Context, adm *kadm.Client, topics []string, f consumeFlags) (map[string]map[int32]kgo.Offset, map[place]int64, error) {
+func (a *app) consumePlan(ctx context.Context, adm *kadm.Client, topics []string, f consumeFlags) (from map[string]map[int32]kgo.Offset, until map[place]int64, b bounds, err error) {
 	if f.from == "" {
 		f.from = "start"
 	}
-	b, err := limits(ctx, adm, topics, f.partitions)
-	if err != nil {
-		return nil, nil, err
+	if b, err = limits(ctx, adm, topics, f.partitions); err != nil {
+		return nil, nil, b, err
 	}
 	resolve := func(s string) (map[place]int64, error) {
 		at, err := parsePosition(s, time.Now())
@@ -113,15 +122,14 @@ func (a *app) consumePlan(ctx context.Context, adm *kadm.Client, topics []string
 	}
 	starts, err := resolve(f.from)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, b, err
 	}
-	var until map[place]int64
 	if f.to != "" {
 		if until, err = resolve(f.to); err != nil {
-			return nil, nil, err
+			return nil, nil, b, err
 		}
 	}
-	from := map[string]map[int32]kgo.Offset{}
+	from = map[string]map[int32]kgo.Offset{}
 	for _, p := range b.sorted() {
 		if until != nil && starts[p] >= until[p] {
 			delete(until, p)
@@ -133,9 +141,9 @@ func (a *app) consumePlan(ctx context.Context, adm *kadm.Client, topics []string
 		from[p.topic][p.partition] = kgo.NewOffset().At(starts[p])
 	}
 	if len(from) == 0 {
-		return nil, nil, nil
+		return nil, nil, b, nil
 	}
-	return from, until, nil
+	return from, until, b, nil
 }
 
 func (a *app) consumeGroup(ctx context.Context, topics []string, f consumeFlags, write func(*kgo.Record), opts []kgo.Opt) error {
@@ -167,55 +175,10 @@ func (a *app) consumeGroup(ctx context.Context, topics []string, f consumeFlags,
 			return refusal("topic "+t.Topic, t.Err, "")
 		}
 	}
-	return a.poll(ctx, cl, func(r *kgo.Record) { write(r); cl.MarkCommitRecords(r) }, f.number, nil)
-}
-
-// poll writes records until number were written, every partition has reached
-// its place in until (if not nil), or ctx ends.
-func (a *app) poll(ctx context.Context, cl *kgo.Client, write func(*kgo.Record), number int64, until map[place]int64) error {
-	out := bufio.NewWriterSize(a.Out, 64<<10)
-	defer out.Flush()
-	stdout := a.Out
-	a.Out = out
-	defer func() { a.Out = stdout }()
-	var n int64
-	for until == nil || len(until) > 0 {
-		fetches := cl.PollFetches(ctx)
-		if ctx.Err() != nil {
-			return nil // the user stopped it
-		}
-		var failed error
-		fetches.EachError(func(topic string, _ int32, err error) {
-			if failed == nil && !errors.Is(err, context.Canceled) {
-				failed = refusal("topic "+topic, err, "")
-			}
-		})
-		if failed != nil {
-			return failed
-		}
-		for it := fetches.RecordIter(); !it.Done(); {
-			r := it.Next()
-			p := place{r.Topic, r.Partition}
-			end, bounded := until[p]
-			if until != nil && !bounded || bounded && r.Offset >= end {
-				delete(until, p)
-				continue
-			}
-			if !r.Attrs.IsControl() {
-				write(r)
-				if n++; number > 0 && n >= number {
-					return out.Flush()
-				}
-			}
-			if bounded && r.Offset+1 >= end {
-				delete(until, p)
-			}
-		}
-		if err := out.Flush(); err != nil {
-			return err
-		}
-	}
-	return nil
+	r := newReader(a, cl, nil, nil)
+	r.number, r.group, r.skip = f.number, f.group, f.skipDamaged
+	r.write = func(r *kgo.Record) { write(r); cl.MarkCommitRecords(r) }
+	return r.poll(ctx)
 }
 
 type consumedRecord struct {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -46,7 +47,7 @@ func groupSeekCmd(a *app) *cobra.Command {
 				return err
 			}
 			defer done()
-			steps, err := planSeek(a, c.Context(), adm, args[0], seekTo{to, topics, only})
+			steps, left, err := planSeek(a, c.Context(), adm, args[0], seekTo{to, topics, only})
 			if err != nil {
 				return err
 			}
@@ -55,9 +56,9 @@ func groupSeekCmd(a *app) *cobra.Command {
 			}
 			if !a.yes || a.dryRun {
 				a.hint("nothing was moved; add --yes to move %s so", args[0])
-				return nil
+				return left
 			}
-			return commitSteps(c.Context(), adm, args[0], steps)
+			return cmp.Or(commitSteps(c.Context(), adm, args[0], steps), left)
 		},
 	}
 	c.Flags().StringVar(&to, "to", "", "start, end, N, +N, -N, @TIME or group:OTHER")
@@ -72,10 +73,12 @@ type seekTo struct {
 	only   []int32
 }
 
-func planSeek(a *app, ctx context.Context, adm *kadm.Client, group string, want seekTo) ([]seekStep, error) {
+// planSeek says where the group would stand. left names the partitions that are
+// offline and stay as they are.
+func planSeek(a *app, ctx context.Context, adm *kadm.Client, group string, want seekTo) (steps []seekStep, left, err error) {
 	now, err := committed(ctx, adm, group)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	topics := want.topics
 	if len(topics) == 0 {
@@ -86,17 +89,16 @@ func planSeek(a *app, ctx context.Context, adm *kadm.Client, group string, want 
 		topics = slices.Compact(topics)
 	}
 	if len(topics) == 0 {
-		return nil, missing("group %s has committed nothing; name the topics with --topics", group)
+		return nil, nil, missing("group %s has committed nothing; name the topics with --topics", group)
 	}
 	b, err := limits(ctx, adm, topics, want.only)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	targets, err := seekTargets(ctx, adm, b, now, want.to)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var steps []seekStep
 	for _, p := range b.sorted() {
 		target, ok := targets[p]
 		if !ok {
@@ -108,7 +110,7 @@ func planSeek(a *app, ctx context.Context, adm *kadm.Client, group string, want 
 		}
 		steps = append(steps, seekStep{p.topic, p.partition, from, min(max(target, b.start[p]), b.end[p]), b.start[p], b.end[p]})
 	}
-	return steps, nil
+	return steps, b.offlineFault(), nil
 }
 
 func seekTargets(ctx context.Context, adm *kadm.Client, b bounds, now map[place]int64, to string) (map[place]int64, error) {

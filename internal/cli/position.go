@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -82,6 +83,7 @@ type place struct {
 // bounds are where the partitions of some topics start and end.
 type bounds struct {
 	start, end map[place]int64
+	offline    []place // those that nobody serves now, sorted
 }
 
 func (b bounds) sorted() []place {
@@ -89,10 +91,14 @@ func (b bounds) sorted() []place {
 	for p := range b.start {
 		all = append(all, p)
 	}
+	sortPlaces(all)
+	return all
+}
+
+func sortPlaces(all []place) {
 	slices.SortFunc(all, func(x, y place) int {
 		return cmp.Or(strings.Compare(x.topic, y.topic), cmp.Compare(x.partition, y.partition))
 	})
-	return all
 }
 
 func (b bounds) topics() []string {
@@ -103,38 +109,94 @@ func (b bounds) topics() []string {
 	return slices.Compact(names)
 }
 
+// away are the errors of a partition that nobody serves now.
+func away(err error) bool {
+	return isAny(err, kerr.LeaderNotAvailable, kerr.ReplicaNotAvailable, kerr.NotLeaderForPartition, kerr.KafkaStorageError)
+}
+
+// passed takes out the error of a request of which some parts failed, if all of
+// them did so in a way that may be.
+func passed(err error, may func(error) bool) error {
+	var shards *kadm.ShardErrors
+	if errors.As(err, &shards) && !slices.ContainsFunc(shards.Errs, func(e kadm.ShardError) bool { return !may(e.Err) }) {
+		return nil
+	}
+	return err
+}
+
+// reachable are the offsets of partitions that answered. Those that nobody serves
+// are left out, or have an error of their own.
+func reachable(got kadm.ListedOffsets, err error) (kadm.ListedOffsets, error) {
+	return got, passed(err, away)
+}
+
 // limits asks for the bounds of topics; only, if not empty, names the
 // partitions that matter.
 func limits(ctx context.Context, adm *kadm.Client, topics []string, only []int32) (bounds, error) {
-	b := bounds{map[place]int64{}, map[place]int64{}}
-	starts, err := adm.ListStartOffsets(ctx, topics...)
-	if err != nil {
-		return b, err
-	}
-	ends, err := adm.ListEndOffsets(ctx, topics...)
+	b := bounds{start: map[place]int64{}, end: map[place]int64{}}
+	details, err := adm.ListTopicsWithInternal(ctx, topics...)
 	if err != nil {
 		return b, err
 	}
 	for _, topic := range topics {
-		if len(starts[topic]) == 0 {
-			return b, refusal("topic "+topic, kerr.UnknownTopicOrPartition, "")
+		d, ok := details[topic]
+		if !ok {
+			d.Err = kerr.UnknownTopicOrPartition
+		}
+		if d.Err != nil {
+			return b, refusal("topic "+topic, d.Err, "")
 		}
 		for _, n := range only {
-			if _, ok := starts[topic][n]; !ok {
+			if _, ok := d.Partitions[n]; !ok {
 				return b, missing("topic %s has no partition %d; see: myelin topic describe %s", topic, n, topic)
 			}
 		}
-		for n, o := range starts[topic] {
-			e := ends[topic][n]
-			if err := cmp.Or(o.Err, e.Err); err != nil {
-				return b, refusal("topic "+topic, err, "")
-			}
-			if p := (place{topic, n}); len(only) == 0 || slices.Contains(only, n) {
+	}
+	starts, err := reachable(adm.ListStartOffsets(ctx, topics...))
+	if err != nil {
+		return b, err
+	}
+	ends, err := reachable(adm.ListEndOffsets(ctx, topics...))
+	if err != nil {
+		return b, err
+	}
+	for _, t := range details.Sorted() {
+		for _, part := range t.Partitions.Sorted() {
+			p := place{t.Topic, part.Partition}
+			o, have := starts.Lookup(p.topic, p.partition)
+			e, known := ends.Lookup(p.topic, p.partition)
+			switch err := cmp.Or(o.Err, e.Err); {
+			case len(only) > 0 && !slices.Contains(only, p.partition):
+			case !have, !known, away(err):
+				b.offline = append(b.offline, p)
+			case err != nil:
+				return b, refusal("topic "+p.topic, err, "")
+			default:
 				b.start[p], b.end[p] = o.Offset, e.Offset
 			}
 		}
 	}
 	return b, nil
+}
+
+// offlineFault names the partitions that nobody serves, nil if there are none.
+func (b bounds) offlineFault() error {
+	if len(b.offline) == 0 {
+		return nil
+	}
+	code := exitPartial
+	if len(b.start) == 0 {
+		code = exitFailed
+	}
+	return &fault{code, offlineText(b.offline)}
+}
+
+func offlineText(list []place) string {
+	names := make([]string, len(list))
+	for i, p := range list {
+		names[i] = p.topic + "/" + strconv.Itoa(int(p.partition))
+	}
+	return "offline, no broker serves them now: " + strings.Join(names, ", ") + "; see: myelin storage dirs"
 }
 
 // resolve turns a position into an offset of each partition. Offsets beyond the
@@ -144,7 +206,7 @@ func (b bounds) resolve(ctx context.Context, adm *kadm.Client, at position) (map
 	var byTime kadm.ListedOffsets
 	if at.kind == '@' {
 		var err error
-		if byTime, err = adm.ListOffsetsAfterMilli(ctx, at.n, b.topics()...); err != nil {
+		if byTime, err = reachable(adm.ListOffsetsAfterMilli(ctx, at.n, b.topics()...)); err != nil {
 			return nil, err
 		}
 	}

@@ -13,8 +13,10 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -94,7 +96,12 @@ func (a *app) runProduce(ctx context.Context, topic string, p produceFlags) erro
 	if err != nil {
 		return err
 	}
-	cl, err := a.connect(ctx, append(opts, kgo.RecordDeliveryTimeout(a.timeout))...)
+	// Tries are counted so that they end before the time does: then what the
+	// broker said last is known.
+	const pause = 250 * time.Millisecond
+	opts = append(opts, kgo.RecordDeliveryTimeout(a.timeout), kgo.RecordRetries(max(2, int(a.timeout/(2*pause)))),
+		kgo.RetryBackoffFn(func(int) time.Duration { return pause }))
+	cl, err := a.connect(ctx, opts...)
 	if err != nil {
 		return err
 	}
@@ -111,15 +118,21 @@ func (a *app) produceAll(ctx context.Context, cl *kgo.Client, topic string, p pr
 	defer cancel(nil)
 	var done atomic.Int64
 	var say sync.Mutex
+	lost := map[place]int64{} // say's: records of partitions that nobody serves
 	promise := func(r *kgo.Record, err error) {
-		if err != nil {
-			cancel(produceError(r, err))
-			return
-		}
-		done.Add(1)
 		say.Lock()
 		defer say.Unlock()
-		a.produced(r)
+		switch p := (place{r.Topic, r.Partition}); {
+		case err == nil:
+			done.Add(1)
+			a.produced(r)
+		case away(err) && !errors.Is(err, kerr.KafkaStorageError):
+			if lost[p]++; lost[p] == 1 {
+				a.hint("topic %s, partition %d is offline: its records are not written", r.Topic, r.Partition)
+			}
+		default:
+			cancel(&unwritten{r, err})
+		}
 	}
 	var readErr error
 	for ctx.Err() == nil {
@@ -137,6 +150,10 @@ func (a *app) produceAll(ctx context.Context, cl *kgo.Client, topic string, p pr
 	}
 	flushErr := cl.Flush(ctx)
 	if cause := context.Cause(ctx); cause != nil {
+		if un := (*unwritten)(nil); errors.As(cause, &un) {
+			a.hint("%d records were written", done.Load())
+			cause = a.produceError(context.WithoutCancel(ctx), cl, un.record, un.err)
+		}
 		return cause
 	}
 	if flushErr != nil {
@@ -150,11 +167,43 @@ func (a *app) produceAll(ctx context.Context, cl *kgo.Client, topic string, p pr
 		noun = "record"
 	}
 	a.hint("%d %s to %s", done.Load(), noun, topic)
-	return nil
+	return lostFault(done.Load(), lost)
 }
 
-func produceError(r *kgo.Record, err error) error {
+// unwritten is why a record was not written.
+type unwritten struct {
+	record *kgo.Record
+	err    error
+}
+
+func (u *unwritten) Error() string { return u.err.Error() }
+
+// lostFault says how many records were not written since nobody serves their
+// partitions; nil if none.
+func lostFault(done int64, lost map[place]int64) error {
+	if len(lost) == 0 {
+		return nil
+	}
+	var n int64
+	var list []place
+	for p, records := range lost {
+		n, list = n+records, append(list, p)
+	}
+	sortPlaces(list)
+	code := exitPartial
+	if done == 0 {
+		code = exitFailed
+	}
+	return &fault{code, fmt.Sprintf("%d records were not written; ", n) + offlineText(list)}
+}
+
+// produceError says why a record was not written, and what to do.
+func (a *app) produceError(ctx context.Context, cl *kgo.Client, r *kgo.Record, err error) error {
 	switch {
+	case errors.Is(err, kerr.KafkaStorageError):
+		ctx, cancel := context.WithTimeout(ctx, a.timeout)
+		defer cancel()
+		return diskFault(ctx, kadm.NewClient(cl), place{r.Topic, r.Partition})
 	case errors.Is(err, kerr.MessageTooLarge), errors.Is(err, kerr.RecordListTooLarge):
 		return &fault{exitFailed, fmt.Sprintf("a record of %d bytes is too large for topic %s; raise its limit with: myelin topic config set %s max.message.bytes=N, and then add --max-bytes N", len(r.Key)+len(r.Value), r.Topic, r.Topic)}
 	case errors.Is(err, kerr.UnknownTopicOrPartition):

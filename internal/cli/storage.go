@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strconv"
 
@@ -93,7 +95,12 @@ func storageInfoCmd(a *app) *cobra.Command {
 				dirs = b.DataDirs()
 			}
 			var rows []directoryInfo
+			var failures []error
 			for _, dir := range dirs {
+				if _, err := os.Stat(dir); err != nil {
+					failures = append(failures, err)
+					continue
+				}
 				info, err := metadata.ReadInfo(vfs.OS(), dir)
 				if err != nil {
 					return fmt.Errorf("%s: %w", dir, err)
@@ -105,13 +112,17 @@ func storageInfoCmd(a *app) *cobra.Command {
 				}
 				rows = append(rows, row)
 			}
-			return show(a, rows,
+			if len(rows) == 0 && len(failures) > 0 {
+				return partial(0, failures)
+			}
+			err := show(a, rows,
 				column[directoryInfo]{"DIRECTORY", false, func(d directoryInfo) string { return d.Directory }},
 				column[directoryInfo]{"FORMATTED", false, func(d directoryInfo) string { return strconv.FormatBool(d.Formatted) }},
 				column[directoryInfo]{"NODE", false, func(d directoryInfo) string { return strconv.Itoa(int(d.NodeID)) }},
 				column[directoryInfo]{"CLUSTER", false, func(d directoryInfo) string { return orDash(d.ClusterID) }},
 				column[directoryInfo]{"ID", true, func(d directoryInfo) string { return d.DirectoryID }},
 				column[directoryInfo]{"FREE", false, func(d directoryInfo) string { return strconv.FormatInt(d.Free, 10) }})
+			return cmp.Or(err, partial(len(rows), failures))
 		},
 	}
 	s.flags(c)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strconv"
@@ -93,4 +94,68 @@ func logDirectories(all kadm.DescribedAllLogDirs) []logDirectory {
 		rows = append(rows, row)
 	}
 	return rows
+}
+
+// homes says in which directory of which node each replica of some topics is; a
+// node that does not answer is left out.
+func homes(ctx context.Context, adm *kadm.Client, topics []string) (map[place][]replicaDir, error) {
+	want := kadm.TopicsSet{}
+	details, err := adm.ListTopicsWithInternal(ctx, topics...)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range details {
+		want.Add(t.Topic, t.Partitions.Numbers()...)
+	}
+	all, err := adm.DescribeAllLogDirs(ctx, want)
+	if err = passed(err, away); err != nil {
+		return nil, fmt.Errorf("log directories: %w", err)
+	}
+	found := map[place][]replicaDir{}
+	for _, d := range logDirectories(all) {
+		for _, p := range d.Partitions {
+			at := place{p.Topic, p.Partition}
+			found[at] = append(found[at], replicaDir{d.Node, d.Directory, p.Moving, d.Free, d.Total})
+		}
+	}
+	return found, nil
+}
+
+// replicaDir is where one replica is, or a copy that is to take its place.
+type replicaDir struct {
+	Node      int32  `json:"node"`
+	Directory string `json:"directory"`
+	Moving    bool   `json:"moving"`
+
+	free, total int64
+}
+
+// diskFault says why a broker answers a write with KAFKA_STORAGE_ERROR.
+func diskFault(ctx context.Context, adm *kadm.Client, p place) error {
+	text := fmt.Sprintf("topic %s, partition %d: the broker cannot write to its disk (KAFKA_STORAGE_ERROR)", p.topic, p.partition)
+	details, err := adm.ListTopicsWithInternal(ctx, p.topic)
+	if err == nil {
+		var dirs map[place][]replicaDir
+		leader := details[p.topic].Partitions[p.partition].Leader
+		dirs, err = homes(ctx, adm, []string{p.topic})
+		for _, d := range dirs[p] {
+			if d.Node == leader && !d.Moving {
+				text += diskText(d)
+			}
+		}
+	}
+	if err != nil {
+		text += "; asked which one, it says: " + oneLine(err)
+	}
+	return &fault{exitFailed, text + "; see: myelin storage dirs"}
+}
+
+// diskText says how much room the disk of a replica has. It is called full below
+// the default of the watermark, log.dir.soft.free.bytes and .percent, and a bit.
+func diskText(d replicaDir) string {
+	state := "takes no records now"
+	if watermark := min(512<<20, d.total/20); d.total > 0 && d.free < watermark+watermark/4 {
+		state = "is full"
+	}
+	return fmt.Sprintf("; the disk of %s on node %d %s: %d MiB of %d MiB are free", d.Directory, d.Node, state, d.free>>20, d.total>>20)
 }

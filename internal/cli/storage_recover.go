@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -59,13 +60,16 @@ func (a *app) showRehearsals(all []*commitlog.Rehearsal) error {
 	}
 	for _, r := range all {
 		fmt.Fprintf(a.Out, "%s: %s\n", r.Directory, howLeft(r))
+		if len(r.Changes) > 0 {
+			fmt.Fprintln(a.Out, "the next start would do this (nothing is changed now):")
+		}
 		for _, l := range r.Logs {
 			for _, line := range tellLog(l) {
 				fmt.Fprintf(a.Out, "%s: %s\n", l.Log, line)
 			}
 		}
 		for _, c := range r.Changes {
-			fmt.Fprintf(a.Out, "would change %s\n", tellChange(c))
+			fmt.Fprintf(a.Out, "file %s\n", tellChange(c))
 		}
 	}
 	return lossy(all)
@@ -74,11 +78,11 @@ func (a *app) showRehearsals(all []*commitlog.Rehearsal) error {
 func howLeft(r *commitlog.Rehearsal) string {
 	switch {
 	case r.Clean:
-		return fmt.Sprintf("%d logs, closed in order: nothing to examine", len(r.Logs))
+		return fmt.Sprintf("%d logs, all closed in order", len(r.Logs))
 	case r.SameBoot:
 		return fmt.Sprintf("%d logs; the node was killed, the machine ran on", len(r.Logs))
 	}
-	return fmt.Sprintf("%d logs; the machine has restarted since, or not all logs were examined since it did", len(r.Logs))
+	return fmt.Sprintf("%d logs; the machine has restarted since the node last wrote, or some logs were not examined after it did", len(r.Logs))
 }
 
 // tellLog says what would become of a log, nothing if nothing would.
@@ -87,15 +91,19 @@ func tellLog(l commitlog.Rehearsed) (out []string) {
 		return []string{"REFUSED: " + l.Error}
 	}
 	if l.ScannedBytes > 0 {
-		out = append(out, fmt.Sprintf("%d bytes examined above offset %d; %d segments' indexes made anew", l.ScannedBytes, l.RecoveryPoint, l.RebuiltIndexes))
+		out = append(out, fmt.Sprintf("%d bytes above offset %d examined, the indexes of %d segments made anew", l.ScannedBytes, l.RecoveryPoint, l.RebuiltIndexes))
 	}
 	if l.CutFrom >= 0 {
-		out = append(out, fmt.Sprintf("cut off at offset %d: %d bytes, %d whole segments, none of it acknowledged as durable", l.CutFrom, l.CutBytes, l.CutSegments))
+		out = append(out, fmt.Sprintf("torn end cut off at offset %d: %d bytes and %d whole segments; nothing of it was acknowledged as durable", l.CutFrom, l.CutBytes, l.CutSegments))
 	}
 	for _, d := range l.Quarantined {
+		if d.Bytes == 0 {
+			out = append(out, fmt.Sprintf("MISSING: offsets %s: %s", span(d.From, d.To), d.Reason))
+			continue
+		}
 		out = append(out, fmt.Sprintf("QUARANTINED: offsets %s, segment %d bytes %s: %s", span(d.From, d.To), d.Segment, span(d.Position, d.Position+d.Bytes), d.Reason))
 	}
-	if l.Missing > 0 {
+	if l.Missing > 0 && !slices.ContainsFunc(l.Quarantined, func(d commitlog.Damage) bool { return d.Bytes == 0 }) {
 		out = append(out, fmt.Sprintf("MISSING: %d durable offsets: files were lost or emptied", l.Missing))
 	}
 	return out
@@ -112,7 +120,7 @@ func tellChange(c vfs.Change) string {
 	case "cut", "grown":
 		return fmt.Sprintf("%s: %s from %d to %d bytes", c.Name, c.What, c.Before, c.After)
 	}
-	return fmt.Sprintf("%s: %d bytes rewritten, %d bytes before, %d after", c.Name, c.Differ, c.Before, c.After)
+	return fmt.Sprintf("%s: rewritten, %d bytes differ, from %d to %d bytes", c.Name, c.Differ, c.Before, c.After)
 }
 
 func lossy(all []*commitlog.Rehearsal) error {

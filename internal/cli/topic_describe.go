@@ -32,6 +32,8 @@ type describedPartition struct {
 	Start     int64   `json:"log_start_offset"`
 	End       int64   `json:"high_watermark"`
 	Error     string  `json:"error,omitempty"`
+
+	Directories []replicaDir `json:"directories,omitempty"` // with --dirs
 }
 
 type describedConfig struct {
@@ -41,7 +43,7 @@ type describedConfig struct {
 }
 
 func topicDescribeCmd(a *app) *cobra.Command {
-	var parts, configs bool
+	var parts, configs, dirs bool
 	c := &cobra.Command{
 		Use: "describe TOPIC...", Short: "Show partitions and properties of topics", Args: cobra.MinimumNArgs(1),
 		ValidArgsFunction: a.completeTopics,
@@ -58,6 +60,11 @@ func topicDescribeCmd(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if dirs {
+				if err := addHomes(c.Context(), adm, topics, all); err != nil {
+					return err
+				}
+			}
 			if a.output != "table" && a.output != "wide" {
 				return show(a, all, column[describedTopic]{"TOPIC", false, func(t describedTopic) string { return t.Topic }})
 			}
@@ -65,7 +72,7 @@ func topicDescribeCmd(a *app) *cobra.Command {
 				if i > 0 {
 					fmt.Fprintln(a.Out)
 				}
-				if err := showTopic(a, t, parts, configs); err != nil {
+				if err := showTopic(a, t, describeWhat{parts, configs, dirs}); err != nil {
 					return err
 				}
 			}
@@ -74,7 +81,23 @@ func topicDescribeCmd(a *app) *cobra.Command {
 	}
 	c.Flags().BoolVarP(&parts, "partitions", "p", false, "only the partitions")
 	c.Flags().BoolVarP(&configs, "configs", "c", false, "only the properties")
+	c.Flags().BoolVar(&dirs, "dirs", false, "show in which log directory each replica is, as node:directory")
 	return c
+}
+
+// addHomes adds where the replicas are.
+func addHomes(ctx context.Context, adm *kadm.Client, topics []string, all []describedTopic) error {
+	found, err := homes(ctx, adm, topics)
+	if err != nil {
+		return err
+	}
+	for _, t := range all {
+		for i := range t.Partitions {
+			p := &t.Partitions[i]
+			p.Directories = found[place{t.Topic, p.Partition}]
+		}
+	}
+	return nil
 }
 
 func describeTopics(ctx context.Context, adm *kadm.Client, topics []string, configs bool) ([]describedTopic, error) {
@@ -82,11 +105,11 @@ func describeTopics(ctx context.Context, adm *kadm.Client, topics []string, conf
 	if err != nil {
 		return nil, err
 	}
-	starts, err := adm.ListStartOffsets(ctx, topics...)
+	starts, err := reachable(adm.ListStartOffsets(ctx, topics...))
 	if err != nil {
 		return nil, err
 	}
-	ends, err := adm.ListEndOffsets(ctx, topics...)
+	ends, err := reachable(adm.ListEndOffsets(ctx, topics...))
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +128,10 @@ func describeTopics(ctx context.Context, adm *kadm.Client, topics []string, conf
 			if o, ok := ends.Lookup(t.Topic, p.Partition); ok && o.Err == nil {
 				row.End = o.Offset
 			}
-			if p.Err != nil {
+			switch {
+			case p.Leader < 0:
+				row.Error = "offline"
+			case p.Err != nil:
 				row.Error = p.Err.Error()
 			}
 			d.Partitions = append(d.Partitions, row)
@@ -143,24 +169,32 @@ func sourceName(s kmsg.ConfigSource) string {
 	return strings.TrimSuffix(strings.TrimPrefix(s.String(), "DYNAMIC_"), "_CONFIG")
 }
 
-func showTopic(a *app, t describedTopic, parts, configs bool) error {
+// describeWhat is what to show of a topic.
+type describeWhat struct{ parts, configs, dirs bool }
+
+func showTopic(a *app, t describedTopic, what describeWhat) error {
 	fmt.Fprintf(a.Out, "topic %s  id %s  partitions %d\n", t.Topic, t.ID, len(t.Partitions))
-	if parts {
+	if what.parts {
 		fmt.Fprintln(a.Out)
-		err := show(a, t.Partitions,
-			column[describedPartition]{"PARTITION", false, func(p describedPartition) string { return strconv.Itoa(int(p.Partition)) }},
-			column[describedPartition]{"LEADER", false, func(p describedPartition) string { return strconv.Itoa(int(p.Leader)) }},
-			column[describedPartition]{"EPOCH", true, func(p describedPartition) string { return strconv.Itoa(int(p.Epoch)) }},
-			column[describedPartition]{"REPLICAS", false, func(p describedPartition) string { return ids(p.Replicas) }},
-			column[describedPartition]{"ISR", false, func(p describedPartition) string { return ids(p.ISR) }},
-			column[describedPartition]{"START", false, func(p describedPartition) string { return strconv.FormatInt(p.Start, 10) }},
-			column[describedPartition]{"END", false, func(p describedPartition) string { return strconv.FormatInt(p.End, 10) }},
-			column[describedPartition]{"ERROR", true, func(p describedPartition) string { return p.Error }})
-		if err != nil {
+		well := !slices.ContainsFunc(t.Partitions, func(p describedPartition) bool { return p.Error != "" })
+		cols := []column[describedPartition]{
+			{"PARTITION", false, func(p describedPartition) string { return strconv.Itoa(int(p.Partition)) }},
+			{"LEADER", false, func(p describedPartition) string { return strconv.Itoa(int(p.Leader)) }},
+			{"EPOCH", true, func(p describedPartition) string { return strconv.Itoa(int(p.Epoch)) }},
+			{"REPLICAS", false, func(p describedPartition) string { return ids(p.Replicas) }},
+			{"ISR", false, func(p describedPartition) string { return ids(p.ISR) }},
+			{"START", false, func(p describedPartition) string { return strconv.FormatInt(p.Start, 10) }},
+			{"END", false, func(p describedPartition) string { return strconv.FormatInt(p.End, 10) }},
+			{"ERROR", well, func(p describedPartition) string { return p.Error }},
+		}
+		if what.dirs {
+			cols = append(cols, column[describedPartition]{"DIRECTORIES", false, func(p describedPartition) string { return homesText(p.Directories) }})
+		}
+		if err := show(a, t.Partitions, cols...); err != nil {
 			return err
 		}
 	}
-	if configs {
+	if what.configs {
 		fmt.Fprintln(a.Out)
 		rows := slices.DeleteFunc(slices.Clone(t.Configs), func(c describedConfig) bool { return c.Source == "DEFAULT" && a.output != "wide" && !a.verbose })
 		if len(rows) == 0 {
@@ -170,6 +204,18 @@ func showTopic(a *app, t describedTopic, parts, configs bool) error {
 		return showConfigs(a, rows)
 	}
 	return nil
+}
+
+// homesText lists where the replicas of a partition are.
+func homesText(list []replicaDir) string {
+	texts := make([]string, len(list))
+	for i, d := range list {
+		texts[i] = fmt.Sprintf("%d:%s", d.Node, d.Directory)
+		if d.Moving {
+			texts[i] += " (moving there)"
+		}
+	}
+	return orDash(strings.Join(texts, ", "))
 }
 
 func showConfigs(a *app, rows []describedConfig) error {

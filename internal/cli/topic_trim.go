@@ -58,6 +58,9 @@ func topicTrimCmd(a *app) *cobra.Command {
 				return err
 			}
 			var failed []error
+			if err := l.offlineFault(); err != nil {
+				failed = append(failed, err)
+			}
 			trimmed := 0
 			for _, r := range got.Sorted() {
 				if r.Err != nil {

@@ -210,6 +210,8 @@ func (l *logCheck) run() error {
 		if _, err := parseTopicID(data); err != nil {
 			l.problem(Problem{File: path.Join(l.rel, metadataFile), What: oneLine(err), Pending: !l.Clean})
 		}
+	} else if l.ours && l.points[l.tp] > 0 && l.tp.Topic != metadataTopic && !slices.ContainsFunc(list, func(i vfs.Info) bool { return i.Name == metadataFile }) {
+		l.problem(Problem{File: path.Join(l.rel, metadataFile), What: "is missing; a start that knows the topic's id writes it anew", Pending: true})
 	}
 	var bases []int64
 	for _, i := range list {

@@ -233,6 +233,9 @@ func (o *opener) topicID(id kafka.UUID) error {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return storageError(metadataFile, err)
 	}
+	if o.rec.RecoveryPoint > 0 { // it was durable before anything else was
+		o.logger.Warn("partition.metadata was gone or not readable: written anew with the id that the metadata has", "log", o.tp.String(), "topic_id", id.String())
+	}
 	f, err := o.fs.Create(o.path(metadataFile))
 	if err != nil {
 		return storageError(metadataFile, err)

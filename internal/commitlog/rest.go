@@ -237,9 +237,13 @@ func (o *opener) wake(known *Rest) (bool, error) {
 		o.logger.Warn("log is not as it was left at rest: examined", "log", o.tp.String(), "found", what)
 		return false, nil
 	}
-	damaged := false
+	damaged, named := false, known.unnamed || known.TopicID.IsZero()
 	for _, i := range list {
-		damaged = damaged || i.Name == damageFile
+		damaged, named = damaged || i.Name == damageFile, named || i.Name == metadataFile
+	}
+	if !named {
+		o.logger.Warn("log is not as it was left at rest: examined", "log", o.tp.String(), "found", "no "+metadataFile)
+		return false, nil
 	}
 	for i, s := range known.Segments {
 		seg := segment.Reopen(o.segmentConfig(s.Base), s.Bytes, s.MaxTimestamp, known.newestAt[i])

@@ -15,6 +15,9 @@ func (b *Broker) Explain(name string) (string, error) {
 		}
 	}
 	if out == nil {
+		if list := beginning(name); list != "" {
+			return list, nil
+		}
 		text := "unknown property " + name
 		if near := Nearest(name, BrokerScope, Topic, Group, ClientMetrics); near != "" {
 			text += "; did you mean " + near + "?"
@@ -22,6 +25,31 @@ func (b *Broker) Explain(name string) (string, error) {
 		return "", fmt.Errorf("%s", text)
 	}
 	return strings.Join(out, "\n"), nil
+}
+
+// beginning lists the properties whose names begin with a prefix: log.retention,
+// log.retention. or log.reten*. It is "" if there are none.
+func beginning(prefix string) string {
+	prefix, open := strings.CutSuffix(prefix, "*")
+	if !open && !strings.HasSuffix(prefix, ".") {
+		prefix += "."
+	}
+	type row struct{ name, scope, doc string }
+	var rows []row
+	width := 0
+	for _, scope := range []Scope{BrokerScope, Topic, Group, ClientMetrics} {
+		for _, d := range table[scope] {
+			if strings.HasPrefix(d.Name, prefix) {
+				rows = append(rows, row{d.Name, d.scope.String(), d.Doc})
+				width = max(width, len(d.Name))
+			}
+		}
+	}
+	var s strings.Builder
+	for _, r := range rows {
+		fmt.Fprintf(&s, "%-*s  (%s) %s\n", width, r.name, r.scope, r.doc)
+	}
+	return s.String()
 }
 
 func explain(b *Broker, d *Def, name string) string {

@@ -43,7 +43,7 @@ var ErrForeign = errors.New("the directory belongs to another node or cluster")
 
 // ErrNoMetadata says that the directory for the metadata is empty although the
 // node has others that are not: to format it would be to forget the cluster.
-var ErrNoMetadata = errors.New("the metadata directory is empty, and other directories of the node are not: name the one that holds __cluster_metadata-0 as metadata.log.dir")
+var ErrNoMetadata = errors.New("the metadata directory is empty, and other directories of the node are not: its disk may not be mounted, or name the one that holds __cluster_metadata-0 as metadata.log.dir")
 
 // The file that marks a formatted directory, as Kafka writes it.
 const (
