@@ -28,7 +28,7 @@ func (h *GroupHandlers) offsetCommit(c *Call, req *msg.OffsetCommitRequest) *msg
 	rest := req.Topics[:0:0]
 	for i := range req.Topics {
 		t := &req.Topics[i]
-		topic, code := h.commitTopic(c, t)
+		topic, code := h.commitTopic(c, t.Name, t.TopicID, c.Version >= 10)
 		if code != kafka.None {
 			resp.Topics = mergeCommit(resp.Topics, refuseCommit(t, code))
 			continue
@@ -65,12 +65,11 @@ func (h *GroupHandlers) offsetCommit(c *Call, req *msg.OffsetCommitRequest) *msg
 	return &resp
 }
 
-// commitTopic finds the topic that a commit names.
-func (h *GroupHandlers) commitTopic(c *Call, t *msg.OffsetCommitRequestTopic) (*cluster.Topic, kafka.Code) {
-	name, missing := t.Name, kafka.UnknownTopicOrPartition
+// commitTopic finds the topic that a commit names, or identifies.
+func (h *GroupHandlers) commitTopic(c *Call, name string, id kafka.UUID, byID bool) (*cluster.Topic, kafka.Code) {
 	topic := h.Image().Topic(name)
-	if c.Version >= 10 {
-		if topic = h.Image().TopicByID(t.TopicID); topic == nil {
+	if byID {
+		if topic = h.Image().TopicByID(id); topic == nil {
 			return nil, kafka.UnknownTopicID
 		}
 		name = topic.Name
@@ -79,7 +78,7 @@ func (h *GroupHandlers) commitTopic(c *Call, t *msg.OffsetCommitRequestTopic) (*
 	case !c.Allowed(auth.Read, auth.Topic, name):
 		return nil, kafka.TopicAuthorizationFailed
 	case topic == nil:
-		return nil, missing
+		return nil, kafka.UnknownTopicOrPartition
 	}
 	return topic, kafka.None
 }

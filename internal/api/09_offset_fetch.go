@@ -13,20 +13,21 @@ import (
 //	authorize  GROUP_AUTHORIZATION_FAILED, TOPIC_AUTHORIZATION_FAILED for a
 //	           topic that is named; one that is not is left out
 //	locate     UNKNOWN_TOPIC_ID
-//	fetch      NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS
+//	fetch      NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS; of a member
+//	           UNKNOWN_MEMBER_ID, STALE_MEMBER_EPOCH; of a partition
+//	           UNSTABLE_OFFSET_COMMIT
 //
 // What was never committed reads as -1 without an error, even of a topic that
 // does not exist.
 //
 // Versions: 2 null topics mean all, an error for the whole; 5 leader epoch, 6
-// flexible, 7 require stable (KIP-447; there are no transactions yet, so every
-// offset is), 8 several groups (KIP-709), 9 member epoch (KIP-848; classic
-// groups have none), 10 topic ids.
+// flexible, 7 require stable (KIP-447), 8 several groups (KIP-709), 9 member
+// epoch (KIP-848; classic groups have none), 10 topic ids.
 func (h *GroupHandlers) offsetFetch(c *Call, req *msg.OffsetFetchRequest) *msg.OffsetFetchResponse {
 	if c.Version >= 8 {
 		resp := msg.NewOffsetFetchResponse()
 		for i := range req.Groups {
-			resp.Groups = append(resp.Groups, h.fetchGroup(c, &req.Groups[i]))
+			resp.Groups = append(resp.Groups, h.fetchGroup(c, &req.Groups[i], req.RequireStable))
 		}
 		return &resp
 	}
@@ -38,7 +39,7 @@ func (h *GroupHandlers) offsetFetch(c *Call, req *msg.OffsetFetchRequest) *msg.O
 	for i, t := range req.Topics {
 		one.Topics[i] = msg.OffsetFetchRequestGroupTopic{Name: t.Name, PartitionIndexes: t.PartitionIndexes}
 	}
-	return singleFetch(c, &one, h.fetchGroup(c, &one))
+	return singleFetch(c, &one, h.fetchGroup(c, &one, req.RequireStable))
 }
 
 // singleFetch brings the answer for one group into the form of the versions
@@ -63,7 +64,7 @@ func singleFetch(c *Call, req *msg.OffsetFetchRequestGroup, got msg.OffsetFetchR
 }
 
 // fetchGroup answers for one group; topics that are refused come last.
-func (h *GroupHandlers) fetchGroup(c *Call, req *msg.OffsetFetchRequestGroup) msg.OffsetFetchResponseGroup {
+func (h *GroupHandlers) fetchGroup(c *Call, req *msg.OffsetFetchRequestGroup, stable bool) msg.OffsetFetchResponseGroup {
 	if !c.Allowed(auth.Describe, auth.Group, req.GroupID) {
 		return msg.OffsetFetchResponseGroup{GroupID: req.GroupID, ErrorCode: int16(kafka.GroupAuthorizationFailed)}
 	}
@@ -88,7 +89,7 @@ func (h *GroupHandlers) fetchGroup(c *Call, req *msg.OffsetFetchRequestGroup) ms
 		}
 		ask.Topics = append(ask.Topics, t)
 	}
-	got := h.Groups.Fetch(caller(c), &ask)
+	got := h.Groups.Fetch(c.Ctx, caller(c), &ask, stable)
 	if req.Topics == nil {
 		got.Topics = h.visible(c, got.Topics)
 	}

@@ -31,6 +31,7 @@ func (h *GroupHandlers) rows() []Row {
 	return []Row{
 		row(kafka.KeyOffsetCommit, cold(h.offsetCommit), read, readTopic),
 		row(kafka.KeyOffsetFetch, cold(h.offsetFetch), describe, describeTopic),
+		row(kafka.KeyTxnOffsetCommit, cold(h.txnOffsetCommit), read, readTopic, Access{auth.Write, auth.TransactionalID}),
 		row(kafka.KeyFindCoordinator, cold(h.findCoordinator), describe, Access{auth.Describe, auth.TransactionalID}),
 		row(kafka.KeyJoinGroup, cold(h.joinGroup), read),
 		row(kafka.KeyHeartbeat, cold(h.heartbeat), read),

@@ -93,7 +93,7 @@ func wantCore(t *testing.T, b *Broker) {
 	fetch := msg.NewOffsetFetchRequestGroup()
 	fetch.GroupID = "golden-group"
 	var committed int64 = -1
-	for _, topic := range b.groups.Fetch(group.Client{Version: 9}, &fetch).Topics {
+	for _, topic := range b.groups.Fetch(t.Context(), group.Client{Version: 9}, &fetch, false).Topics {
 		for _, p := range topic.Partitions {
 			if topic.Name == "orders" && p.PartitionIndex == 0 {
 				committed = p.CommittedOffset

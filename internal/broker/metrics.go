@@ -159,7 +159,7 @@ func (b *Broker) groupLags() []metrics.Group {
 		m := metrics.Group{Name: g.GroupID, State: g.GroupState, Members: len(g.Members)}
 		fetch := msg.NewOffsetFetchRequestGroup()
 		fetch.GroupID = g.GroupID
-		for _, t := range b.groups.Fetch(asker, &fetch).Topics {
+		for _, t := range b.groups.Fetch(context.Background(), asker, &fetch, false).Topics {
 			for _, p := range t.Partitions {
 				m.Offsets = append(m.Offsets, metrics.GroupOffset{Topic: t.Name, Partition: p.PartitionIndex,
 					Committed: p.CommittedOffset, Lag: b.lag(t.Name, p.PartitionIndex, p.CommittedOffset)})

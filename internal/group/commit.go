@@ -18,11 +18,14 @@ func (s *Service) OffsetCommit(ctx context.Context, c Client, req *msg.OffsetCom
 	var bad kafka.Code
 	var codes [][]kafka.Code // by topic and partition
 	err := s.write(ctx, req.GroupID, func(sh *shard, t *coordinator.Turn) error {
-		if bad = sh.checkCommit(t, c, req); bad != kafka.None {
+		who := kind.Committer{
+			Member: req.MemberID, Instance: req.GroupInstanceID, Epoch: req.GenerationIDOrMemberEpoch, Version: c.Version,
+		}
+		if bad = sh.checkCommit(t, req.GroupID, who, req.Topics); bad != kafka.None {
 			t.Soft()
 			return nil
 		}
-		codes = sh.commit(t, req)
+		codes = sh.commit(t, req.GroupID, req.Topics, req.RetentionTimeMs)
 		return nil
 	})
 	if err != nil {
@@ -54,35 +57,61 @@ func commitCode(err error) kafka.Code {
 }
 
 // checkCommit says whether the group lets this commit in.
-func (sh *shard) checkCommit(t *coordinator.Turn, c Client, req *msg.OffsetCommitRequest) kafka.Code {
-	g, ok := sh.groups.Get(req.GroupID)
-	k, other := sh.kinds.Get(req.GroupID)
+func (sh *shard) checkCommit(t *coordinator.Turn, id string, who kind.Committer, topics []msg.OffsetCommitRequestTopic) kafka.Code {
+	g, ok := sh.find(id)
 	switch {
-	case other:
-		return k.CheckCommit(kind.Committer{
-			Member: req.MemberID, Instance: req.GroupInstanceID, Epoch: req.GenerationIDOrMemberEpoch, Version: c.Version,
-		})
-	case ok:
-		bad, step := g.CheckCommit(t.Now, classic.Identity{
-			MemberID: req.MemberID, InstanceID: req.GroupInstanceID, Generation: req.GenerationIDOrMemberEpoch,
-		})
-		sh.follow(t, g, step)
+	case ok && g.kind != nil:
+		bad := checkKind(g.kind, who, topics)
+		if who.Txn && bad == kafka.StaleMemberEpoch && !knowsEpochs(who) {
+			return kafka.IllegalGeneration
+		}
 		return bad
-	case req.GenerationIDOrMemberEpoch < 0:
+	case ok:
+		bad, step := g.classic.CheckCommit(t.Now, classic.Identity{
+			MemberID: who.Member, InstanceID: who.Instance, Generation: who.Epoch,
+		}, who.Txn)
+		sh.follow(t, g.classic, step)
+		return bad
+	case who.Epoch < 0:
 		return kafka.None // from outside: the offset makes the group
-	case c.Version >= 9:
+	case knowsEpochs(who):
 		return kafka.GroupIDNotFound
 	default:
 		return kafka.IllegalGeneration
 	}
 }
 
-// commit puts the records of a commit.
-func (sh *shard) commit(t *coordinator.Turn, req *msg.OffsetCommitRequest) [][]kafka.Code {
+// knowsEpochs says whether the version that somebody speaks has the errors of
+// KIP-848: OffsetCommit 9, TxnOffsetCommit 6 (KIP-1319).
+func knowsEpochs(who kind.Committer) bool {
+	return who.Version >= 9 || who.Txn && who.Version >= 6
+}
+
+// checkKind asks the group, and for each partition too if it wants that. One that
+// is refused refuses the whole commit.
+func checkKind(g kind.Group, who kind.Committer, topics []msg.OffsetCommitRequestTopic) kafka.Code {
+	bad := g.CheckCommit(who)
+	each, ok := g.(kind.PartitionChecker)
+	if bad != kafka.None || !ok {
+		return bad
+	}
+	for i := range topics {
+		for _, p := range topics[i].Partitions {
+			if bad := each.CheckPartition(who, topics[i].Name, p.PartitionIndex); bad != kafka.None {
+				return bad
+			}
+		}
+	}
+	return kafka.None
+}
+
+// commit puts the records of a commit. keep is how long they are kept, in ms; -1:
+// by retention.
+func (sh *shard) commit(t *coordinator.Turn, group string, topics []msg.OffsetCommitRequestTopic, keep int64) [][]kafka.Code {
 	now := t.Now.UnixMilli()
-	codes := make([][]kafka.Code, len(req.Topics))
-	for i := range req.Topics {
-		topic := &req.Topics[i]
+	codes := make([][]kafka.Code, len(topics))
+	for i := range topics {
+		topic := &topics[i]
 		codes[i] = make([]kafka.Code, len(topic.Partitions))
 		for j := range topic.Partitions {
 			p := &topic.Partitions[j]
@@ -97,10 +126,10 @@ func (sh *shard) commit(t *coordinator.Turn, req *msg.OffsetCommitRequest) [][]k
 				codes[i][j] = kafka.OffsetMetadataTooLarge
 				continue
 			}
-			if req.RetentionTimeMs != -1 {
-				o.Expires = now + req.RetentionTimeMs
+			if keep != -1 {
+				o.Expires = now + keep
 			}
-			t.Put(offsetKey(req.GroupID, kafka.TopicPartition{Topic: topic.Name, Partition: p.PartitionIndex}), o.marshal())
+			t.Put(offsetKey(group, kafka.TopicPartition{Topic: topic.Name, Partition: p.PartitionIndex}), o.marshal())
 		}
 	}
 	return codes

@@ -2,7 +2,6 @@ package group
 
 import (
 	"context"
-	"maps"
 	"slices"
 
 	"github.com/myelin-stream/myelin/internal/coordinator"
@@ -53,17 +52,22 @@ func (s *Service) OffsetDelete(ctx context.Context, _ Client, req *msg.OffsetDel
 	return &resp
 }
 
-// forget deletes an offset if there is one.
+// forget deletes an offset if there is one, pending ones included.
 func (sh *shard) forget(t *coordinator.Turn, group string, tp kafka.TopicPartition) bool {
-	offsets := sh.offsets[group]
-	if offsets == nil {
-		return false
-	}
-	if _, ok := offsets.Get(tp); !ok {
+	if !sh.hasOffset(group, tp) && !sh.pending.has(group, tp) {
 		return false
 	}
 	t.Delete(offsetKey(group, tp))
 	return true
+}
+
+func (sh *shard) hasOffset(group string, tp kafka.TopicPartition) bool {
+	offsets := sh.offsets[group]
+	if offsets == nil {
+		return false
+	}
+	_, ok := offsets.Get(tp)
+	return ok
 }
 
 // Delete answers DeleteGroups (key 42): groups without members go, with all
@@ -104,15 +108,25 @@ func (s *Service) deleteGroup(ctx context.Context, id string) kafka.Code {
 	return kafka.None
 }
 
+// partitions are those of which a group has an offset, or one pending.
+func (sh *shard) partitions(group string) []kafka.TopicPartition {
+	var all []kafka.TopicPartition
+	if offsets := sh.offsets[group]; offsets != nil {
+		all = offsets.Keys()
+	}
+	for _, tp := range sh.pending.partitions(group) {
+		if !sh.hasOffset(group, tp) {
+			all = append(all, tp)
+		}
+	}
+	return all
+}
+
 // deleteOffsets deletes the offsets of a group that match, up to the bound of a
 // turn; more says that the bound was reached.
 func (sh *shard) deleteOffsets(t *coordinator.Turn, group string, match func(kafka.TopicPartition) bool) (more bool) {
-	offsets := sh.offsets[group]
-	if offsets == nil {
-		return false
-	}
 	n := 0
-	for _, tp := range offsets.Keys() {
+	for _, tp := range sh.partitions(group) {
 		if !match(tp) {
 			continue
 		}
@@ -139,7 +153,7 @@ func (s *Service) TopicsDeleted(ctx context.Context, names []string) error {
 			err := s.rt.Write(ctx, p, func(sh *shard, t *coordinator.Turn) error {
 				t.Soft()
 				more = false
-				for _, id := range slices.Sorted(maps.Keys(sh.offsets)) {
+				for _, id := range sh.groupIDs() {
 					more = sh.deleteOffsets(t, id, func(tp kafka.TopicPartition) bool { return gone[tp.Topic] })
 					if more {
 						return nil

@@ -21,7 +21,8 @@ import (
 //	other groups with members  never
 //
 // A commit that asked for a time of its own (version 4 and below) has that. An
-// offset of a topic that was deleted and made again goes at once.
+// offset of a topic that was deleted and made again goes at once. What an open
+// transaction has committed stays, and with it the group.
 func (sh *shard) expire(t *coordinator.Turn) {
 	left, now := tombstonesATurn, t.Now
 	if sh.cfg.Safe != nil {
@@ -38,7 +39,7 @@ func (sh *shard) expire(t *coordinator.Turn) {
 			kept = offsets.Len()
 			for _, tp := range offsets.Keys() {
 				o, _ := offsets.Get(tp)
-				if left > 0 && sh.expired(g, tp, &o, now) {
+				if left > 0 && sh.expired(g, tp, &o, now) && !sh.pending.has(id, tp) {
 					t.Delete(offsetKey(id, tp))
 					kept--
 					left--
@@ -48,7 +49,7 @@ func (sh *shard) expire(t *coordinator.Turn) {
 				delete(sh.offsets, id)
 			}
 		}
-		if kept == 0 && g.empty() && g.typ() != kind.Share && left > 0 {
+		if kept == 0 && g.empty() && g.typ() != kind.Share && !sh.pending.of(id) && left > 0 {
 			sh.remove(t, id, g)
 			left--
 		}

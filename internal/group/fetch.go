@@ -1,6 +1,9 @@
 package group
 
 import (
+	"context"
+
+	"github.com/myelin-stream/myelin/internal/coordinator"
 	"github.com/myelin-stream/myelin/internal/group/kind"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/wire/msg"
@@ -9,25 +12,35 @@ import (
 // Fetch answers one group's part of OffsetFetch (key 9) from what is committed.
 // Null topics mean all. Of what the group never committed the offset is -1,
 // without an error. Topics are taken by name; an id beside it is returned.
-func (s *Service) Fetch(c Client, req *msg.OffsetFetchRequestGroup) msg.OffsetFetchResponseGroup {
+//
+// Stable asks that a partition of which an open transaction has committed an
+// offset be refused with UNSTABLE_OFFSET_COMMIT (KIP-447), and waits for what is
+// on its way.
+func (s *Service) Fetch(ctx context.Context, c Client, req *msg.OffsetFetchRequestGroup, stable bool) msg.OffsetFetchResponseGroup {
 	resp := msg.OffsetFetchResponseGroup{GroupID: req.GroupID}
-	err := s.read(req.GroupID, func(sh *shard) error {
+	look := func(sh *shard) error {
 		if bad := sh.checkFetch(c, req); bad != kafka.None {
 			return bad
 		}
 		if req.Topics == nil {
-			resp.Topics = sh.allOffsets(req.GroupID)
+			resp.Topics = sh.allOffsets(req.GroupID, stable)
 			return nil
 		}
 		for _, t := range req.Topics {
 			rt := msg.OffsetFetchResponseGroupTopic{Name: t.Name, TopicID: t.TopicID}
 			for _, p := range t.PartitionIndexes {
-				rt.Partitions = append(rt.Partitions, sh.committed(req.GroupID, kafka.TopicPartition{Topic: t.Name, Partition: p}))
+				rt.Partitions = append(rt.Partitions, sh.offsetOf(req.GroupID, kafka.TopicPartition{Topic: t.Name, Partition: p}, stable))
 			}
 			resp.Topics = append(resp.Topics, rt)
 		}
 		return nil
-	})
+	}
+	var err error
+	if stable {
+		err = s.write(ctx, req.GroupID, func(sh *shard, _ *coordinator.Turn) error { return look(sh) })
+	} else {
+		err = s.read(req.GroupID, look)
+	}
 	if err != nil {
 		resp.ErrorCode, resp.Topics = int16(code(err)), nil
 	}
@@ -48,14 +61,22 @@ func (sh *shard) checkFetch(c Client, req *msg.OffsetFetchRequestGroup) kafka.Co
 	return g.CheckFetch(who)
 }
 
-// committed is the committed offset of one partition.
-func (sh *shard) committed(group string, tp kafka.TopicPartition) msg.OffsetFetchResponseGroupTopicPartition {
+// offsetOf is the committed offset of one partition or, to one who asks for
+// stable ones and so waits for the commit, the newest.
+func (sh *shard) offsetOf(group string, tp kafka.TopicPartition, stable bool) msg.OffsetFetchResponseGroupTopicPartition {
 	none := noOffset(tp.Partition)
+	if stable && sh.pending.has(group, tp) {
+		none.ErrorCode = int16(kafka.UnstableOffsetCommit)
+		return none
+	}
 	t := sh.offsets[group]
 	if t == nil {
 		return none
 	}
 	o, ok := t.Committed(tp)
+	if stable {
+		o, ok = t.Get(tp)
+	}
 	if !ok || sh.outlived(tp.Topic, &o) {
 		return none
 	}
@@ -71,21 +92,25 @@ func noOffset(partition int32) msg.OffsetFetchResponseGroupTopicPartition {
 }
 
 // allOffsets lists what a group has committed, by topic and partition.
-func (sh *shard) allOffsets(group string) []msg.OffsetFetchResponseGroupTopic {
+func (sh *shard) allOffsets(group string, stable bool) []msg.OffsetFetchResponseGroupTopic {
 	var list []msg.OffsetFetchResponseGroupTopic
 	t := sh.offsets[group]
 	if t == nil {
 		return nil
 	}
-	for _, tp := range t.CommittedKeys() {
-		if o, _ := t.Committed(tp); sh.outlived(tp.Topic, &o) {
+	keys, get := t.CommittedKeys, t.Committed
+	if stable {
+		keys, get = t.Keys, t.Get
+	}
+	for _, tp := range keys() {
+		if o, _ := get(tp); sh.outlived(tp.Topic, &o) {
 			continue
 		}
 		if n := len(list); n == 0 || list[n-1].Name != tp.Topic {
 			list = append(list, msg.OffsetFetchResponseGroupTopic{Name: tp.Topic})
 		}
 		last := &list[len(list)-1]
-		last.Partitions = append(last.Partitions, sh.committed(group, tp))
+		last.Partitions = append(last.Partitions, sh.offsetOf(group, tp, stable))
 	}
 	return list
 }

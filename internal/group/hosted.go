@@ -159,18 +159,12 @@ func (sh *shard) host(t *coordinator.Turn, id string, typ kind.Type, create bool
 	return g, nil
 }
 
-// noGroup is a GROUP_ID_NOT_FOUND with its message for the client.
-type noGroup struct{ text string }
-
-func (e *noGroup) Error() string { return e.text }
-func (e *noGroup) Unwrap() error { return kafka.GroupIDNotFound }
-
 // notOfKind is what is said of a group whose name is that of another kind.
 func notOfKind(id string, typ kind.Type) error {
-	return &noGroup{"Group " + id + " is not a " + string(typ) + " group."}
+	return kind.Refuse(kafka.GroupIDNotFound, "Group %s is not a %s group.", id, typ)
 }
 
-func notFound(id string) error { return &noGroup{"Group " + id + " not found."} }
+func notFound(id string) error { return kind.Refuse(kafka.GroupIDNotFound, "Group %s not found.", id) }
 
 // followKind does what a step of a group asks for.
 func (sh *shard) followKind(t *coordinator.Turn, g kind.Group, step kind.Step) {

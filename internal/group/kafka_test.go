@@ -253,6 +253,8 @@ func (d *dialogue) request(c *script.Cmd) msg.Request {
 
 func (d *dialogue) other(c *script.Cmd, group, member string) msg.Request {
 	switch c.Name {
+	case "txncommit":
+		return d.txnCommit(c, group, member)
 	case "commit":
 		r := msg.NewOffsetCommitRequest()
 		r.GroupID, r.MemberID, r.GroupInstanceID = group, member, optional(c, "instance")

@@ -90,7 +90,9 @@ func (s *Service) serve(ctx context.Context, c Client, req msg.Request) msg.Resp
 	case *msg.OffsetCommitRequest:
 		return s.OffsetCommit(ctx, c, req)
 	case *msg.OffsetFetchRequest:
-		return s.fetchAll(c, req)
+		return s.fetchAll(ctx, c, req)
+	case *msg.TxnOffsetCommitRequest:
+		return s.TxnOffsetCommit(ctx, c, req)
 	case *msg.OffsetDeleteRequest:
 		return s.OffsetDelete(ctx, c, req)
 	case *msg.DescribeGroupsRequest:
@@ -104,11 +106,11 @@ func (s *Service) serve(ctx context.Context, c Client, req msg.Request) msg.Resp
 }
 
 // fetchAll does for OffsetFetch what package api does.
-func (s *Service) fetchAll(c Client, req *msg.OffsetFetchRequest) msg.Response {
+func (s *Service) fetchAll(ctx context.Context, c Client, req *msg.OffsetFetchRequest) msg.Response {
 	resp := msg.NewOffsetFetchResponse()
 	if c.Version >= 8 {
 		for i := range req.Groups {
-			resp.Groups = append(resp.Groups, s.Fetch(c, &req.Groups[i]))
+			resp.Groups = append(resp.Groups, s.Fetch(ctx, c, &req.Groups[i], req.RequireStable))
 		}
 		return &resp
 	}
@@ -116,7 +118,7 @@ func (s *Service) fetchAll(c Client, req *msg.OffsetFetchRequest) msg.Response {
 	for _, t := range req.Topics {
 		one.Topics = append(one.Topics, msg.OffsetFetchRequestGroupTopic{Name: t.Name, PartitionIndexes: t.PartitionIndexes})
 	}
-	got := s.Fetch(c, &one)
+	got := s.Fetch(ctx, c, &one, req.RequireStable)
 	resp.ErrorCode = got.ErrorCode
 	for _, t := range got.Topics {
 		row := msg.OffsetFetchResponseTopic{Name: t.Name}

@@ -20,7 +20,8 @@ import (
 //
 //   - nothing panics, and every request is answered in the end;
 //   - no member sees a generation go back, and who leads a group is a member;
-//   - what a coordinator loads from the log is what the last one had.
+//   - what a coordinator loads from the log is what the last one had;
+//   - the offsets are those that the log alone says, see [offsetsByLog].
 func TestRandomRequests(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		var thrown any // by rapid, which must not leave the bubble with a panic
@@ -95,12 +96,16 @@ func (c *crowd) run(t *testing.T) (thrown any) {
 		c.Fatalf("%d requests are never answered", n)
 	}
 	c.reload()
+	c.compareOffsets()
 	return nil
 }
 
 // reload has the coordinator load the log again. Groups that were between two
 // generations come back as they were stored; the others must be the same.
 func (c *crowd) reload() {
+	c.log.set(func(l *sliceLog) { l.hold, l.refuse = false, nil })
+	c.log.commit()
+	c.collect()
 	before := map[string]string{}
 	for _, g := range groups {
 		before[g] = c.picture(g)
@@ -124,15 +129,16 @@ func (c *crowd) picture(group string) string {
 	d := msg.NewDescribeGroupsRequest()
 	d.Groups = []string{group}
 	f := msg.OffsetFetchRequestGroup{GroupID: group}
-	offsets := c.s.Fetch(Client{Version: 9}, &f)
-	text := show(c.s.Describe(c.ctx, Client{Version: 6}, &d)) + "\n" + show(&offsets)
+	offsets := c.s.Fetch(c.ctx, Client{Version: 9}, &f, false)
+	stable := c.s.Fetch(c.ctx, Client{Version: 9}, &f, true)
+	text := show(&stable) + "\n" + show(c.s.Describe(c.ctx, Client{Version: 6}, &d)) + "\n" + show(&offsets)
 	return strings.ReplaceAll(text, "MemberAssignment=null", `MemberAssignment=""`) // the same on the wire
 }
 
 var groups = []string{"g1", "g2"}
 
 func (c *crowd) step() {
-	what := rapid.IntRange(0, 12).Draw(c.T, "what")
+	what := rapid.IntRange(0, 16).Draw(c.T, "what")
 	if len(c.eager) > 0 && rapid.IntRange(0, 2).Draw(c.T, "eager") > 0 {
 		what = 7
 	}
@@ -171,6 +177,12 @@ func (c *crowd) step() {
 			PartitionIndex: rapid.Int32Range(0, 2).Draw(c.T, "partition"), CommittedOffset: rapid.Int64Range(0, 9).Draw(c.T, "offset"),
 		}}}}
 		c.send(&r, 9)
+	case 13, 14:
+		c.txnCommit()
+	case 15:
+		c.mark()
+	case 16:
+		c.reload()
 	case 12:
 		if c.forgets && rapid.Bool().Draw(c.T, "delete group") {
 			r := msg.NewDeleteGroupsRequest()

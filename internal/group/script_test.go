@@ -70,6 +70,8 @@ func onLog(c *script.Cmd, d *dialogue, s *Service, log *sliceLog) string {
 	case "elect":
 		log.set(func(l *sliceLog) { l.epoch++ })
 		s.Elect(0, log.leads())
+	case "mark":
+		return mark(c, s)
 	case "topic":
 		d.p.(*local).ids[c.Arg(0)] = kafka.UUID{15: byte(c.Int(1))}
 	case "delete-topic":

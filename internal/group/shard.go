@@ -3,6 +3,7 @@ package group
 import (
 	"errors"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -24,13 +25,14 @@ type shard struct {
 	groups  *coordinator.Table[string, *classic.Group]
 	kinds   *coordinator.Table[string, kind.Group] // the other kinds; no id is in both
 	offsets map[string]offsets                     // by group
-	open    pending                                // offsets of open transactions
+	pending pending                                // offsets of open transactions
 	tl      *coordinator.Timeline
 
 	loading  map[string]*classic.Snapshot // what the log says so far, nil of a group with offsets only; nil when loaded
 	born     *classic.Group               // made by the turn at work, whose record is not replayed yet
 	bornKind kind.Group                   // the same, of another kind
 	armed    map[string]time.Time         // group -> its alarm
+	verified map[int64]*guard             // by producer, until its next marker
 
 	drawn classic.Ticket
 	joins map[classic.Ticket]chan<- classic.Joined
@@ -46,12 +48,14 @@ func newShard(cfg *Config, tl *coordinator.Timeline) *shard {
 		groups:  coordinator.NewTable[string, *classic.Group](tl, strings.Compare),
 		kinds:   coordinator.NewTable[string, kind.Group](tl, strings.Compare),
 		offsets: map[string]offsets{},
-		open:    pending{},
+		pending: newPending(),
 		tl:      tl,
 		loading: map[string]*classic.Snapshot{},
 		armed:   map[string]time.Time{},
-		joins:   map[classic.Ticket]chan<- classic.Joined{},
-		syncs:   map[classic.Ticket]chan<- classic.Synced{},
+
+		verified: map[int64]*guard{},
+		joins:    map[classic.Ticket]chan<- classic.Joined{},
+		syncs:    map[classic.Ticket]chan<- classic.Synced{},
 	}
 }
 
@@ -59,12 +63,8 @@ func newShard(cfg *Config, tl *coordinator.Timeline) *shard {
 // over, as Kafka does (KIP-915).
 func (sh *shard) Replay(r coordinator.Record) error {
 	key, err := state.ParseKey(state.Group, r.Key)
-	switch {
-	case errors.Is(err, state.ErrUnknown):
-		sh.cfg.Logger.Warn("a record in "+kafka.OffsetsTopic+" is not understood and left alone", "err", err)
-		return nil
-	case err != nil:
-		return err
+	if err != nil {
+		return sh.unknown(err)
 	}
 	switch k := key.(type) {
 	case *state.OffsetCommitKey:
@@ -78,6 +78,11 @@ func (sh *shard) Replay(r coordinator.Record) error {
 			err = sh.replayKind(at, key, r.Value)
 		}
 	}
+	return sh.unknown(err)
+}
+
+// unknown lets an error pass that only says that a newer Kafka wrote a record.
+func (sh *shard) unknown(err error) error {
 	if errors.Is(err, state.ErrUnknown) {
 		sh.cfg.Logger.Warn("a record in "+kafka.OffsetsTopic+" is not understood and left alone", "err", err)
 		return nil
@@ -90,27 +95,39 @@ func (sh *shard) replayOffset(group string, tp kafka.TopicPartition, value []byt
 		if t := sh.offsets[group]; t != nil {
 			t.Delete(tp)
 		}
+		sh.pending.drop(group, tp)
 		return nil
 	}
 	o, err := parseOffset(value)
 	if err != nil {
 		return err
 	}
+	sh.tableOf(group).Put(tp, o)
+	sh.pending.superseded(group, tp, math.MaxUint64)
+	sh.confirmOffsets(group)
+	return nil
+}
+
+// tableOf is the table of a group's offsets.
+func (sh *shard) tableOf(group string) offsets {
 	t := sh.offsets[group]
 	if t == nil {
 		t = coordinator.NewTable[kafka.TopicPartition, offset](sh.tl, kafka.TopicPartition.Compare)
 		sh.offsets[group] = t
 	}
-	t.Put(tp, o)
+	return t
+}
+
+// confirmOffsets sees to it that there is a group to which offsets belong.
+func (sh *shard) confirmOffsets(group string) {
 	if _, ok := sh.kinds.Get(group); ok {
-		return nil
+		return
 	}
 	if sh.loading == nil {
 		sh.confirm(group)
 	} else if _, ok := sh.loading[group]; !ok {
 		sh.loading[group] = nil
 	}
-	return nil
 }
 
 func (sh *shard) replayGroup(group string, value []byte) error {

@@ -83,16 +83,20 @@ func (g *Group) leave(w Identity) (code kafka.Code, gone bool) {
 // names no member and no generation is one from outside the group, which is
 // allowed while the group is empty. A member's commit keeps its session alive.
 //
+// A commit in a transaction may come from outside at any time, since producers
+// before KIP-447 do not tell the member, and between joining and the assignment.
+//
 // Errors: UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID, ILLEGAL_GENERATION,
 // REBALANCE_IN_PROGRESS between joining and the assignment,
 // COORDINATOR_NOT_AVAILABLE from a group that was deleted.
-func (g *Group) CheckCommit(now time.Time, who Identity) (kafka.Code, Step) {
+func (g *Group) CheckCommit(now time.Time, who Identity, txn bool) (kafka.Code, Step) {
+	outside := who.Generation < 0 && who.MemberID == "" && who.InstanceID == nil
 	switch {
 	case g.state == Dead:
 		return kafka.CoordinatorNotAvailable, g.done()
-	case who.Generation < 0 && g.state == Empty:
+	case who.Generation < 0 && g.state == Empty, txn && outside:
 		return kafka.None, g.done()
-	case who.Generation < 0 && who.MemberID == "" && who.InstanceID == nil:
+	case outside:
 		return kafka.UnknownMemberID, g.done()
 	}
 	m, code := g.find(who.MemberID, who.InstanceID)
@@ -101,9 +105,11 @@ func (g *Group) CheckCommit(now time.Time, who Identity) (kafka.Code, Step) {
 		return code, g.done()
 	case who.Generation != g.generation:
 		return kafka.IllegalGeneration, g.done()
-	case g.state == CompletingRebalance:
+	case g.state == CompletingRebalance && !txn:
 		return kafka.RebalanceInProgress, g.done()
 	}
-	g.keepAlive(now, m)
+	if !txn {
+		g.keepAlive(now, m)
+	}
 	return kafka.None, g.done()
 }

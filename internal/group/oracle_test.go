@@ -1,0 +1,129 @@
+package group
+
+import (
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/myelin-stream/myelin/internal/coordinator"
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/record"
+	"github.com/myelin-stream/myelin/internal/wire/msg"
+	"github.com/myelin-stream/myelin/internal/wire/state"
+)
+
+// txnCommit commits an offset in a transaction.
+func (c *crowd) txnCommit() {
+	r := msg.NewTxnOffsetCommitRequest()
+	r.GroupID, r.MemberID, r.GroupInstanceID, r.GenerationIDOrMemberEpoch = c.who()
+	r.TransactionalID, r.ProducerID = "x", rapid.Int64Range(1, 3).Draw(c.T, "producer")
+	r.Topics = []msg.TxnOffsetCommitRequestTopic{{Name: "t", Partitions: []msg.TxnOffsetCommitRequestTopicPartition{{
+		PartitionIndex: rapid.Int32Range(0, 2).Draw(c.T, "partition"), CommittedOffset: rapid.Int64Range(10, 99).Draw(c.T, "offset"),
+	}}}}
+	c.send(&r, rapid.SampledFrom([]int16{2, 3, 5}).Draw(c.T, "version"))
+}
+
+// mark ends a transaction; nobody waits for it.
+func (c *crowd) mark() {
+	m := coordinator.Marker{ProducerID: rapid.Int64Range(1, 3).Draw(c.T, "producer"), Commit: rapid.Bool().Draw(c.T, "commit")}
+	c.Logf("%+v", m)
+	ch := make(chan msg.Response, 1)
+	go func() {
+		_ = c.s.CompleteTxn(c.ctx, 0, m)
+		ch <- nil
+	}()
+	c.waiting = append(c.waiting, ch)
+}
+
+// whose is the place of one offset.
+type whose struct {
+	group string
+	tp    kafka.TopicPartition
+}
+
+// offsetsByLog says what is committed by reading the log as one who knows how it
+// ends: of a partition's offsets the last one in the log counts, unless it stands
+// in a transaction that was rolled back or is open, or was deleted behind.
+func offsetsByLog(t testing.TB, log *sliceLog) map[whose]int64 {
+	type commit struct {
+		key     whose
+		value   int64
+		deletes bool
+		txn     int64 // producer, 0: none
+		fate    bool  // counts
+	}
+	var all []commit
+	var in record.Reader
+	for _, b := range log.batches {
+		h, err := record.Check(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for in.Reset(b, record.DefaultLimit); in.Next(); {
+			r := in.Record()
+			if h.Attributes.Has(record.Control) {
+				typ, _, err := record.ParseEndTxnMarker(r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i := range all {
+					if all[i].txn == h.ProducerID {
+						all[i].txn, all[i].fate = 0, typ == record.Commit
+					}
+				}
+				continue
+			}
+			key, err := state.ParseKey(state.Group, r.Key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			k, ok := key.(*state.OffsetCommitKey)
+			if !ok {
+				continue
+			}
+			c := commit{key: whose{k.Group, kafka.TopicPartition{Topic: k.Topic, Partition: k.Partition}}, deletes: r.Value == nil, fate: true}
+			if h.Attributes.Has(record.Transactional) {
+				c.txn, c.fate = h.ProducerID, false
+			}
+			if r.Value != nil {
+				o, err := parseOffset(r.Value)
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.value = o.Offset
+			}
+			all = append(all, c)
+		}
+	}
+	out := map[whose]int64{}
+	for _, c := range all {
+		switch {
+		case c.deletes:
+			delete(out, c.key)
+		case c.fate:
+			out[c.key] = c.value
+		}
+	}
+	return out
+}
+
+// compareOffsets asks for all offsets and wants those that the log says.
+func (c *crowd) compareOffsets() {
+	want := offsetsByLog(c.t, c.log)
+	n := 0
+	for _, g := range groups {
+		resp := c.s.Fetch(c.ctx, Client{Version: 9}, &msg.OffsetFetchRequestGroup{GroupID: g}, false)
+		for _, t := range resp.Topics {
+			for _, p := range t.Partitions {
+				k := whose{g, kafka.TopicPartition{Topic: t.Name, Partition: p.PartitionIndex}}
+				if o, ok := want[k]; !ok || o != p.CommittedOffset {
+					c.Fatalf("%s %v: the offset is %d, the log says %d (%v)", g, k.tp, p.CommittedOffset, o, ok)
+				}
+				n++
+			}
+		}
+	}
+	if n != len(want) {
+		c.Fatalf("%d offsets are told, the log has %d: %v", n, len(want), want)
+	}
+}
