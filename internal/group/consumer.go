@@ -2,7 +2,6 @@ package group
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/myelin-stream/myelin/internal/group/consumer"
@@ -55,16 +54,8 @@ func (s *Service) ConsumerGroupHeartbeat(
 	}
 	bad := msg.NewConsumerGroupHeartbeatResponse()
 	bad.ErrorCode = int16(code(err))
-	bad.ErrorMessage = new(said(err))
+	bad.ErrorMessage = new(kind.Text(err))
 	return &bad
-}
-
-// said is the message for the client in err, or what its code is called.
-func said(err error) string {
-	if e, ok := errors.AsType[*noGroup](err); ok {
-		return e.text
-	}
-	return kind.Text(err)
 }
 
 // ConsumerGroupDescribe answers ConsumerGroupDescribe (key 69).
@@ -82,8 +73,8 @@ func (s *Service) ConsumerGroupDescribe(ctx context.Context, ids []string) []msg
 		if err != nil {
 			d = msg.NewConsumerGroupDescribeResponseGroup()
 			d.GroupID, d.ErrorCode = id, int16(code(err))
-			if _, ok := errors.AsType[*noGroup](err); ok {
-				d.ErrorMessage = new(said(err))
+			if d.ErrorCode == int16(kafka.GroupIDNotFound) {
+				d.ErrorMessage = new(kind.Text(err))
 			}
 		}
 		groups = append(groups, d)

@@ -18,7 +18,6 @@ import (
 type pending struct {
 	txns    map[int64]*openTxn        // by producer
 	byGroup map[string]map[int64]bool // who has offsets of a group
-	drawn   uint64                    // grows with every record of an offset
 }
 
 // openTxn is what one producer's transaction has committed in this partition.
@@ -30,8 +29,8 @@ type openTxn struct {
 // pendingOffset is an offset with its place in the log.
 type pendingOffset struct {
 	offset
-	order uint64
-	late  bool // a later commit of the partition counts already
+	at   int64 // where its record stands
+	late bool  // a later commit of the partition counts already
 }
 
 func newPending() pending {
@@ -39,7 +38,7 @@ func newPending() pending {
 }
 
 // put takes a producer's offset in.
-func (p *pending) put(who coordinator.Producer, group string, tp kafka.TopicPartition, o offset) {
+func (p *pending) put(who coordinator.Producer, group string, tp kafka.TopicPartition, o pendingOffset) {
 	t := p.txns[who.ID]
 	if t == nil {
 		t = &openTxn{groups: map[string]map[kafka.TopicPartition]pendingOffset{}}
@@ -52,8 +51,7 @@ func (p *pending) put(who coordinator.Producer, group string, tp kafka.TopicPart
 	if p.byGroup[group] == nil {
 		p.byGroup[group] = map[int64]bool{}
 	}
-	p.drawn++
-	t.groups[group][tp] = pendingOffset{offset: o, order: p.drawn}
+	t.groups[group][tp] = o
 	p.byGroup[group][who.ID] = true
 }
 
@@ -77,12 +75,12 @@ func (p *pending) leave(group string, producer int64) {
 	}
 }
 
-// superseded notes that an offset counts which lies at this place in the log:
-// what lies before it will not.
-func (p *pending) superseded(group string, tp kafka.TopicPartition, order uint64) {
+// superseded notes that an offset counts whose record stands there in the log:
+// what stands before it will not.
+func (p *pending) superseded(group string, tp kafka.TopicPartition, at int64) {
 	for producer := range p.byGroup[group] {
 		of := p.txns[producer].groups[group]
-		if o, ok := of[tp]; ok && o.order < order {
+		if o, ok := of[tp]; ok && o.at < at {
 			o.late = true
 			of[tp] = o
 		}
@@ -145,7 +143,7 @@ func (sh *shard) ReplayTxn(p coordinator.Producer, r coordinator.Record) error {
 	if err != nil {
 		return sh.unknown(err)
 	}
-	sh.pending.put(p, k.Group, kafka.TopicPartition{Topic: k.Topic, Partition: k.Partition}, o)
+	sh.pending.put(p, k.Group, kafka.TopicPartition{Topic: k.Topic, Partition: k.Partition}, pendingOffset{offset: o, at: r.Offset})
 	sh.confirmOffsets(k.Group)
 	return nil
 }
@@ -162,7 +160,7 @@ func (sh *shard) Marker(m coordinator.Marker) error {
 		for _, tp := range slices.SortedFunc(maps.Keys(of), kafka.TopicPartition.Compare) {
 			if o := of[tp]; !o.late {
 				sh.tableOf(group).Put(tp, o.offset)
-				sh.pending.superseded(group, tp, o.order)
+				sh.pending.superseded(group, tp, o.at)
 			}
 		}
 		sh.confirmOffsets(group)

@@ -3,7 +3,6 @@ package group
 import (
 	"errors"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -68,9 +67,9 @@ func (sh *shard) Replay(r coordinator.Record) error {
 	}
 	switch k := key.(type) {
 	case *state.OffsetCommitKey:
-		err = sh.replayOffset(k.Group, kafka.TopicPartition{Topic: k.Topic, Partition: k.Partition}, r.Value)
+		err = sh.replayOffset(k.Group, kafka.TopicPartition{Topic: k.Topic, Partition: k.Partition}, r)
 	case *state.LegacyOffsetCommitKey:
-		err = sh.replayOffset(k.Group, kafka.TopicPartition{Topic: k.Topic, Partition: k.Partition}, r.Value)
+		err = sh.replayOffset(k.Group, kafka.TopicPartition{Topic: k.Topic, Partition: k.Partition}, r)
 	case *state.GroupMetadataKey:
 		err = sh.replayGroup(k.Group, r.Value)
 	default:
@@ -90,20 +89,20 @@ func (sh *shard) unknown(err error) error {
 	return err
 }
 
-func (sh *shard) replayOffset(group string, tp kafka.TopicPartition, value []byte) error {
-	if value == nil {
+func (sh *shard) replayOffset(group string, tp kafka.TopicPartition, r coordinator.Record) error {
+	if r.Value == nil {
 		if t := sh.offsets[group]; t != nil {
 			t.Delete(tp)
 		}
 		sh.pending.drop(group, tp)
 		return nil
 	}
-	o, err := parseOffset(value)
+	o, err := parseOffset(r.Value)
 	if err != nil {
 		return err
 	}
 	sh.tableOf(group).Put(tp, o)
-	sh.pending.superseded(group, tp, math.MaxUint64)
+	sh.pending.superseded(group, tp, r.Offset)
 	sh.confirmOffsets(group)
 	return nil
 }
