@@ -24,7 +24,7 @@ var served = []int16{
 	// groups
 	kafka.KeyOffsetCommit, kafka.KeyOffsetFetch, kafka.KeyFindCoordinator, kafka.KeyJoinGroup, kafka.KeyHeartbeat,
 	kafka.KeyLeaveGroup, kafka.KeySyncGroup, kafka.KeyDescribeGroups, kafka.KeyListGroups, kafka.KeyDeleteGroups,
-	kafka.KeyOffsetDelete, kafka.KeyConsumerGroupHeartbeat, kafka.KeyConsumerGroupDescribe,
+	kafka.KeyOffsetDelete, kafka.KeyTxnOffsetCommit, kafka.KeyConsumerGroupHeartbeat, kafka.KeyConsumerGroupDescribe,
 	// admin and cluster
 	kafka.KeyMetadata, kafka.KeyCreateTopics, kafka.KeyDeleteTopics, kafka.KeyDeleteRecords, kafka.KeyInitProducerID,
 	kafka.KeyAlterReplicaLogDirs, kafka.KeyAssignReplicasToDirs, kafka.KeyAlterPartitionReassignments, kafka.KeyListPartitionReassignments,

@@ -53,16 +53,16 @@ func (s *Service) OffsetDelete(ctx context.Context, _ Client, req *msg.OffsetDel
 }
 
 // forget deletes an offset if there is one, pending ones included.
-func (sh *shard) forget(t *coordinator.Turn, group string, tp kafka.TopicPartition) bool {
-	if !sh.hasOffset(group, tp) && !sh.pending.has(group, tp) {
+func (l *ledger) forget(t *coordinator.Turn, group string, tp kafka.TopicPartition) bool {
+	if !l.hasOffset(group, tp) && !l.pending.has(group, tp) {
 		return false
 	}
 	t.Delete(offsetKey(group, tp))
 	return true
 }
 
-func (sh *shard) hasOffset(group string, tp kafka.TopicPartition) bool {
-	offsets := sh.offsets[group]
+func (l *ledger) hasOffset(group string, tp kafka.TopicPartition) bool {
+	offsets := l.offsets[group]
 	if offsets == nil {
 		return false
 	}
@@ -109,13 +109,13 @@ func (s *Service) deleteGroup(ctx context.Context, id string) kafka.Code {
 }
 
 // partitions are those of which a group has an offset, or one pending.
-func (sh *shard) partitions(group string) []kafka.TopicPartition {
+func (l *ledger) partitions(group string) []kafka.TopicPartition {
 	var all []kafka.TopicPartition
-	if offsets := sh.offsets[group]; offsets != nil {
+	if offsets := l.offsets[group]; offsets != nil {
 		all = offsets.Keys()
 	}
-	for _, tp := range sh.pending.partitions(group) {
-		if !sh.hasOffset(group, tp) {
+	for _, tp := range l.pending.partitions(group) {
+		if !l.hasOffset(group, tp) {
 			all = append(all, tp)
 		}
 	}
@@ -124,9 +124,9 @@ func (sh *shard) partitions(group string) []kafka.TopicPartition {
 
 // deleteOffsets deletes the offsets of a group that match, up to the bound of a
 // turn; more says that the bound was reached.
-func (sh *shard) deleteOffsets(t *coordinator.Turn, group string, match func(kafka.TopicPartition) bool) (more bool) {
+func (l *ledger) deleteOffsets(t *coordinator.Turn, group string, match func(kafka.TopicPartition) bool) (more bool) {
 	n := 0
-	for _, tp := range sh.partitions(group) {
+	for _, tp := range l.partitions(group) {
 		if !match(tp) {
 			continue
 		}

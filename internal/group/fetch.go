@@ -63,13 +63,13 @@ func (sh *shard) checkFetch(c Client, req *msg.OffsetFetchRequestGroup) kafka.Co
 
 // offsetOf is the committed offset of one partition or, to one who asks for
 // stable ones and so waits for the commit, the newest.
-func (sh *shard) offsetOf(group string, tp kafka.TopicPartition, stable bool) msg.OffsetFetchResponseGroupTopicPartition {
+func (l *ledger) offsetOf(group string, tp kafka.TopicPartition, stable bool) msg.OffsetFetchResponseGroupTopicPartition {
 	none := noOffset(tp.Partition)
-	if stable && sh.pending.has(group, tp) {
+	if stable && l.pending.has(group, tp) {
 		none.ErrorCode = int16(kafka.UnstableOffsetCommit)
 		return none
 	}
-	t := sh.offsets[group]
+	t := l.offsets[group]
 	if t == nil {
 		return none
 	}
@@ -77,7 +77,7 @@ func (sh *shard) offsetOf(group string, tp kafka.TopicPartition, stable bool) ms
 	if stable {
 		o, ok = t.Get(tp)
 	}
-	if !ok || sh.outlived(tp.Topic, &o) {
+	if !ok || l.outlived(tp.Topic, &o) {
 		return none
 	}
 	return msg.OffsetFetchResponseGroupTopicPartition{
@@ -92,9 +92,9 @@ func noOffset(partition int32) msg.OffsetFetchResponseGroupTopicPartition {
 }
 
 // allOffsets lists what a group has committed, by topic and partition.
-func (sh *shard) allOffsets(group string, stable bool) []msg.OffsetFetchResponseGroupTopic {
+func (l *ledger) allOffsets(group string, stable bool) []msg.OffsetFetchResponseGroupTopic {
 	var list []msg.OffsetFetchResponseGroupTopic
-	t := sh.offsets[group]
+	t := l.offsets[group]
 	if t == nil {
 		return nil
 	}
@@ -103,24 +103,24 @@ func (sh *shard) allOffsets(group string, stable bool) []msg.OffsetFetchResponse
 		keys, get = t.Keys, t.Get
 	}
 	for _, tp := range keys() {
-		if o, _ := get(tp); sh.outlived(tp.Topic, &o) {
+		if o, _ := get(tp); l.outlived(tp.Topic, &o) {
 			continue
 		}
 		if n := len(list); n == 0 || list[n-1].Name != tp.Topic {
 			list = append(list, msg.OffsetFetchResponseGroupTopic{Name: tp.Topic})
 		}
 		last := &list[len(list)-1]
-		last.Partitions = append(last.Partitions, sh.offsetOf(group, tp, stable))
+		last.Partitions = append(last.Partitions, l.offsetOf(group, tp, stable))
 	}
 	return list
 }
 
 // outlived says that an offset belongs to a topic that was deleted, and that
 // there is another of its name.
-func (sh *shard) outlived(topic string, o *offset) bool {
-	if sh.cfg.TopicID == nil || o.TopicID.IsZero() {
+func (l *ledger) outlived(topic string, o *offset) bool {
+	if l.cfg.TopicID == nil || o.TopicID.IsZero() {
 		return false
 	}
-	id := sh.cfg.TopicID(topic)
+	id := l.cfg.TopicID(topic)
 	return !id.IsZero() && id != o.TopicID
 }

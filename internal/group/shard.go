@@ -20,12 +20,10 @@ import (
 // knows also who is joining right now. That part lives in memory and is lost
 // with the coordinator, and its members join again.
 type shard struct {
-	cfg     *Config
-	groups  *coordinator.Table[string, *classic.Group]
-	kinds   *coordinator.Table[string, kind.Group] // the other kinds; no id is in both
-	offsets map[string]offsets                     // by group
-	pending pending                                // offsets of open transactions
-	tl      *coordinator.Timeline
+	cfg    *Config
+	groups *coordinator.Table[string, *classic.Group]
+	kinds  *coordinator.Table[string, kind.Group] // the other kinds; no id is in both
+	ledger
 
 	loading  map[string]*classic.Snapshot // what the log says so far, nil of a group with offsets only; nil when loaded
 	born     *classic.Group               // made by the turn at work, whose record is not replayed yet
@@ -38,17 +36,12 @@ type shard struct {
 	syncs map[classic.Ticket]chan<- classic.Synced
 }
 
-// offsets are those of one group.
-type offsets = *coordinator.Table[kafka.TopicPartition, offset]
-
 func newShard(cfg *Config, tl *coordinator.Timeline) *shard {
 	return &shard{
 		cfg:     cfg,
 		groups:  coordinator.NewTable[string, *classic.Group](tl, strings.Compare),
 		kinds:   coordinator.NewTable[string, kind.Group](tl, strings.Compare),
-		offsets: map[string]offsets{},
-		pending: newPending(),
-		tl:      tl,
+		ledger:  ledger{cfg: cfg, tl: tl, offsets: map[string]offsets{}, pending: newPending()},
 		loading: map[string]*classic.Snapshot{},
 		armed:   map[string]time.Time{},
 
@@ -105,16 +98,6 @@ func (sh *shard) replayOffset(group string, tp kafka.TopicPartition, r coordinat
 	sh.pending.superseded(group, tp, r.Offset)
 	sh.confirmOffsets(group)
 	return nil
-}
-
-// tableOf is the table of a group's offsets.
-func (sh *shard) tableOf(group string) offsets {
-	t := sh.offsets[group]
-	if t == nil {
-		t = coordinator.NewTable[kafka.TopicPartition, offset](sh.tl, kafka.TopicPartition.Compare)
-		sh.offsets[group] = t
-	}
-	return t
 }
 
 // confirmOffsets sees to it that there is a group to which offsets belong.
