@@ -140,6 +140,21 @@ func (p *ProducerState) CheckEpoch(id int64, epoch int16) error {
 	return nil
 }
 
+// Inside says whether a producer has a transaction open in this epoch.
+func (p *ProducerState) Inside(id int64, epoch int16) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := p.byID[id]
+	return e != nil && e.txnFirst >= 0 && e.epoch == epoch
+}
+
+// Knows says whether anything is known of a producer.
+func (p *ProducerState) Knows(id int64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.byID[id] != nil
+}
+
 // CheckMarker says whether a coordinator may end a producer's transaction: its
 // epochs must not be older than those seen (INVALID_PRODUCER_EPOCH,
 // TRANSACTION_COORDINATOR_FENCED).

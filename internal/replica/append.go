@@ -39,8 +39,12 @@ type Batch struct {
 	// [Replica.Flush] next, and nobody is woken to flush.
 	Lone   bool
 	Origin Origin
-	// CoordinatorEpoch is that of a marker's writer.
+	// Guard is what [Replica.Guard] gave for a client's transactional batch.
+	Guard Guard
+	// CoordinatorEpoch is that of a marker's writer, TxnVersion the version of the
+	// transaction that it ends (KIP-890).
 	CoordinatorEpoch int32
+	TxnVersion       int16
 }
 
 // Appended is where a batch went.
@@ -312,12 +316,16 @@ func (r *Replica) known(b *Batch) (commitlog.Verdict, error) {
 		return commitlog.Verdict{}, nil
 	}
 	if b.Origin == Marker {
-		return commitlog.Verdict{}, r.log().Producers().CheckMarker(b.Header.ProducerID, b.Header.ProducerEpoch, b.CoordinatorEpoch)
+		return commitlog.Verdict{}, r.markable(b)
 	}
 	if b.Origin == Coordinator { // in the name of a producer, without its sequences
 		return commitlog.Verdict{}, r.log().Producers().CheckEpoch(b.Header.ProducerID, b.Header.ProducerEpoch)
 	}
-	return r.log().Producers().Check(&b.Header)
+	v, err := r.log().Producers().Check(&b.Header)
+	if err == nil && !v.Duplicate && b.Origin == Client && b.Header.Attributes.Has(record.Transactional) {
+		err = r.guarded(b)
+	}
+	return v, err
 }
 
 // demanding says whether a batch needs min.insync.replicas: acks=all, and

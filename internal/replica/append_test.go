@@ -337,7 +337,7 @@ func TestTransactionHoldsBackReaders(t *testing.T) {
 		p := r.hold()
 		in := record.Builder{Flags: record.Transactional, Producer: &record.Producer{ID: 9, Epoch: 1}}
 		in.Append(record.Record{Timestamp: time.Now().UnixMilli(), Value: []byte("in")})
-		must(t, p, client(t, in.Bytes(), true))
+		must(t, p, unguarded(client(t, in.Bytes(), true)))
 		must(t, p, client(t, batchOf(2, 1), true))
 		synctest.Wait()
 		if p.HW() != 3 || p.LSO() != 0 {

@@ -63,7 +63,7 @@ func TestMove(t *testing.T) {
 		}
 		txn := record.Builder{Producer: &record.Producer{ID: 9}, Flags: record.Transactional}
 		txn.Append(record.Record{Timestamp: time.Now().UnixMilli(), Value: []byte("open")})
-		must(t, r, client(t, txn.Bytes(), true))
+		must(t, r, unguarded(client(t, txn.Bytes(), true)))
 		if _, err := r.DeleteRecords(31); err != nil {
 			t.Fatal(err)
 		}

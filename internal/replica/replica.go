@@ -25,6 +25,8 @@ type Replica struct {
 	stamp int64 // LogAppendTime never steps back; belongs to whoever holds the turn
 	shut  bool  // the log was closed to be opened anew; belongs to who serves the lane
 	count Counters
+
+	guards guards
 }
 
 // env is what all replicas of a table share.

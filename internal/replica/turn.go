@@ -56,11 +56,15 @@ func (t *turn) enter(e *entry) (holds bool) {
 }
 
 // gather appends to group the appenders that queued behind the holder, as far
-// as one write should go.
+// as one write should go. Behind a marker come only markers: whether a batch may
+// follow the end of its producer's transaction shows only when that is written.
 func (t *turn) gather(group []*entry, bytes int) []*entry {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for e := t.mu.head; e != nil && !e.alone && len(group) < turnBatches; e = t.mu.head {
+		if group[len(group)-1].batch.Origin == Marker && e.batch.Origin != Marker {
+			break
+		}
 		if bytes += len(e.batch.Bytes); bytes > turnBytes {
 			break
 		}
