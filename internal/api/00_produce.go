@@ -25,9 +25,10 @@ type producing struct {
 	head msg.ProduceResponseResponse
 	row  msg.ProduceResponseResponsePartitionResponse
 
-	topic topicRef // at work
-	slot  *Slot
-	bad   bool // a partition was refused
+	topic  topicRef // at work
+	slot   *Slot
+	bad    bool     // a partition was refused
+	joined []joined // of a transaction
 }
 
 // produce answers Produce (key 0, versions 3 to 13; 0 to 2 are advertised only).
@@ -37,6 +38,9 @@ type producing struct {
 //
 //	authorize  TOPIC_AUTHORIZATION_FAILED, TRANSACTIONAL_ID_AUTHORIZATION_FAILED
 //	locate     UNKNOWN_TOPIC_OR_PARTITION, UNKNOWN_TOPIC_ID, NOT_LEADER_OR_FOLLOWER
+//	join       of transactional records only, see join and
+//	           [txn.Service.VerifyOrAdd]; NOT_ENOUGH_REPLICAS where older clients
+//	           can only try again
 //	check      INVALID_RECORD, CORRUPT_MESSAGE, UNSUPPORTED_COMPRESSION_TYPE,
 //	           INVALID_REQUIRED_ACKS, INVALID_TOPIC_EXCEPTION
 //	append     see package replica
@@ -47,11 +51,10 @@ type producing struct {
 // Under acks=0 there is no answer, and an error closes the connection.
 //
 // Versions: 5 log start offset, 7 zstd, 8 record errors (KIP-467), 9 flexible, 10
-// current leader (KIP-951), 12 transactions without AddPartitionsToTxn, 13 topic
-// ids (KIP-516).
+// current leader (KIP-951), 11 TRANSACTION_ABORTABLE, 12 transactions without
+// AddPartitionsToTxn (KIP-890), 13 topic ids (KIP-516).
 //
 // Differs from Apache Kafka: null records are refused; Kafka never answers them.
-// Transactional batches are refused until transactions come.
 func (h *DataHandlers) produce(c *Call, out *Reply) {
 	p := c.producing()
 	p.r.Reset(c.Body)
@@ -107,7 +110,11 @@ func (h *DataHandlers) answerProduce(c *Call, p *producing, out *Reply) {
 	if !p.simple() {
 		p.merge()
 	}
-	refused := h.refuseAll(c, p)
+	var refused error
+	if p.transactional() {
+		refused = h.join(c, p)
+		defer p.leave()
+	}
 	out.Buf = p.resp.AppendBeforeResponses(out.Buf, c.Version, len(p.req.TopicData))
 	for i := range p.req.TopicData {
 		t := &p.req.TopicData[i]
@@ -191,8 +198,14 @@ func (h *DataHandlers) appendBatch(c *Call, p *producing, b *partitionBatch) (*r
 	if kafka.IsInternalTopic(r.TopicPartition().Topic) && c.ClientID != adminClientID {
 		return nil, none, kafka.InvalidTopicException
 	}
+	var guard replica.Guard
+	if len(p.joined) > 0 {
+		if guard, err = p.guardOf(b.data); err != nil {
+			return nil, none, err
+		}
+	}
 	got, err := r.Append(replica.Batch{Bytes: b.data.Records[:header.Size()], Header: header, Epoch: kafka.NoEpoch,
-		Durable: p.req.Acks == -1, Lone: h.lone(c, p), Origin: replica.Client})
+		Durable: p.req.Acks == -1, Lone: h.lone(c, p), Origin: replica.Client, Guard: guard})
 	return r, got, err
 }
 
@@ -213,27 +226,16 @@ func (h *DataHandlers) writable(c *Call, t *topicRef, partition int32) (*replica
 	return r, nil
 }
 
-// refuseAll says why no batch of the request is taken: it is transactional.
-func (h *DataHandlers) refuseAll(c *Call, p *producing) error {
-	for i := range p.req.TopicData {
-		for _, d := range p.req.TopicData[i].PartitionData {
-			if head, err := record.ParseHeader(d.Records); err == nil && head.Magic == record.Magic && head.Attributes.Has(record.Transactional) {
-				return kafka.TransactionalIDAuthorizationFailed
-			}
-		}
-	}
-	if id := p.req.TransactionalID; id != nil && !c.Allowed(auth.Write, auth.TransactionalID, *id) {
-		return kafka.TransactionalIDAuthorizationFailed
-	}
-	return nil
-}
-
 // refuseRow fills in a row for an error. Where the log itself refused the batch,
 // the row tells the log's start offset; where it was refused before, -1.
 func (h *DataHandlers) refuseRow(c *Call, row *msg.ProduceResponseResponsePartitionResponse, b *partitionBatch,
 	r *replica.Replica, err error) {
 	code := kafka.CodeOf(err)
 	row.ErrorCode = int16(code)
+	var why *explained
+	if errors.As(err, &why) {
+		row.ErrorMessage = &why.text
+	}
 	var refusal *record.Refusal
 	inLog := r != nil
 	if errors.As(err, &refusal) {

@@ -13,15 +13,12 @@ const (
 	coordinatesShare
 )
 
-// noTransactions is what a client is told who looks for a coordinator of
-// transactions; clients take UNSUPPORTED_VERSION as final.
-const noTransactions = "This broker does not serve transactions yet."
-
 // findCoordinator answers FindCoordinator (key 10, versions 0 to 6): which
-// broker leads the partition of __consumer_offsets that keeps a group. The first
-// who asks makes that topic.
+// broker leads the partition of __consumer_offsets that keeps a group, or of
+// __transaction_state that keeps a transactional id. The first who asks makes
+// that topic.
 //
-//	type       INVALID_REQUEST; UNSUPPORTED_VERSION for transactions
+//	type       INVALID_REQUEST
 //	authorize  GROUP_AUTHORIZATION_FAILED, TRANSACTIONAL_ID_AUTHORIZATION_FAILED
 //	locate     COORDINATOR_NOT_AVAILABLE
 //
@@ -29,7 +26,7 @@ const noTransactions = "This broker does not serve transactions yet."
 // share groups (KIP-932).
 //
 // Differs from Apache Kafka: when the topic is there at once, so is the answer.
-// Share groups and transactions are not served.
+// Share groups are not served.
 func (h *GroupHandlers) findCoordinator(c *Call, req *msg.FindCoordinatorRequest) *msg.FindCoordinatorResponse {
 	resp := msg.NewFindCoordinatorResponse()
 	if c.Version >= 4 {
@@ -67,12 +64,11 @@ func (h *GroupHandlers) locate(c *Call, kind int8, key string) msg.FindCoordinat
 		}
 		h.leads(c, &r, kafka.OffsetsTopic, key)
 	case coordinatesTransaction:
-		r.ErrorCode = int16(kafka.UnsupportedVersion)
 		if !c.Allowed(auth.Describe, auth.TransactionalID, key) {
 			r.ErrorCode = int16(kafka.TransactionalIDAuthorizationFailed)
 			return r
 		}
-		r.ErrorMessage = new(noTransactions)
+		h.leads(c, &r, kafka.TxnTopic, key)
 	default:
 		r.ErrorCode = int16(kafka.InvalidRequest)
 		if kind != coordinatesShare {

@@ -11,19 +11,26 @@ import (
 // idWait bounds how long InitProducerId waits for a block of ids.
 const idWait = 5 * time.Second
 
-// initProducerID answers InitProducerId (key 22, versions 0 to 5) for producers
-// that are idempotent and not transactional: each call gives a new id at epoch 0
-// (KIP-98).
+// initProducerID answers InitProducerId (key 22, versions 0 to 5). Without a
+// transactional id each call gives a new producer id at epoch 0 (KIP-98). With
+// one it gives the next epoch of the id, which fences all who had it before, or
+// of a producer that recovers, who says which it had (KIP-360).
 //
+//	authorize  CLUSTER_AUTHORIZATION_FAILED, TRANSACTIONAL_ID_AUTHORIZATION_FAILED
 //	shape      INVALID_REQUEST: an empty transactional id; an id without an
 //	           epoch or the other way round
-//	authorize  CLUSTER_AUTHORIZATION_FAILED, TRANSACTIONAL_ID_AUTHORIZATION_FAILED
 //	allocate   COORDINATOR_LOAD_IN_PROGRESS: no block of ids in time; clients
 //	           try again
+//	decide     INVALID_TRANSACTION_TIMEOUT, PRODUCER_FENCED; CONCURRENT_TRANSACTIONS
+//	           while a transaction of the id is being ended, which this call
+//	           begins if need be
 //
-// Transactions are not served yet: a transactional id is answered with
-// UNSUPPORTED_VERSION, which ends the producer with an error that says so.
-func (h *ClusterHandlers) initProducerID(c *Call, req *msg.InitProducerIDRequest) *msg.InitProducerIDResponse {
+// Versions: 2 flexible, 3 recovery, 4 PRODUCER_FENCED for INVALID_PRODUCER_EPOCH,
+// 5 TRANSACTION_ABORTABLE (KIP-890).
+//
+// Differs from Apache Kafka: a producer that recovers with an epoch long gone is
+// fenced at once, also while a transaction is open, and does not abort it first.
+func (h *TxnHandlers) initProducerID(c *Call, req *msg.InitProducerIDRequest) *msg.InitProducerIDResponse {
 	resp := msg.NewInitProducerIDResponse()
 	resp.ProducerEpoch = -1
 	fail := func(code kafka.Code) *msg.InitProducerIDResponse {
@@ -31,24 +38,26 @@ func (h *ClusterHandlers) initProducerID(c *Call, req *msg.InitProducerIDRequest
 		return &resp
 	}
 	known := req.ProducerID != kafka.NoProducer
-	switch id := req.TransactionalID; {
-	case id != nil && *id == "", known != (req.ProducerEpoch != kafka.NoProdEpoch):
-		return fail(kafka.InvalidRequest)
+	id := req.TransactionalID
+	switch {
 	case id != nil && !c.Allowed(auth.Write, auth.TransactionalID, *id):
 		return fail(kafka.TransactionalIDAuthorizationFailed)
-	case id != nil && int64(req.TransactionTimeoutMs) > h.Metadata.Properties().Int64("transaction.max.timeout.ms"):
-		return fail(kafka.InvalidTransactionTimeout)
-	case id != nil:
-		return fail(kafka.UnsupportedVersion)
-	case !c.AllowedCluster(auth.IdempotentWrite):
+	case id == nil && !c.AllowedCluster(auth.IdempotentWrite):
 		return fail(kafka.ClusterAuthorizationFailed)
+	case id != nil && *id == "", known != (req.ProducerEpoch != kafka.NoProdEpoch):
+		return fail(kafka.InvalidRequest)
 	}
 	ctx, cancel := c.within(int32(idWait / time.Millisecond))
 	defer cancel()
-	id, err := h.Metadata.NextProducerID(ctx)
+	if id != nil {
+		got := h.Txns.InitProducerID(ctx, req)
+		got.ErrorCode = int16(fenced(kafka.Code(got.ErrorCode), c.Version >= 4))
+		return got
+	}
+	fresh, err := h.Metadata.NextProducerID(ctx)
 	if err != nil {
 		return fail(kafka.CoordinatorLoadInProgress)
 	}
-	resp.ProducerID, resp.ProducerEpoch = id, 0
+	resp.ProducerID, resp.ProducerEpoch = fresh, 0
 	return &resp
 }

@@ -112,6 +112,7 @@ func (a *adminScript) start() (stop func()) {
 			return []LogDir{{Path: "/data", Total: 1000, Free: 400}, {Path: "/gone", Total: -1, Free: -1, Err: errors.New("gone")}}
 		}}
 	cfg.Cluster = &ClusterHandlers{Metadata: a.meta, NodeID: 1}
+	cfg.Txns = &TxnHandlers{Txns: a.coordinator(ctx), Metadata: a.meta, Markers: &fakeMarkers{}}
 	a.client = newClient(a.t, testTable(a.t, cfg))
 	return func() {
 		cancel()

@@ -14,7 +14,7 @@ import (
 )
 
 // ClusterHandlers answer what describes the cluster: Metadata, DescribeCluster,
-// DescribeQuorum, and what hands out ids.
+// DescribeQuorum, and what brokers ask each other.
 type ClusterHandlers struct {
 	Metadata *metadata.Metadata
 	NodeID   int32
@@ -29,16 +29,13 @@ func (h *ClusterHandlers) rows() []Row {
 	allocate.Hidden = true // brokers ask each other
 	assign := row(kafka.KeyAssignReplicasToDirs, cold(h.assignReplicasToDirs), Access{auth.ClusterAction, auth.Cluster})
 	assign.Hidden = true
-	initProducer := row(kafka.KeyInitProducerID, cold(h.initProducerID), Access{auth.IdempotentWrite, auth.Cluster},
-		Access{auth.Write, auth.TransactionalID})
-	initProducer.Served.Max, initProducer.Advertised.Max = 5, 5 // 6 is for two-phase commit, and not final (KIP-939)
 	return []Row{
 		row(kafka.KeyMetadata, cold(h.metadata), Access{auth.Describe, auth.Topic}, Access{auth.Create, auth.Topic},
 			Access{auth.Create, auth.Cluster}, Access{auth.Describe, auth.Cluster}),
 		row(kafka.KeyDescribeCluster, cold(h.describeCluster), Access{auth.Describe, auth.Cluster}),
 		row(kafka.KeyDescribeTopicPartitions, cold(h.describeTopicPartitions), Access{auth.Describe, auth.Topic}),
 		row(kafka.KeyDescribeQuorum, cold(h.describeQuorum), Access{auth.Describe, auth.Cluster}),
-		initProducer, allocate, assign,
+		allocate, assign,
 	}
 }
 

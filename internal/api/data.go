@@ -19,6 +19,15 @@ type DataHandlers struct {
 
 	// FetchMaxBytes bounds the answer to a Fetch (fetch.max.bytes).
 	FetchMaxBytes int32
+
+	// Txns is asked before a partition takes the first batch of a transaction;
+	// Verify says whether older clients' are verified, too
+	// (transaction.partition.verification.enable).
+	Txns   Transactions
+	Verify func() bool
+
+	// MinVersion is as in [TxnHandlers].
+	MinVersion func(listener string) int16
 }
 
 // Replicas finds this broker's copy of a partition, as [replica.Table] does.

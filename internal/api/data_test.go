@@ -70,7 +70,7 @@ func (s *stage) start(t *testing.T) (stop func()) {
 
 	image := cluster.Empty("test-cluster-0000000000")
 	cfg := testConfig()
-	cfg.Groups, cfg.Admin, cfg.Cluster = nil, nil, nil
+	cfg.Groups, cfg.Txns, cfg.Admin, cfg.Cluster = nil, nil, nil, nil
 	s.sessions = NewFetchSessions(3, rand.New(rand.NewPCG(1, 2)), time.Now)
 	cfg.Data = &DataHandlers{Replicas: s.replicas, Image: func() *cluster.Image { return image }, NodeID: 1,
 		Sessions: s.sessions, FetchMaxBytes: 55 << 20}

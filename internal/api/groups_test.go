@@ -176,9 +176,6 @@ func TestFindCoordinator(t *testing.T) {
 		k.want(4, &req, &msg.FindCoordinatorResponse{Coordinators: []msg.FindCoordinatorResponseCoordinator{row, other}})
 
 		none := msg.FindCoordinatorResponse{NodeID: -1, Port: -1}
-		req.KeyType = coordinatesTransaction
-		none.ErrorCode, none.ErrorMessage = int16(kafka.UnsupportedVersion), new(noTransactions)
-		k.want(3, &req, &none)
 		req.KeyType = coordinatesShare
 		none.ErrorCode, none.ErrorMessage = int16(kafka.InvalidRequest), new("INVALID_REQUEST")
 		k.want(3, &req, &none)
@@ -186,6 +183,23 @@ func TestFindCoordinator(t *testing.T) {
 		req.KeyType = coordinatesGroup
 		k.deny[right{auth.Describe, "g"}] = true
 		none.ErrorCode, none.ErrorMessage = int16(kafka.GroupAuthorizationFailed), new("GROUP_AUTHORIZATION_FAILED")
+		k.want(3, &req, &none)
+	})
+}
+
+func TestFindTransactionCoordinator(t *testing.T) {
+	onCast(t, func(k *cast) {
+		req := msg.NewFindCoordinatorRequest()
+		req.CoordinatorKey, req.KeyType = "x", coordinatesTransaction
+		one := msg.NewFindCoordinatorResponse()
+		one.ErrorMessage, one.NodeID, one.Host, one.Port = new("NONE"), 1, "node1", 9092
+		k.want(3, &req, &one)
+		if k.image.Topic(kafka.TxnTopic) == nil {
+			t.Fatal("the first who asks makes the topic")
+		}
+		k.deny[right{auth.Describe, "x"}] = true
+		none := msg.FindCoordinatorResponse{NodeID: -1, Port: -1, ErrorMessage: new("TRANSACTIONAL_ID_AUTHORIZATION_FAILED")}
+		none.ErrorCode = int16(kafka.TransactionalIDAuthorizationFailed)
 		k.want(3, &req, &none)
 	})
 }

@@ -50,6 +50,7 @@ type Row struct {
 type Config struct {
 	Data    *DataHandlers
 	Groups  *GroupHandlers
+	Txns    *TxnHandlers
 	Admin   *AdminHandlers
 	Cluster *ClusterHandlers
 	Extra   []Row // keys that no group has
@@ -90,6 +91,9 @@ func (t *Table) serves() []Row {
 		rows = append(rows, h.rows()...)
 	}
 	if h := t.cfg.Groups; h != nil {
+		rows = append(rows, h.rows()...)
+	}
+	if h := t.cfg.Txns; h != nil {
 		rows = append(rows, h.rows()...)
 	}
 	if h := t.cfg.Admin; h != nil {

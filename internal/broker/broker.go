@@ -16,6 +16,7 @@ import (
 	"github.com/myelin-stream/myelin/internal/record"
 	"github.com/myelin-stream/myelin/internal/replica"
 	"github.com/myelin-stream/myelin/internal/share/persist"
+	"github.com/myelin-stream/myelin/internal/txn"
 )
 
 // Broker is one node. It is whole when Open returns; Run makes it serve.
@@ -32,6 +33,8 @@ type Broker struct {
 	scrubbers  scrubbers
 	groups     *group.Service
 	shareState *persist.Service
+	markers    *markers
+	txns       *txn.Service
 	sessions   *api.FetchSessions
 	requests   *metrics.Requests
 	counted    *metrics.Sockets
@@ -93,6 +96,10 @@ func (b *Broker) build() error {
 	if b.shareState, err = newShareState(b, props); err != nil {
 		return err
 	}
+	b.markers = &markers{replicas: b.replicas, metadata: b.metadata, offsets: b.groups, now: b.cfg.Now}
+	if b.txns, err = newTxns(b, props); err != nil {
+		return err
+	}
 	b.requests, b.counted = metrics.NewRequests(), metrics.NewSockets()
 	if b.server, err = b.newServer(props); err != nil {
 		return err
@@ -134,6 +141,7 @@ func (b *Broker) Run(ctx context.Context) error {
 		activity{"scrubbers", b.scrubbers.run},
 		activity{"groups", b.groups.Run},
 		activity{"share state", b.shareState.Run},
+		activity{"transactions", b.txns.Run},
 		activity{"deleted topics", b.forgetDeleted})
 	if b.sockets.admin != nil {
 		list = append(list, activity{"admin", b.admin().run})

@@ -49,6 +49,7 @@ func (b *Broker) newGroups(props *config.Broker) (*group.Service, error) {
 	c.Topics = group.TopicsOf(b.metadata.Image)
 	world := groupWorld{b.metadata}
 	c.Settings, c.CreateTopics = world.settings, world.createTopics
+	c.Verify = offsetsVerifier(b)
 	c.Now, c.Rand, c.Logger = b.cfg.Now, b.dice(), b.logger.With("component", "groups")
 	c.Limits = classic.Limits{
 		MinSession:   props.Millis("group.min.session.timeout.ms"),

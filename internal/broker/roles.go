@@ -100,6 +100,8 @@ func (b *Broker) coordinate(c *cluster.TopicChange) {
 		role = b.groups
 	case kafka.ShareStateTopic:
 		role = b.shareState
+	case kafka.TxnTopic:
+		role = b.txns
 	default:
 		return
 	}

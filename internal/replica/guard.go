@@ -30,7 +30,9 @@ type Guard uint64
 
 // guards are the verifications under way, by producer id.
 type guards struct {
-	mu struct {
+	of *Replica
+
+	held struct {
 		sync.Mutex // memory only
 		drawn      Guard
 		open       map[int64]*verification
@@ -50,26 +52,25 @@ type verification struct {
 // batch is appended. If so, it gives the guard to append with, and [Unguard] has
 // to be called in the end. newer says that the client has an epoch for each
 // transaction.
-func (r *Replica) Guard(h *record.Header, newer bool) (g Guard, ask bool) {
-	ps := r.log().Producers()
+func (s *guards) Guard(h *record.Header, newer bool) (g Guard, ask bool) {
+	ps := s.of.log().Producers()
 	if ps.Inside(h.ProducerID, h.ProducerEpoch) {
 		return 0, false
 	}
 	if dup, err := ps.Check(h); err == nil && dup.Duplicate {
 		return 0, false
 	}
-	_, leader := r.Leader()
-	s := &r.guards
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	v := s.mu.open[h.ProducerID]
+	_, leader := s.of.Leader()
+	s.held.Lock()
+	defer s.held.Unlock()
+	v := s.held.open[h.ProducerID]
 	if v == nil || v.epoch != h.ProducerEpoch || v.leader != leader {
-		s.mu.drawn++
-		v = &verification{guard: s.mu.drawn, epoch: h.ProducerEpoch, leader: leader, lowest: h.BaseSequence, newer: newer}
-		if s.mu.open == nil {
-			s.mu.open = map[int64]*verification{}
+		s.held.drawn++
+		v = &verification{guard: s.held.drawn, epoch: h.ProducerEpoch, leader: leader, lowest: h.BaseSequence, newer: newer}
+		if s.held.open == nil {
+			s.held.open = map[int64]*verification{}
 		}
-		s.mu.open[h.ProducerID] = v
+		s.held.open[h.ProducerID] = v
 	}
 	v.users++
 	v.lowest = min(v.lowest, h.BaseSequence)
@@ -77,38 +78,37 @@ func (r *Replica) Guard(h *record.Header, newer bool) (g Guard, ask bool) {
 }
 
 // Unguard ends what Guard began.
-func (r *Replica) Unguard(producer int64, g Guard) {
-	s := &r.guards
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	v := s.mu.open[producer]
+func (s *guards) Unguard(producer int64, g Guard) {
+	s.held.Lock()
+	defer s.held.Unlock()
+	v := s.held.open[producer]
 	if v == nil || v.guard != g {
 		return
 	}
 	if v.users--; v.users == 0 {
-		delete(s.mu.open, producer)
+		delete(s.held.open, producer)
 	}
 }
 
 // drop ends all verifications of a producer: its transaction is over.
 func (s *guards) drop(producer int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.mu.open, producer)
+	s.held.Lock()
+	defer s.held.Unlock()
+	delete(s.held.open, producer)
 }
 
 // guarded says, in the turn, whether a batch may begin or go on with a
 // transaction.
-func (r *Replica) guarded(b *Batch) error {
+func (s *guards) guarded(b *Batch) error {
 	h := &b.Header
-	ps := r.log().Producers()
+	ps := s.of.log().Producers()
 	if b.Guard == Unguarded || ps.Inside(h.ProducerID, h.ProducerEpoch) {
 		return nil
 	}
-	_, leader := r.Leader()
-	r.guards.mu.Lock()
-	defer r.guards.mu.Unlock()
-	v := r.guards.mu.open[h.ProducerID]
+	_, leader := s.of.Leader()
+	s.held.Lock()
+	defer s.held.Unlock()
+	v := s.held.open[h.ProducerID]
 	switch {
 	case b.Guard == 0 || v == nil || v.guard != b.Guard || v.leader != leader:
 		return fmt.Errorf("producer %d, epoch %d: the partition is not known to be in the transaction: %w",
@@ -123,8 +123,8 @@ func (r *Replica) guarded(b *Batch) error {
 // markable says whether a marker may end a producer's transaction here. An epoch
 // for each transaction means that nothing of the one that ends has the marker's
 // epoch: what is open under that is the next one, and the marker comes late.
-func (r *Replica) markable(b *Batch) error {
-	ps := r.log().Producers()
+func (s *guards) markable(b *Batch) error {
+	ps := s.of.log().Producers()
 	if err := ps.CheckMarker(b.Header.ProducerID, b.Header.ProducerEpoch, b.CoordinatorEpoch); err != nil {
 		return err
 	}
@@ -132,6 +132,6 @@ func (r *Replica) markable(b *Batch) error {
 		return fmt.Errorf("producer %d has a transaction open in the marker's own epoch %d: %w",
 			b.Header.ProducerID, b.Header.ProducerEpoch, kafka.InvalidProducerEpoch)
 	}
-	r.guards.drop(b.Header.ProducerID)
+	s.drop(b.Header.ProducerID)
 	return nil
 }

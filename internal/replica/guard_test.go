@@ -83,7 +83,7 @@ func TestGuard(t *testing.T) {
 		must(t, p, ended(t, 2, 0)) // an older client's, or an administrator's
 		must(t, p, ended(t, 3, 2))
 		must(t, p, ended(t, 3, 2)) // sent twice
-		if n := len(p.guards.mu.open); n != 0 {
+		if n := len(p.held.open); n != 0 {
 			t.Errorf("%d guards are left", n)
 		}
 	})

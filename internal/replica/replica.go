@@ -17,6 +17,7 @@ import (
 type Replica struct {
 	board   // role, offsets, who waits
 	mooring // the log, and where it lies
+	guards  // transactions about to begin
 
 	id    kafka.UUID
 	env   *env
@@ -25,8 +26,6 @@ type Replica struct {
 	stamp int64 // LogAppendTime never steps back; belongs to whoever holds the turn
 	shut  bool  // the log was closed to be opened anew; belongs to who serves the lane
 	count Counters
-
-	guards guards
 }
 
 // env is what all replicas of a table share.

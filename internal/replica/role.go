@@ -17,6 +17,7 @@ import (
 // recovery accepted above the durable point is flushed here.
 func open(env *env, d *directory, a *Assignment) (*Replica, error) {
 	r := &Replica{id: a.TopicID, env: env}
+	r.of = r
 	r.tp, r.isr, r.logger, r.ill = a.TopicPartition, env.isr, env.logger, env.ill
 	r.caching.Store(a.Config.WriteCaching)
 	r.set.Store(env.settings(a.Config))
