@@ -110,19 +110,19 @@ func TestTransactions(t *testing.T) {
 	})
 }
 
-// eventually tries until do succeeds.
-func eventually(t *testing.T, do func() error) {
+// eventually asks the broker until it says what is expected.
+func eventually(t *testing.T, ask func() error) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for pause := time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
-		err := do()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for {
+		err := ask()
 		if err == nil {
 			return
 		}
-		if time.Now().After(deadline) {
+		if ctx.Err() != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(pause)
 	}
 }
 
