@@ -43,6 +43,9 @@ func (h *GroupHandlers) rows() []Row {
 		row(kafka.KeyOffsetDelete, cold(h.offsetDelete), remove, readTopic),
 		row(kafka.KeyConsumerGroupHeartbeat, cold(h.consumerGroupHeartbeat), read, describeTopic),
 		row(kafka.KeyConsumerGroupDescribe, cold(h.consumerGroupDescribe), describe, describeTopic),
+		row(kafka.KeyStreamsGroupHeartbeat, cold(h.streamsGroupHeartbeat), read, describeTopic, Access{auth.Create, auth.Cluster}, Access{auth.Create, auth.Topic}),
+		row(kafka.KeyStreamsGroupDescribe, cold(h.streamsGroupDescribe), describe, describeTopic),
+		row(kafka.KeyStreamsGroupTopologyDescriptionUpdate, cold(h.streamsGroupTopologyDescriptionUpdate), read),
 	}
 }
 

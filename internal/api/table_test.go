@@ -25,6 +25,7 @@ var served = []int16{
 	kafka.KeyOffsetCommit, kafka.KeyOffsetFetch, kafka.KeyFindCoordinator, kafka.KeyJoinGroup, kafka.KeyHeartbeat,
 	kafka.KeyLeaveGroup, kafka.KeySyncGroup, kafka.KeyDescribeGroups, kafka.KeyListGroups, kafka.KeyDeleteGroups,
 	kafka.KeyOffsetDelete, kafka.KeyTxnOffsetCommit, kafka.KeyConsumerGroupHeartbeat, kafka.KeyConsumerGroupDescribe,
+	kafka.KeyStreamsGroupHeartbeat, kafka.KeyStreamsGroupDescribe, kafka.KeyStreamsGroupTopologyDescriptionUpdate,
 	// transactions
 	kafka.KeyInitProducerID, kafka.KeyAddPartitionsToTxn, kafka.KeyAddOffsetsToTxn, kafka.KeyEndTxn, kafka.KeyWriteTxnMarkers,
 	kafka.KeyDescribeTransactions, kafka.KeyListTransactions,

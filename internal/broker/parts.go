@@ -62,6 +62,7 @@ func (b *Broker) newGroups(props *config.Broker) (*group.Service, error) {
 		MaxSize:      props.Int("group.consumer.max.size"),
 		RegexRefresh: props.Millis("group.consumer.regex.refresh.interval.ms"),
 	}
+	c.Streams.MaxSize = props.Int("group.streams.max.size")
 	c.MetadataMax = props.Int("offset.metadata.max.bytes")
 	c.Retention = time.Duration(props.Int64("offsets.retention.minutes")) * time.Minute
 	c.Safe = b.dirs.metadata.Safe

@@ -12,6 +12,7 @@ import (
 	"github.com/myelin-stream/myelin/internal/group/classic"
 	"github.com/myelin-stream/myelin/internal/group/consumer"
 	"github.com/myelin-stream/myelin/internal/group/kind"
+	"github.com/myelin-stream/myelin/internal/group/streams"
 	"github.com/myelin-stream/myelin/internal/kafka"
 )
 
@@ -57,6 +58,10 @@ type Config struct {
 	// Consumer is for groups of the consumer protocol; its Topics and Settings
 	// follow from those above.
 	Consumer consumer.Config
+
+	// Streams is for groups of Kafka Streams applications: what Settings does not
+	// have, or all of it without Settings.
+	Streams streams.Config
 
 	// MetadataMax is offset.metadata.max.bytes: what a client may store beside
 	// an offset.
@@ -109,6 +114,7 @@ type TxnProducer struct {
 func constructors(c *Config) map[kind.Type]func(id string) kind.Group {
 	return map[kind.Type]func(id string) kind.Group{
 		kind.Consumer: c.newConsumer(),
+		kind.Streams:  c.newStreams(),
 	}
 }
 
@@ -127,6 +133,7 @@ func DefaultConfig() Config {
 			MinSession: 6 * time.Second, MaxSession: 30 * time.Minute,
 			InitialDelay: 3 * time.Second, MaxSize: 1<<31 - 1,
 		},
+		Streams:     streams.DefaultConfig(),
 		MetadataMax: 4096,
 		Retention:   7 * 24 * time.Hour,
 		CheckEvery:  10 * time.Minute,
