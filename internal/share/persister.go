@@ -1,8 +1,11 @@
 package share
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/myelin-stream/myelin/internal/kafka"
 )
@@ -16,6 +19,10 @@ type Key struct {
 
 // String is the key as FindCoordinator (key type 2) knows it.
 func (k Key) String() string { return fmt.Sprintf("%s:%s:%d", k.Group, k.TopicID, k.Partition) }
+
+func (k *Key) compare(o *Key) int {
+	return cmp.Or(strings.Compare(k.Group, o.Group), bytes.Compare(k.TopicID[:], o.TopicID[:]), cmp.Compare(k.Partition, o.Partition))
+}
 
 // Delivery is the state of a record as the share coordinator stores it.
 type Delivery int8
