@@ -30,6 +30,10 @@ type Conn struct {
 	// Park is how a handler waits: see [Parker].
 	Park Parker
 
+	// OnClose is called when the connection has ended; a handler sets it that
+	// keeps something for the connection.
+	OnClose func()
+
 	quota quota.Client
 }
 
@@ -62,6 +66,7 @@ type Call struct {
 
 	forProduce *producing // made with the first
 	forFetch   *fetching
+	forShare   *sharing
 }
 
 // NewCall returns the Call of a connection. free is called when a handler no

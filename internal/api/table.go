@@ -53,6 +53,7 @@ type Config struct {
 	Txns    *TxnHandlers
 	Admin   *AdminHandlers
 	Cluster *ClusterHandlers
+	Share   *ShareHandlers
 	Extra   []Row // keys that no group has
 
 	Self       Self
@@ -100,6 +101,9 @@ func (t *Table) serves() []Row {
 		rows = append(rows, h.rows()...)
 	}
 	if h := t.cfg.Cluster; h != nil {
+		rows = append(rows, h.rows()...)
+	}
+	if h := t.cfg.Share; h != nil {
 		rows = append(rows, h.rows()...)
 	}
 	return append(rows, t.cfg.Extra...)

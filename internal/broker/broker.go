@@ -15,6 +15,7 @@ import (
 	"github.com/myelin-stream/myelin/internal/metrics"
 	"github.com/myelin-stream/myelin/internal/record"
 	"github.com/myelin-stream/myelin/internal/replica"
+	"github.com/myelin-stream/myelin/internal/share"
 	"github.com/myelin-stream/myelin/internal/share/persist"
 	"github.com/myelin-stream/myelin/internal/txn"
 )
@@ -35,6 +36,7 @@ type Broker struct {
 	shareState *persist.Service
 	markers    *markers
 	txns       *txn.Service
+	share      *share.Service
 	sessions   *api.FetchSessions
 	requests   *metrics.Requests
 	counted    *metrics.Sockets
@@ -96,6 +98,9 @@ func (b *Broker) build() error {
 	if b.shareState, err = newShareState(b, props); err != nil {
 		return err
 	}
+	if b.share, err = newShare(b, props); err != nil {
+		return err
+	}
 	b.markers = &markers{replicas: b.replicas, metadata: b.metadata, offsets: b.groups, now: b.cfg.Now}
 	if b.txns, err = newTxns(b, props); err != nil {
 		return err
@@ -142,6 +147,7 @@ func (b *Broker) Run(ctx context.Context) error {
 		activity{"groups", b.groups.Run},
 		activity{"share state", b.shareState.Run},
 		activity{"transactions", b.txns.Run},
+		activity{"share", b.share.Run},
 		activity{"deleted topics", b.forgetDeleted})
 	if b.sockets.admin != nil {
 		list = append(list, activity{"admin", b.admin().run})

@@ -14,14 +14,16 @@ import (
 // newTable makes the dispatch table with every handler that this node has.
 func (b *Broker) newTable(props *config.Broker) (*api.Table, error) {
 	b.sessions = api.NewFetchSessions(props.Int("max.incremental.fetch.session.cache.slots"), b.dice(), b.cfg.Now)
+	data := &api.DataHandlers{
+		Replicas: b.replicas, Image: b.metadata.Image, NodeID: b.self,
+		Sessions:      b.sessions,
+		FetchMaxBytes: int32(props.Int("fetch.max.bytes")),
+		Txns:          b.txns,
+		Verify:        func() bool { return b.metadata.Properties().Bool("transaction.partition.verification.enable") },
+	}
 	return api.NewTable(api.Config{
-		Data: &api.DataHandlers{
-			Replicas: b.replicas, Image: b.metadata.Image, NodeID: b.self,
-			Sessions:      b.sessions,
-			FetchMaxBytes: int32(props.Int("fetch.max.bytes")),
-			Txns:          b.txns,
-			Verify:        func() bool { return b.metadata.Properties().Bool("transaction.partition.verification.enable") },
-		},
+		Data:  data,
+		Share: &api.ShareHandlers{Share: b.share, Data: data, Auto: b.cfg.Properties.AdvertisedAuto()},
 		Groups: &api.GroupHandlers{Groups: b.groups, Image: b.metadata.Image, Topics: b.metadata,
 			NodeID: b.self, Auto: b.cfg.Properties.AdvertisedAuto()},
 		Txns:       &api.TxnHandlers{Txns: b.txns, Metadata: b.metadata, Markers: b.markers},

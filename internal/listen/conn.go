@@ -258,6 +258,9 @@ func (c *conn) finish(err error) {
 		c.linger()
 	}
 	c.net.Close()
+	if f := c.facts.OnClose; f != nil {
+		f()
+	}
 }
 
 // How long a connection that has said its last word waits for the client's: in

@@ -110,16 +110,16 @@ func (p *Partition) idle() bool {
 }
 
 // Begin gives the offset to read from, false if there is no room for more; seen
-// is for a [Watcher]. It waits while another fetches. End has to follow.
-func (p *Partition) Begin() (from, seen int64, ok bool) {
+// is for a [Watcher]. From now on the group's settings are set. It waits while
+// another fetches. End has to follow.
+func (p *Partition) Begin(set *Settings) (from, seen int64, ok bool) {
 	p.read <- struct{}{}
-	limits := p.s.cfg.Settings(p.key.Group)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.mu.gone != nil {
 		return 0, p.mu.news, false
 	}
-	p.mu.w.limits = limits.limits()
+	p.mu.w.limits = set.limits()
 	return p.mu.w.next(), p.mu.news, p.mu.w.room()
 }
 
