@@ -150,8 +150,12 @@ func (h *harm) keepDamage() {
 	l := h.log
 	l.home.harm.lock()
 	defer l.home.harm.unlock()
-	if err := writeDamage(l.fs, l.dir, h.Damage()); err != nil {
+	all := h.Damage()
+	if err := writeDamage(l.fs, l.dir, all); err != nil {
 		l.logger.Warn("cannot keep a list of what is damaged", "log", l.tp.String(), "error", err)
+	}
+	if !l.future {
+		l.home.journal.damaged(l.tp, len(all))
 	}
 }
 

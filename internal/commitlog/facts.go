@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/myelin-stream/myelin/internal/kafka"
@@ -24,6 +25,7 @@ type Rest struct {
 	Segments   []SegmentInfo // rising; the last is active
 	Epochs     []EpochStart
 
+	damaged int  // ranges that the damage file lists
 	loose   bool // the index files may not have reached the disk
 	unnamed bool // neither may the names have; the log is empty then
 	suspect bool // it was loose when the machine went down: to be examined
@@ -73,11 +75,13 @@ const (
 	factUnnamed
 	factSnapshot
 	factSuspect
+	factDamaged
 )
 
 // encode writes the facts, all numbers as varints:
 //
-//	flags (one byte), start, end, timestamp of the first batch in the active segment
+//	flags (one byte), with factDamaged the number of damaged ranges
+//	start, end, timestamp of the first batch in the active segment
 //	number of segments, of each: base, bytes, newest timestamp, the offset that has it
 //	number of epochs, of each: epoch, start
 //	length of the producers, the producers
@@ -86,12 +90,16 @@ func (r *Rest) encode() string {
 	for _, f := range []struct {
 		is   bool
 		flag byte
-	}{{r.loose, factLoose}, {r.unnamed, factUnnamed}, {r.snapshot, factSnapshot}, {r.suspect, factSuspect}} {
+	}{{r.loose, factLoose}, {r.unnamed, factUnnamed}, {r.snapshot, factSnapshot}, {r.suspect, factSuspect},
+		{r.damaged > 0, factDamaged}} {
 		if f.is {
 			flags |= f.flag
 		}
 	}
 	b := append(make([]byte, 0, 64), flags)
+	if r.damaged > 0 {
+		b = binary.AppendUvarint(b, uint64(r.damaged))
+	}
 	b = binary.AppendUvarint(b, uint64(r.Start))
 	b = binary.AppendUvarint(b, uint64(r.End))
 	b = binary.AppendVarint(b, r.firstStamp)
@@ -117,6 +125,9 @@ func (s resting) decode() (*Rest, error) {
 	flags := c.byte()
 	r := &Rest{TopicID: s.id, loose: flags&factLoose != 0, unnamed: flags&factUnnamed != 0,
 		snapshot: flags&factSnapshot != 0, suspect: flags&factSuspect != 0}
+	if flags&factDamaged != 0 {
+		r.damaged = int(min(c.uint(), math.MaxInt32))
+	}
 	r.Start, r.End, r.firstStamp = int64(c.uint()), int64(c.uint()), c.int()
 	n := c.count(4)
 	r.Segments, r.newestAt = make([]SegmentInfo, 0, n), make([]int64, 0, n)
@@ -145,6 +156,15 @@ func (s *resting) doubt() {
 	if len(s.facts) > 0 && s.facts[0]&factLoose != 0 {
 		s.facts = string([]byte{s.facts[0] | factSuspect}) + s.facts[1:]
 	}
+}
+
+// damaged is how many ranges of the log are damaged.
+func (s resting) damaged() int {
+	if len(s.facts) == 0 || s.facts[0]&factDamaged == 0 {
+		return 0
+	}
+	n, _ := binary.Uvarint([]byte(s.facts[1:min(len(s.facts), 1+binary.MaxVarintLen64)]))
+	return int(min(n, math.MaxInt32))
 }
 
 // maxTraces is how many bytes of producers the manifest takes for one log; more

@@ -41,6 +41,7 @@ type journal struct {
 // recorded is the part of it that is memory only, under the home's mutex.
 type recorded struct {
 	rest   map[kafka.TopicPartition]resting
+	hurt   map[kafka.TopicPartition]int // damaged ranges of those of rest that have some
 	writer manifestWriter
 	kept   bool                   // there is a file, so operations are worth making
 	late   []kafka.TopicPartition // while it is written anew: what came to rest meanwhile
@@ -51,7 +52,7 @@ type recorded struct {
 func (j *journal) load(h *Home) error {
 	j.home = h
 	j.syncing = newGroup(j.sync)
-	h.mu.rest = map[kafka.TopicPartition]resting{}
+	h.mu.rest, h.mu.hurt = map[kafka.TopicPartition]resting{}, map[kafka.TopicPartition]int{}
 	if err := j.sumCheckpoints(); err != nil {
 		return err
 	}
@@ -83,12 +84,45 @@ func (j *journal) load(h *Home) error {
 	}
 	j.end, j.whole, j.crc = m.good, m.good, m.crc
 	h.mu.rest, h.mu.writer, h.mu.kept = m.logs, m.writer(), true
-	if m.good < int64(len(data)) {
-		// What lies behind a torn frame could fit the chain again once another
-		// frame like that one stands in its place: nothing is put behind this.
-		return j.renew()
+	for tp, r := range m.logs {
+		h.mu.put(tp, r)
+	}
+	if m.good == int64(len(data)) && m.version == manifestVersion {
+		return nil
+	}
+	// What lies behind a torn frame could fit the chain again once another frame
+	// like that one stands in its place: nothing is put behind this, nor behind
+	// what an older version began. Where there is no room, there is no manifest.
+	if err := j.renew(); err != nil {
+		h.logger.Warn("manifest is not kept up, the next start may take longer", "dir", h.path, "error", err)
 	}
 	return nil
+}
+
+// put notes that a log is at rest, drop that it is not.
+func (r *recorded) put(tp kafka.TopicPartition, known resting) {
+	r.rest[tp] = known
+	if n := known.damaged(); n > 0 {
+		r.hurt[tp] = n
+	} else {
+		delete(r.hurt, tp)
+	}
+}
+
+func (r *recorded) drop(tp kafka.TopicPartition) {
+	delete(r.rest, tp)
+	delete(r.hurt, tp)
+}
+
+// note makes the operation that says what is known of a log at rest.
+func (r *recorded) note(tp kafka.TopicPartition, known resting) {
+	r.put(tp, known)
+	if r.kept {
+		r.writer.rest(tp, known)
+	}
+	if r.late != nil {
+		r.late = append(r.late, tp)
+	}
 }
 
 // sumCheckpoints notes how the checkpoint files are.
@@ -148,16 +182,30 @@ func (h *Home) RestingLogs() []kafka.TopicPartition {
 // rested notes that a log is at rest. It makes no file call.
 func (j *journal) rested(l *Log, known *Rest) {
 	h := j.home
-	r := resting{id: l.id, facts: known.encode()}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.mu.rest[l.tp] = r
-	if h.mu.kept {
-		h.mu.writer.rest(l.tp, r)
+	known.damaged = len(l.Damage()) // what is seen from here on, damaged notes
+	h.mu.note(l.tp, resting{id: l.id, facts: known.encode()})
+}
+
+// damaged notes how many damaged ranges a log has; nothing if it is not at rest.
+// The turn keeps it from praising a log that is being stirred.
+func (j *journal) damaged(tp kafka.TopicPartition, ranges int) {
+	h := j.home
+	j.turn.lock()
+	defer j.turn.unlock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	r, ok := h.mu.rest[tp]
+	if !ok || r.damaged() == ranges {
+		return
 	}
-	if h.mu.late != nil {
-		h.mu.late = append(h.mu.late, l.tp)
+	known, err := r.decode()
+	if err != nil {
+		return // nobody is going to believe it
 	}
+	known.damaged = ranges
+	h.mu.note(tp, resting{id: r.id, facts: known.encode()})
 }
 
 // stir notes that a log is going to change, in the file too: on return a process
@@ -185,7 +233,7 @@ func (j *journal) stir(l *Log) error {
 		return storageError(manifestFile, err)
 	}
 	h.mu.Lock()
-	delete(h.mu.rest, l.tp)
+	h.mu.drop(l.tp)
 	h.mu.Unlock()
 	return nil
 }
@@ -197,7 +245,7 @@ func (j *journal) forget(tp kafka.TopicPartition) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if r, ok := h.mu.rest[tp]; ok {
-		delete(h.mu.rest, tp)
+		h.mu.drop(tp)
 		if h.mu.kept {
 			h.mu.writer.stir(tp, r.id)
 		}

@@ -35,7 +35,7 @@ const (
 	opStir    byte = 'S' // a log is going to change: topic number, partition
 	opPoints  byte = 'P' // CRC-32C of both checkpoint files as they are going to be
 
-	manifestVersion = 1
+	manifestVersion = 2 // 1 is read too
 )
 
 // topicKey is what a number in the manifest stands for.
@@ -107,6 +107,7 @@ type manifest struct {
 	logs    map[kafka.TopicPartition]resting
 	points  [2][2]uint32 // what the last two opPoints say, the newest first
 	pointed bool
+	version uint64
 	topics  []topicKey
 	boot    string // the machine's run in which the file was begun
 	crc     uint32 // of the last frame
@@ -144,8 +145,11 @@ func parseManifest(b []byte) (*manifest, error) {
 // take lets the operations of a frame act.
 func (m *manifest) take(body []byte, first bool) error {
 	c := varints{b: body}
-	if first && (c.byte() != opVersion || c.uint() != manifestVersion) {
-		return fmt.Errorf("%s: unknown version: %w", manifestFile, errMalformed)
+	if first {
+		kind := c.byte()
+		if m.version = c.uint(); kind != opVersion || m.version < 1 || m.version > manifestVersion {
+			return fmt.Errorf("%s: unknown version: %w", manifestFile, errMalformed)
+		}
 	}
 	for len(c.b) > 0 && !c.bad {
 		switch kind := c.byte(); kind {

@@ -264,10 +264,18 @@ func (h *Home) openLog(tp kafka.TopicPartition) *Log {
 	return l
 }
 
-// Damaged counts the damaged ranges of the logs that are open.
+// Damaged counts the damaged ranges that are known, of logs that sleep too.
 func (h *Home) Damaged() int {
+	open := h.openLogs()
 	n := 0
-	for _, l := range h.openLogs() {
+	h.mu.Lock()
+	for tp, ranges := range h.mu.hurt {
+		if h.mu.open[tp] == nil {
+			n += ranges
+		}
+	}
+	h.mu.Unlock()
+	for _, l := range open {
 		n += len(l.Damage())
 	}
 	return n

@@ -288,7 +288,11 @@ func (s *Scrubber) note(tp kafka.TopicPartition, dir string, base int64, found [
 		}
 	}
 	slices.SortFunc(all, compareDamage)
-	return writeDamage(h.fs, dir, all)
+	if err := writeDamage(h.fs, dir, all); err != nil {
+		return err
+	}
+	h.journal.damaged(tp, len(all))
+	return nil
 }
 
 func crcOf(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }

@@ -181,7 +181,7 @@ func (e *emitter) scrubber(s Scrubber) {
 	e.counter(prefix+"scrubbed_bytes_total", "Bytes that were read to verify them.", float64(s.Bytes), "logDirectory", s.Dir)
 	e.counter(prefix+"scrub_mended_total", "Indexes, checksums and snapshots that were wrong and made anew.", float64(s.Mended), "logDirectory", s.Dir)
 	e.counter(prefix+"scrub_damaged_total", "Damaged ranges that verifying found.", float64(s.Damaged), "logDirectory", s.Dir)
-	e.gauge(prefix+"damaged_ranges", "Damaged ranges of logs that are open; reads of them answer CORRUPT_MESSAGE.", float64(s.Ranges), "logDirectory", s.Dir)
+	e.gauge(prefix+"damaged_ranges", "Damaged ranges that are known; reads of them answer CORRUPT_MESSAGE.", float64(s.Ranges), "logDirectory", s.Dir)
 	e.gauge(prefix+"scrub_last_pass_seconds", "When everything had been verified, Unix time; 0 if never.", s.LastPass, "logDirectory", s.Dir)
 }
 

@@ -36,7 +36,7 @@ type LogDir struct {
 type Scrubber struct {
 	Dir                    string
 	Bytes, Mended, Damaged int64   // since the start
-	Ranges                 int     // damaged ones that are known, of logs that are open
+	Ranges                 int     // damaged ones that are known
 	LastPass               float64 // Unix time of the end of the last pass over everything, 0 if there was none
 }
 
