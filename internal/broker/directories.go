@@ -98,7 +98,7 @@ func (d *directories) health() []metrics.LogDir {
 	for _, home := range d.homes {
 		h := home.Health()
 		out = append(out, metrics.LogDir{Dir: h.Path, Offline: h.Offline, ClockDoubted: h.ClockDoubted, Room: int(h.Room), Free: h.Free, Total: h.Total,
-			Ballast: h.Ballast, Full: h.Full, Slowest: h.Slowest.Seconds(), Waiting: h.Waiting})
+			Ballast: h.Ballast, Full: h.Full, Slowest: h.Slowest.Seconds(), Waiting: h.Waiting, FailedReads: h.FailedReads})
 	}
 	for _, b := range d.broken {
 		out = append(out, metrics.LogDir{Dir: b.path, Offline: true})

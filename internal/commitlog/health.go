@@ -71,6 +71,7 @@ type Health struct {
 	Full        int64         // writes that found the volume full
 	Slowest     time.Duration // age of the oldest call under way, 0 while none is slow
 	Waiting     int64         // calls that wait for a token
+	FailedReads int64         // reads that the device answered with an error
 	// ClockDoubted: the wall clock jumped, see log.retention.clock.settle.ms.
 	ClockDoubted bool
 }
@@ -82,7 +83,7 @@ func (h *Home) Health() Health {
 		Ballast: d.ballast.Load(), Full: d.hits.Load(), Slowest: time.Duration(d.oldest.Load()) * watchEvery}
 	out.ClockDoubted = h.clock.Doubted()
 	if l, ok := d.fs.(*vfs.Limited); ok {
-		out.Waiting = l.Waiting()
+		out.Waiting, out.FailedReads = l.Waiting(), l.FailedReads()
 	}
 	return out
 }

@@ -113,18 +113,26 @@ func changeOf(t *cluster.Topic, p *cluster.Partition) *state.PartitionChangeReco
 	return &r
 }
 
+// speaker is the broker that a request is of, if it is registered under that epoch.
+func (s *State) speaker(id int32, epoch int64) (*cluster.Broker, kafka.Code) {
+	b := s.Image.Broker(id)
+	switch {
+	case b == nil:
+		return nil, kafka.BrokerIDNotRegistered
+	case b.Epoch != epoch:
+		return nil, kafka.StaleBrokerEpoch
+	}
+	return b, kafka.None
+}
+
 // BrokerHeartbeat decides on a heartbeat: a broker that has caught up and wants
 // to work is unfenced, one that wants to stop is fenced. Silence is for whoever
 // watches the clock, see [FenceBroker].
 func BrokerHeartbeat(s *State, req *msg.BrokerHeartbeatRequest) (Records, *msg.BrokerHeartbeatResponse) {
 	resp := msg.NewBrokerHeartbeatResponse()
-	b := s.Image.Broker(req.BrokerID)
-	switch {
-	case b == nil:
-		resp.ErrorCode = int16(kafka.BrokerIDNotRegistered)
-		return nil, &resp
-	case b.Epoch != req.BrokerEpoch:
-		resp.ErrorCode = int16(kafka.StaleBrokerEpoch)
+	b, code := s.speaker(req.BrokerID, req.BrokerEpoch)
+	if code != kafka.None {
+		resp.ErrorCode = int16(code)
 		return nil, &resp
 	}
 	caughtUp := req.CurrentMetadataOffset >= b.Epoch

@@ -75,13 +75,9 @@ func sorted(ids []kafka.UUID) []kafka.UUID {
 // (KIP-858). A replica that comes to a directory which works may lead again.
 func AssignReplicasToDirs(s *State, req *msg.AssignReplicasToDirsRequest) (Records, *msg.AssignReplicasToDirsResponse) {
 	resp := msg.NewAssignReplicasToDirsResponse()
-	b := s.Image.Broker(req.BrokerID)
-	switch {
-	case b == nil:
-		resp.ErrorCode = int16(kafka.BrokerIDNotRegistered)
-		return nil, &resp
-	case b.Epoch != req.BrokerEpoch:
-		resp.ErrorCode = int16(kafka.StaleBrokerEpoch)
+	b, code := s.speaker(req.BrokerID, req.BrokerEpoch)
+	if code != kafka.None {
+		resp.ErrorCode = int16(code)
 		return nil, &resp
 	}
 	var recs Records

@@ -206,6 +206,7 @@ func (e *emitter) logDirs(list []LogDir) {
 		own("total_bytes", "Size of the volume.", float64(d.Total))
 		own("ballast_bytes", "Bytes kept for when the volume is full.", float64(d.Ballast))
 		own("full_writes", "Writes that found the volume full since the start.", float64(d.Full))
+		own("failed_reads", "Reads that the device answered with an error since the start.", float64(d.FailedReads))
 		own("slowest_call_seconds", "Age of the oldest call to the device that is under way, 0 below one second.", d.Slowest)
 		own("clock_doubted", "1 while the wall clock has jumped and retention does not go by it.", flag(d.ClockDoubted))
 		own("waiting_calls", "Calls that wait for others to end, see log.dir.io.tokens.", float64(d.Waiting))

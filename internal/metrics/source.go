@@ -28,6 +28,7 @@ type LogDir struct {
 	Full        int64   // writes that found the volume full, so far
 	Slowest     float64 // seconds that the oldest call under way has taken, 0 below one
 	Waiting     int64   // calls that wait for others to end
+	FailedReads int64   // reads that the device answered with an error, so far
 	// ClockDoubted: the wall clock jumped, and what deletes by age does not go by it.
 	ClockDoubted bool
 }

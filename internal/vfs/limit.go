@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"errors"
 	"io"
 	"sync/atomic"
 )
@@ -15,6 +16,7 @@ type Limited struct {
 	reads   chan struct{} // one element for each read under way
 	ticks   atomic.Int64
 	waiting atomic.Int64
+	failed  atomic.Int64 // reads
 }
 
 // token is the right to one call. What it says of the call is for the watcher.
@@ -77,6 +79,9 @@ func (l *Limited) Tick(atLeast int64) (slow []Call) {
 
 // Waiting is how many calls wait for others to end.
 func (l *Limited) Waiting() int64 { return l.waiting.Load() }
+
+// FailedReads is how many reads of files the device answered with an error.
+func (l *Limited) FailedReads() int64 { return l.failed.Load() }
 
 func (l *Limited) take(kind OpKind, name *string) *token {
 	var t *token
@@ -174,7 +179,11 @@ func (f *limitedFile) ReadAt(p []byte, off int64) (int, error) {
 	f.l.reads <- struct{}{}
 	defer func() { <-f.l.reads }()
 	defer f.l.give(f.l.take(OpRead, &f.name))
-	return f.File.ReadAt(p, off)
+	n, err := f.File.ReadAt(p, off)
+	if err != nil && !errors.Is(err, io.EOF) {
+		f.l.failed.Add(1)
+	}
+	return n, err
 }
 
 func (f *limitedFile) WriteAt(p []byte, off int64) (int, error) {

@@ -1,7 +1,10 @@
 package vfs
 
 import (
+	"errors"
+	"io"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -53,4 +56,28 @@ func TestStalledDisk(t *testing.T) {
 			t.Fatalf("%+v, %d wait", slow, l.Waiting())
 		}
 	})
+}
+
+// TestFailedReads: a device's errors at reading are counted, ends of files are not.
+func TestFailedReads(t *testing.T) {
+	disk := NewMem(MemConfig{})
+	l := Limit(disk, 2)
+	f, err := l.Create("a")
+	must(t, err)
+	_, err = f.WriteAt([]byte("abc"), 0)
+	must(t, err)
+	if _, err := f.ReadAt(make([]byte, 9), 0); !errors.Is(err, io.EOF) || l.FailedReads() != 0 {
+		t.Fatal(err, l.FailedReads())
+	}
+	disk.SetHook(func(op Op) (v Verdict) {
+		if op.Kind == OpRead {
+			v.Err = syscall.EIO
+		}
+		return v
+	})
+	for n := range int64(2) {
+		if _, err := f.ReadAt(make([]byte, 3), 0); !errors.Is(err, syscall.EIO) || l.FailedReads() != n+1 {
+			t.Fatal(err, l.FailedReads())
+		}
+	}
 }
