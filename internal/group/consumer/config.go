@@ -27,6 +27,9 @@ type Config struct {
 	// are matched again though no topic was made. 0: ten minutes.
 	RegexRefresh time.Duration
 
+	// NoClassic refuses classic members: group.consumer.migration.policy=disabled.
+	NoClassic bool
+
 	// Downgrade makes the records of a classic group of these members, into which
 	// the group turns because all that remain are classic. Nil, or false: it stays
 	// what it is.

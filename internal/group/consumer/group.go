@@ -145,7 +145,12 @@ func (g *Group) start(now time.Time, id string, m *member) {
 	if g.clocks[id] != nil {
 		return
 	}
-	g.session(now, id)
+	session := g.cfg.settings(g.id).Session
+	if m.classic != nil {
+		session = m.classic.session()
+	}
+	at := now.Add(session)
+	g.clock(id, at).session = at
 	if m.state == unrevoked && m.classic == nil {
 		g.revoke(now, m)
 	}
@@ -165,12 +170,6 @@ func (g *Group) clock(id string, at time.Time) *clock {
 		g.clocks[id] = c
 	}
 	return c
-}
-
-// session starts a member's session anew.
-func (g *Group) session(now time.Time, id string) {
-	at := now.Add(g.cfg.settings(g.id).Session)
-	g.clock(id, at).session = at
 }
 
 // revoke starts the time that a member has to give up partitions.

@@ -44,7 +44,7 @@ func (g *Group) out(now time.Time, m *member, why string) kind.Step {
 
 // fence removes members and begins a new epoch.
 func (g *Group) fence(now time.Time, out []*member) []coordinator.Record {
-	if records, ok := g.downgrade(now, out, nil); ok {
+	if records, ok := g.downgrade(now, out); ok {
 		return records
 	}
 	var records []coordinator.Record

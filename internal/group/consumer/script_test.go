@@ -62,6 +62,10 @@ func (w *world) do(c *script.Cmd) string {
 		req := request(c)
 		req.MemberEpoch = int32(c.IntKey("epoch", -1))
 		return w.beat(c, req)
+	case "classic-join", "classic-sync", "classic-beat", "classic-leave", "upgrade":
+		return w.classic(c)
+	case "may-downgrade":
+		w.cfg.Downgrade = w.downgrade
 	case "pass":
 		return w.pass(c)
 	case "reload":
