@@ -1,8 +1,12 @@
 package api
 
 import (
+	"strconv"
+	"strings"
+
 	"github.com/myelin-stream/myelin/internal/auth"
 	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/share"
 	"github.com/myelin-stream/myelin/internal/wire/msg"
 )
 
@@ -14,19 +18,19 @@ const (
 )
 
 // findCoordinator answers FindCoordinator (key 10, versions 0 to 6): which
-// broker leads the partition of __consumer_offsets that keeps a group, or of
-// __transaction_state that keeps a transactional id. The first who asks makes
-// that topic.
+// broker leads the partition of __consumer_offsets that keeps a group, of
+// __transaction_state that keeps a transactional id, or of __share_group_state
+// that keeps a share partition. The first who asks makes that topic.
 //
 //	type       INVALID_REQUEST
-//	authorize  GROUP_AUTHORIZATION_FAILED, TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+//	authorize  GROUP_AUTHORIZATION_FAILED, TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+//	           CLUSTER_AUTHORIZATION_FAILED for share partitions
 //	locate     COORDINATOR_NOT_AVAILABLE
 //
 // Versions: 1 transactions, message; 3 flexible, 4 several keys (KIP-699), 6
 // share groups (KIP-932).
 //
 // Differs from Apache Kafka: when the topic is there at once, so is the answer.
-// Share groups are not served.
 func (h *GroupHandlers) findCoordinator(c *Call, req *msg.FindCoordinatorRequest) *msg.FindCoordinatorResponse {
 	resp := msg.NewFindCoordinatorResponse()
 	if c.Version >= 4 {
@@ -69,13 +73,45 @@ func (h *GroupHandlers) locate(c *Call, kind int8, key string) msg.FindCoordinat
 			return r
 		}
 		h.leads(c, &r, kafka.TxnTopic, key)
+	case coordinatesShare:
+		at, ok := shareKey(key)
+		switch {
+		case c.Version < 6 || !ok:
+			r.ErrorCode = int16(kafka.InvalidRequest)
+		case !c.AllowedCluster(auth.ClusterAction):
+			r.ErrorCode = int16(kafka.ClusterAuthorizationFailed)
+		default:
+			h.leads(c, &r, kafka.ShareStateTopic, at.String())
+		}
 	default:
 		r.ErrorCode = int16(kafka.InvalidRequest)
-		if kind != coordinatesShare {
-			r.ErrorMessage = new("This broker knows no such type of coordinator.")
-		}
+		r.ErrorMessage = new("This broker knows no such type of coordinator.")
 	}
 	return r
+}
+
+// shareKey reads the name of a share partition, "group:topicId:partition".
+func shareKey(name string) (key share.Key, ok bool) {
+	rest, partition, ok := cutLast(name)
+	if !ok {
+		return key, false
+	}
+	group, topic, ok := cutLast(rest)
+	if !ok || group == "" {
+		return key, false
+	}
+	id, err := kafka.ParseUUID(topic)
+	n, bad := strconv.ParseInt(partition, 10, 32)
+	return share.Key{Group: group, TopicID: id, Partition: int32(n)}, err == nil && bad == nil
+}
+
+// cutLast cuts at the last colon.
+func cutLast(s string) (before, after string, ok bool) {
+	i := strings.LastIndexByte(s, ':')
+	if i < 0 {
+		return "", "", false
+	}
+	return s[:i], s[i+1:], true
 }
 
 // leads fills in the leader of the partition that keeps key.

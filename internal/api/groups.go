@@ -32,7 +32,8 @@ func (h *GroupHandlers) rows() []Row {
 		row(kafka.KeyOffsetCommit, cold(h.offsetCommit), read, readTopic),
 		row(kafka.KeyOffsetFetch, cold(h.offsetFetch), describe, describeTopic),
 		row(kafka.KeyTxnOffsetCommit, cold(h.txnOffsetCommit), read, readTopic, Access{auth.Write, auth.TransactionalID}),
-		row(kafka.KeyFindCoordinator, cold(h.findCoordinator), describe, Access{auth.Describe, auth.TransactionalID}),
+		row(kafka.KeyFindCoordinator, cold(h.findCoordinator), describe, Access{auth.Describe, auth.TransactionalID},
+			Access{auth.ClusterAction, auth.Cluster}),
 		row(kafka.KeyJoinGroup, cold(h.joinGroup), read),
 		row(kafka.KeyHeartbeat, cold(h.heartbeat), read),
 		row(kafka.KeyLeaveGroup, cold(h.leaveGroup), read),
@@ -46,6 +47,11 @@ func (h *GroupHandlers) rows() []Row {
 		row(kafka.KeyStreamsGroupHeartbeat, cold(h.streamsGroupHeartbeat), read, describeTopic, Access{auth.Create, auth.Cluster}, Access{auth.Create, auth.Topic}),
 		row(kafka.KeyStreamsGroupDescribe, cold(h.streamsGroupDescribe), describe, describeTopic),
 		row(kafka.KeyStreamsGroupTopologyDescriptionUpdate, cold(h.streamsGroupTopologyDescriptionUpdate), read),
+		row(kafka.KeyShareGroupHeartbeat, cold(h.shareGroupHeartbeat), read, describeTopic),
+		row(kafka.KeyShareGroupDescribe, cold(h.shareGroupDescribe), describe, describeTopic),
+		row(kafka.KeyDescribeShareGroupOffsets, cold(h.describeShareGroupOffsets), describe, describeTopic),
+		row(kafka.KeyAlterShareGroupOffsets, cold(h.alterShareGroupOffsets), read, readTopic),
+		row(kafka.KeyDeleteShareGroupOffsets, cold(h.deleteShareGroupOffsets), remove, readTopic),
 	}
 }
 

@@ -54,6 +54,7 @@ type Config struct {
 	Admin   *AdminHandlers
 	Cluster *ClusterHandlers
 	Share   *ShareHandlers
+	Shares  *ShareStateHandlers
 	Extra   []Row // keys that no group has
 
 	Self       Self
@@ -104,6 +105,9 @@ func (t *Table) serves() []Row {
 		rows = append(rows, h.rows()...)
 	}
 	if h := t.cfg.Share; h != nil {
+		rows = append(rows, h.rows()...)
+	}
+	if h := t.cfg.Shares; h != nil {
 		rows = append(rows, h.rows()...)
 	}
 	return append(rows, t.cfg.Extra...)

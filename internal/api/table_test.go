@@ -29,6 +29,11 @@ var served = []int16{
 	// transactions
 	kafka.KeyInitProducerID, kafka.KeyAddPartitionsToTxn, kafka.KeyAddOffsetsToTxn, kafka.KeyEndTxn, kafka.KeyWriteTxnMarkers,
 	kafka.KeyDescribeTransactions, kafka.KeyListTransactions,
+	kafka.KeyShareGroupHeartbeat, kafka.KeyShareGroupDescribe, kafka.KeyDescribeShareGroupOffsets, kafka.KeyAlterShareGroupOffsets,
+	kafka.KeyDeleteShareGroupOffsets,
+	// share partitions
+	kafka.KeyInitializeShareGroupState, kafka.KeyReadShareGroupState, kafka.KeyWriteShareGroupState, kafka.KeyDeleteShareGroupState,
+	kafka.KeyReadShareGroupStateSummary,
 	// admin and cluster
 	kafka.KeyMetadata, kafka.KeyCreateTopics, kafka.KeyDeleteTopics, kafka.KeyDeleteRecords,
 	kafka.KeyAlterReplicaLogDirs, kafka.KeyAssignReplicasToDirs, kafka.KeyAlterPartitionReassignments, kafka.KeyListPartitionReassignments,
@@ -41,6 +46,7 @@ func testConfig() Config {
 	image := cluster.Empty("test-cluster-0000000000")
 	return Config{
 		Data: &DataHandlers{}, Groups: &GroupHandlers{}, Txns: &TxnHandlers{}, Admin: &AdminHandlers{}, Cluster: &ClusterHandlers{},
+		Shares: &ShareStateHandlers{},
 		Self: Self{NodeID: 1, Image: func() *cluster.Image { return image }, Supported: []cluster.FeatureRange{
 			{Name: "group.version", Min: 0, Max: 1}, {Name: "metadata.version", Min: 7, Max: 33}}},
 		Authorizer: auth.AllowAll{},

@@ -92,10 +92,10 @@ func (b *Broker) build() error {
 	})
 	b.compactor = b.newCompactor(props)
 	b.scrubbers = b.newScrubbers(props)
-	if b.groups, err = b.newGroups(props); err != nil {
+	if b.shareState, err = newShareState(b, props); err != nil {
 		return err
 	}
-	if b.shareState, err = newShareState(b, props); err != nil {
+	if b.groups, err = b.newGroups(props); err != nil {
 		return err
 	}
 	if b.share, err = newShare(b, props); err != nil {

@@ -29,6 +29,7 @@ func (b *Broker) newTable(props *config.Broker) (*api.Table, error) {
 		Txns:       &api.TxnHandlers{Txns: b.txns, Metadata: b.metadata, Markers: b.markers},
 		Admin:      &api.AdminHandlers{Metadata: b.metadata, Replicas: b.replicas, NodeID: b.self, LogDirs: b.logDirs, Level: b.cfg.Level},
 		Cluster:    &api.ClusterHandlers{Metadata: b.metadata, NodeID: b.self, Auto: b.cfg.Properties.AdvertisedAuto()},
+		Shares:     &api.ShareStateHandlers{State: b.shareState},
 		Self:       api.Self{NodeID: b.self, Image: b.metadata.Image, Supported: controller.Supported()},
 		Authorizer: auth.AllowAll{},
 		Quotas:     quota.Unlimited{},

@@ -11,8 +11,10 @@ import (
 	"github.com/myelin-stream/myelin/internal/group"
 	"github.com/myelin-stream/myelin/internal/group/classic"
 	"github.com/myelin-stream/myelin/internal/group/consumer"
+	"github.com/myelin-stream/myelin/internal/group/share"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/listen"
+	"github.com/myelin-stream/myelin/internal/share/persist"
 )
 
 // dice are a part's own: they are drawn from the node's, so that one seed
@@ -63,6 +65,9 @@ func (b *Broker) newGroups(props *config.Broker) (*group.Service, error) {
 		RegexRefresh: props.Millis("group.consumer.regex.refresh.interval.ms"),
 	}
 	c.Streams.MaxSize = props.Int("group.streams.max.size")
+	c.Share = share.Config{MaxSize: props.Int("group.share.max.size"), Retry: props.Millis("group.share.initialize.retry.interval.ms")}
+	c.ShareState = shareStates{persist.Local{Service: b.shareState}}
+	c.EndOffset = endOffset(b.replicas)
 	c.MetadataMax = props.Int("offset.metadata.max.bytes")
 	c.Retention = time.Duration(props.Int64("offsets.retention.minutes")) * time.Minute
 	c.Safe = b.dirs.metadata.Safe

@@ -142,6 +142,9 @@ func (b *Broker) forgetDeleted(ctx context.Context) error {
 			if err := b.groups.TopicsDeleted(ctx, []string{topic.Name}); err != nil && ctx.Err() == nil {
 				b.logger.Warn("offsets of a deleted topic stay until they expire", "topic", topic.Name, "err", err)
 			}
+			if err := b.groups.Shares().TopicsDeleted(ctx, []kafka.UUID{topic.ID}); err != nil && ctx.Err() == nil {
+				b.logger.Warn("share groups remember a deleted topic", "topic", topic.Name, "err", err)
+			}
 			if err := b.shareState.TopicsDeleted(ctx, []kafka.UUID{topic.ID}); err != nil && ctx.Err() == nil {
 				b.logger.Warn("what share groups made of a deleted topic stays", "topic", topic.Name, "err", err)
 			}

@@ -6,7 +6,10 @@ import (
 
 	"github.com/myelin-stream/myelin/internal/config"
 	"github.com/myelin-stream/myelin/internal/coordinator"
+	"github.com/myelin-stream/myelin/internal/group"
 	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/replica"
+	"github.com/myelin-stream/myelin/internal/share"
 	"github.com/myelin-stream/myelin/internal/share/persist"
 )
 
@@ -47,4 +50,42 @@ func newShareState(b *Broker, props *config.Broker) (*persist.Service, error) {
 	c.PruneEvery = props.Millis("share.coordinator.state.topic.prune.interval.ms")
 	c.WriteTimeout = props.Millis("share.coordinator.write.timeout.ms")
 	return persist.New(c)
+}
+
+// shareStates shows the share coordinator to the group coordinator.
+type shareStates struct{ local persist.Local }
+
+var _ group.ShareState = shareStates{}
+
+func keyOf(at group.SharePartition) share.Key {
+	return share.Key{Group: at.Group, TopicID: at.Topic, Partition: at.Partition}
+}
+
+func (s shareStates) Initialize(ctx context.Context, at group.SharePartition, stateEpoch int32, start int64) error {
+	return s.local.Initialize(ctx, keyOf(at), stateEpoch, start)
+}
+
+func (s shareStates) Delete(ctx context.Context, at group.SharePartition) error {
+	return s.local.Delete(ctx, keyOf(at))
+}
+
+func (s shareStates) Summary(ctx context.Context, at group.SharePartition) (group.ShareSummary, error) {
+	sum, err := s.local.Summary(ctx, keyOf(at))
+	return group.ShareSummary{Start: sum.StartOffset, LeaderEpoch: sum.LeaderEpoch, DeliveryComplete: sum.DeliveryComplete}, err
+}
+
+func (s shareStates) Text(err error) (kafka.Code, *string) { return persist.Answer(err) }
+
+// endOffset tells the high watermark of partitions that this broker leads.
+func endOffset(replicas *replica.Table) func(tp kafka.TopicPartition) (int64, error) {
+	return func(tp kafka.TopicPartition) (int64, error) {
+		r, err := replicas.Get(tp.Topic, tp.Partition)
+		if err != nil {
+			return 0, err
+		}
+		if !r.Leads() {
+			return 0, fmt.Errorf("%s: %w", tp, kafka.NotLeaderOrFollower)
+		}
+		return r.HW(), nil
+	}
 }

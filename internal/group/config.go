@@ -12,6 +12,7 @@ import (
 	"github.com/myelin-stream/myelin/internal/group/classic"
 	"github.com/myelin-stream/myelin/internal/group/consumer"
 	"github.com/myelin-stream/myelin/internal/group/kind"
+	"github.com/myelin-stream/myelin/internal/group/share"
 	"github.com/myelin-stream/myelin/internal/group/streams"
 	"github.com/myelin-stream/myelin/internal/kafka"
 )
@@ -48,6 +49,17 @@ type Config struct {
 	// __consumer_offsets is part of the producer's transaction, or with add makes
 	// it so; nil: it is.
 	Verify func(ctx context.Context, who TxnProducer, partition int32, add bool) error
+
+	// Share is what share groups have in common; its Topics and Settings come from
+	// this Config.
+	Share share.Config
+
+	// ShareState is the share coordinator; nil: there are no share groups.
+	ShareState ShareState
+
+	// EndOffset is the high watermark of a partition, for the lag of share groups;
+	// nil: not known.
+	EndOffset func(tp kafka.TopicPartition) (int64, error)
 
 	Now    func() time.Time
 	Rand   *rand.Rand   // for member ids; the Service's alone
@@ -115,6 +127,7 @@ func constructors(c *Config) map[kind.Type]func(id string) kind.Group {
 	return map[kind.Type]func(id string) kind.Group{
 		kind.Consumer: c.newConsumer(),
 		kind.Streams:  c.newStreams(),
+		kind.Share:    c.newShare(),
 	}
 }
 

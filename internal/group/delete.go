@@ -86,6 +86,9 @@ func (s *Service) Delete(ctx context.Context, _ Client, req *msg.DeleteGroupsReq
 }
 
 func (s *Service) deleteGroup(ctx context.Context, id string) kafka.Code {
+	if err := s.shares.dissolve(ctx, id); err != nil {
+		return s.shares.code(err)
+	}
 	for more := true; more; {
 		err := s.write(ctx, id, func(sh *shard, t *coordinator.Turn) error {
 			g, ok := sh.find(id)

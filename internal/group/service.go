@@ -19,6 +19,8 @@ type Service struct {
 	cfg Config
 	rt  *coordinator.Runtime[*shard]
 	ids ids
+
+	shares *Shares
 }
 
 // Client is who asks.
@@ -38,6 +40,7 @@ func New(cfg Config) (*Service, error) {
 	}
 	s := &Service{cfg: cfg}
 	s.ids.rand = cfg.Rand
+	s.shares = newShares(s)
 	if s.cfg.kinds == nil {
 		s.cfg.kinds = constructors(&s.cfg)
 	}
@@ -55,7 +58,16 @@ func New(cfg Config) (*Service, error) {
 
 // Run owns what the service does beside requests; it ends with ctx. Requests
 // that still wait are answered NOT_COORDINATOR.
-func (s *Service) Run(ctx context.Context) error { return s.rt.Run(ctx) }
+func (s *Service) Run(ctx context.Context) error {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.shares.run(ctx)
+	}()
+	err := s.rt.Run(ctx)
+	<-ended
+	return err
+}
 
 // Elect makes this broker the coordinator of the groups of a partition of
 // __consumer_offsets, under a leader epoch. It returns at once; until the
