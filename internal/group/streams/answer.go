@@ -6,8 +6,9 @@ import (
 	"github.com/myelin-stream/myelin/internal/wire/msg"
 )
 
-// answer tells the member what it has, if that is not what it was told before, and
-// what there is to know of the group.
+// answer tells the member what it has, and what there is to know of the group. What
+// it has is told when it changed, and again when the member says that it has
+// something else: it may not have got the answer.
 func (b *beat) answer() *msg.StreamsGroupHeartbeatResponse {
 	g, old, next := b.g, b.old, b.next
 	resp := msg.NewStreamsGroupHeartbeatResponse()
@@ -16,7 +17,8 @@ func (b *beat) answer() *msg.StreamsGroupHeartbeatResponse {
 	resp.TaskOffsetIntervalMs = int32(b.cfg.TaskOffsets.Milliseconds())
 	resp.AcceptableRecoveryLag = b.cfg.RecoveryLag
 	other := !next.sameTasks(old)
-	if b.joining || other {
+	owned := b.owned()
+	if b.joining || other || owned != nil && !owned.equal(&next.assigned) {
 		resp.ActiveTasks, resp.StandbyTasks, resp.WarmupTasks = taskIDs(next.assigned.active), taskIDs(next.assigned.standby), taskIDs(next.assigned.warmup)
 	}
 	if moved := !same(old.endpoint, next.endpoint); moved || other && next.endpoint != nil {

@@ -202,12 +202,41 @@ func (b *beat) update() error {
 		next.endpoint = nil
 	}
 	b.next = &next
+	b.moved()
 	if next.sameIdentity(b.old) && (b.g.members[next.id] != nil || b.replaced != nil) {
 		return nil
 	}
 	b.records = append(b.records, b.g.memberRecord(&next))
 	b.again = req.InstanceID == nil || next.matters(b.old)
 	return nil
+}
+
+// moved lets go of what a member had in another process, as far as somebody in its
+// new one has it too. It runs nothing yet: only who joins tells its process.
+func (b *beat) moved() {
+	if b.next.process == b.old.process || b.old.assigned.empty() {
+		return
+	}
+	s := &step{g: b.g, m: b.next}
+	free := func(t tasks.Task) bool {
+		for _, held := range []map[tasks.Task][]string{b.g.holders.active, b.g.holders.standby, b.g.holders.warmup} {
+			if s.here(slices.DeleteFunc(slices.Clone(held[t]), b.itself)) {
+				return false
+			}
+		}
+		return true
+	}
+	had := &b.old.assigned
+	b.next.assigned = roles{had.active.filter(free), had.standby.filter(free), had.warmup.filter(free)}
+	if !b.next.assigned.equal(had) {
+		b.records = append(b.records, b.g.currentRecord(b.next))
+	}
+}
+
+// itself says whether an id is the member's, or that of the one whose place it
+// takes.
+func (b *beat) itself(id string) bool {
+	return id == b.next.id || b.replaced != nil && id == b.replaced.id
 }
 
 // learn takes the topology, or compares it with the group's.
