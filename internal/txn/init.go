@@ -44,7 +44,7 @@ func begin(tx *transaction, b beginning) (*transaction, kafka.Code) {
 	case recovers && !current && !repeated:
 		return nil, kafka.ProducerFenced
 	case tx.status == Ongoing:
-		return tx.fenced(ending{now: b.now}), kafka.None
+		return tx.fenced(b.now), kafka.None
 	case tx.exhausted() && !repeated:
 		return rotate(tx, b)
 	}
@@ -88,7 +88,9 @@ func (s *Service) begin(ctx context.Context, id string, b beginning) (got Produc
 		got, code = noProducer, kafka.None
 		err := s.write(ctx, id, func(sh *shard, t *coordinator.Turn) error {
 			b.now = t.Now.UnixMilli()
-			got, code = sh.begin(t, id, b)
+			if got, code = sh.begin(t, id, b); code == needsID {
+				t.Soft()
+			}
 			return nil
 		})
 		switch {
@@ -114,8 +116,7 @@ func (sh *shard) begin(t *coordinator.Turn, id string, b beginning) (Producer, k
 		return noProducer, code
 	}
 	if next.status == PrepareAbort {
-		next.client = sh.s.cfg.Level()
-		sh.put(t, id, next)
+		sh.fence(t, id, tx, next)
 		return noProducer, kafka.ConcurrentTransactions
 	}
 	if b.had != noProducer {
@@ -129,6 +130,18 @@ func (sh *shard) begin(t *coordinator.Turn, id string, b beginning) (Producer, k
 	}
 	sh.put(t, id, next)
 	return next.Producer, kafka.None
+}
+
+// fence writes the coordinator's own abort of an open transaction. Under version
+// 2 it is to its producer as an end by itself: if it comes back with the epoch
+// that it had, it gets the next.
+func (sh *shard) fence(t *coordinator.Turn, id string, tx, next *transaction) {
+	next.client = sh.s.cfg.Level()
+	delete(sh.recoveries, id)
+	if next.client >= version2 {
+		sh.recoveries[id] = recovery{next.Producer, tx.Epoch}
+	}
+	sh.put(t, id, next)
 }
 
 // recoverable is the epoch from which the id's producer came to its own.

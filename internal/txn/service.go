@@ -91,7 +91,10 @@ func (s *Service) change(ctx context.Context, id string, decide func(sh *shard, 
 		}
 		var next *transaction
 		next, code = decide(sh, tx, t.Now.UnixMilli())
-		if code == kafka.None && next != nil {
+		switch {
+		case code == needsID:
+			t.Soft()
+		case code == kafka.None && next != nil:
 			sh.put(t, id, next)
 		}
 		return nil

@@ -171,10 +171,9 @@ func (sh *shard) abortOverdue(t *coordinator.Turn) {
 			t.Wake(abortAlarm, t.Now)
 			return
 		}
-		next, _ := tx.end(ending{fence: true, client: sh.s.cfg.Level(), now: now})
 		sh.s.cfg.Logger.Info("a transaction is aborted: it was open for longer than its timeout", "transactional_id", id,
 			"producer", tx.ID, "epoch", tx.Epoch, "timeout", time.Duration(tx.timeout)*time.Millisecond)
-		sh.put(t, id, next)
+		sh.fence(t, id, tx, tx.fenced(now))
 		size += len(id) + 64*(1+len(tx.partitions))
 	}
 }

@@ -129,20 +129,18 @@ func (tx *transaction) admit(p Producer) kafka.Code {
 
 // ending is the wish to end a transaction.
 type ending struct {
-	Producer       // who asks; not looked at in a fence
-	commit   bool  //
+	Producer       // who asks
+	commit   bool  // else abort
 	client   int16 // the version that who asks speaks
-	fence    bool  // the coordinator's own: abort, whoever the producer is
 	fresh    int64 // a producer id that nobody had, kafka.NoProducer if none was drawn
 	now      int64 // ms
 }
 
-// errNeedsID says that the decision can be made only with a fresh producer id.
+// needsID says that the decision can be made only with a fresh producer id.
 const needsID = kafka.Code(math.MinInt16)
 
-// end decides on an EndTxn, or on the coordinator's own abort. It gives the
-// PREPARE that is to be written; or nil with NONE where the producer repeats what
-// is complete; or a code.
+// end decides on an EndTxn. It gives the PREPARE that is to be written; or nil
+// with NONE where the producer repeats what is complete; or a code.
 //
 // Of a client of version 2, with the epoch that the record has (current) or the
 // one before (repeated):
@@ -159,12 +157,7 @@ const needsID = kafka.Code(math.MinInt16)
 // epoch, so a repeated request cannot be told from one of the next transaction:
 // they get NONE for the outcome that a complete transaction has.
 func (tx *transaction) end(e ending) (*transaction, kafka.Code) {
-	switch {
-	case e.fence && tx.status == Ongoing:
-		return tx.fenced(e), kafka.None
-	case e.fence:
-		return nil, kafka.InvalidTxnState
-	case e.client >= version2:
+	if e.client >= version2 {
 		return tx.endNewer(e)
 	}
 	if code := tx.admit(e.Producer); code != kafka.None {
@@ -220,14 +213,13 @@ func (tx *transaction) endNewer(e ending) (*transaction, kafka.Code) {
 	return n, kafka.None
 }
 
-// fenced aborts whatever the producer wrote, under an epoch that it does not
-// have.
-func (tx *transaction) fenced(e ending) *transaction {
-	n := tx.to(PrepareAbort, e.now)
+// fenced aborts what is open, for the coordinator itself, under an epoch that the
+// producer does not have.
+func (tx *transaction) fenced(now int64) *transaction {
+	n := tx.to(PrepareAbort, now)
 	if n.Epoch < math.MaxInt16 {
 		n.Epoch++
 	}
-	n.client = e.client
 	return n
 }
 

@@ -1,0 +1,336 @@
+package txn
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/myelin-stream/myelin/internal/coordinator"
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/wire/msg"
+	"github.com/myelin-stream/myelin/internal/wire/state"
+)
+
+// TestRandomRequests has producers of a few ids do random things, older and newer
+// clients and zombies among them, with commits that are held back or lost,
+// markers that are kept waiting or refused, and a coordinator that is loaded
+// again at any time. The invariants of the package doc hold in every history, and
+// every request is answered in the end.
+func TestRandomRequests(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		var thrown any // by rapid, which must not leave the bubble with a panic
+		c := &crowd{T: rt, told: map[string]Producer{}, heard: map[Producer]bool{}}
+		synctest.Test(t, func(t *testing.T) { thrown = c.run(t) })
+		if why, ok := thrown.(failure); ok {
+			rt.Fatal(string(why))
+		}
+		if thrown != nil {
+			panic(thrown)
+		}
+	})
+}
+
+// failure is thrown out of the bubble, which must end in order before rapid is
+// told.
+type failure string
+
+func (c *crowd) Fatalf(format string, args ...any) { panic(failure(fmt.Sprintf(format, args...))) }
+
+// crowd are producers, of which the test knows what they were told.
+type crowd struct {
+	*rapid.T
+	*bench
+	waiting []<-chan func()
+	past    []Producer          // all that anybody was ever told
+	told    map[string]Producer // the newest, by id
+	heard   map[Producer]bool   // whether it was fresh
+	wrong   string              // said by the desk, which must not panic
+}
+
+func (c *crowd) run(t *testing.T) (thrown any) {
+	c.bench = newBench(t, func(cfg *Config) {
+		cfg.AbortEvery, cfg.ExpireEvery, cfg.Expiration = time.Second, time.Minute, 10*time.Minute
+	})
+	c.desk.check = c.marker
+	defer func() {
+		thrown = recover()
+		c.desk.open()
+		c.log.commit()
+		c.stop()
+	}()
+	for range rapid.SampledFrom([]int{5, 20, 100}).Draw(c.T, "steps") {
+		c.step()
+		c.collect()
+	}
+	c.log.set(func(l *sliceLog) { l.refuse = nil })
+	c.log.commit()
+	c.desk.open()
+	c.desk.mu.Lock()
+	clear(c.desk.refuse)
+	c.desk.mu.Unlock()
+	time.Sleep(10 * time.Second)
+	c.collect()
+	if n := len(c.waiting); n > 0 {
+		c.Fatalf("%d requests are never answered", n)
+	}
+	c.checkLog()
+	before := c.picture()
+	c.reload()
+	if after := c.picture(); after != before {
+		c.Fatalf("loaded again it is\n%s\nbefore it was\n%s", after, before)
+	}
+	return nil
+}
+
+// picture is what a client may see, of ids without markers under way.
+func (c *crowd) picture() string {
+	synctest.Wait()
+	var out string
+	for _, id := range ids {
+		out += fmt.Sprintf("%+v\n", c.s.Describe(id))
+	}
+	return out
+}
+
+// Names of the ids and partitions that the crowd uses.
+var (
+	ids        = []string{"a", "b"}
+	someTopics = []kafka.TopicPartition{{Topic: "t", Partition: 0}, {Topic: "t", Partition: 1}, {Topic: "u", Partition: 0}}
+)
+
+func (c *crowd) step() {
+	id := rapid.SampledFrom(ids).Draw(c.T, "id")
+	switch rapid.SampledFrom([]string{"init", "init", "recover", "add", "add", "add", "verify", "end", "end", "end", "hold", "commit", "lose",
+		"refuse", "reload", "close", "open", "mark", "pass", "long"}).Draw(c.T, "step") {
+	case "init":
+		c.init(id, noProducer)
+	case "recover":
+		c.init(id, c.someone(id))
+	case "add":
+		c.add(id, false)
+	case "verify":
+		c.add(id, true)
+	case "end":
+		c.end(id)
+	case "hold":
+		c.log.set(func(l *sliceLog) { l.hold = true })
+	case "commit":
+		c.log.commit()
+	case "lose":
+		c.log.lose()
+	case "refuse":
+		c.log.set(func(l *sliceLog) { l.refuse = kafka.NotEnoughReplicas })
+	case "reload":
+		c.reload()
+	case "close":
+		c.desk.close()
+	case "open":
+		c.desk.open()
+	case "mark":
+		c.desk.mu.Lock()
+		c.desk.refuse[rapid.SampledFrom(someTopics).Draw(c.T, "partition")] = rapid.SampledFrom([]kafka.Code{kafka.None, kafka.NotLeaderOrFollower}).Draw(c.T, "word")
+		c.desk.mu.Unlock()
+	case "pass":
+		time.Sleep(rapid.SampledFrom([]time.Duration{time.Millisecond, 150 * time.Millisecond, 2 * time.Second}).Draw(c.T, "pass"))
+	case "long":
+		time.Sleep(11 * time.Minute)
+	}
+}
+
+// someone is the newest producer of an id, mostly.
+func (c *crowd) someone(id string) Producer {
+	if len(c.past) > 0 && rapid.IntRange(0, 4).Draw(c.T, "zombie") == 0 {
+		return rapid.SampledFrom(c.past).Draw(c.T, "who")
+	}
+	if p, ok := c.told[id]; ok {
+		return p
+	}
+	return Producer{101, 0}
+}
+
+// ask runs a request; what it gives is run by collect when it is answered.
+func (c *crowd) ask(request func() func()) {
+	ch := make(chan func(), 1)
+	go func() { ch <- request() }()
+	c.waiting = append(c.waiting, ch)
+}
+
+// collect hears the answers that are there, and what the desk has to say.
+func (c *crowd) collect() {
+	synctest.Wait()
+	c.waiting = slices.DeleteFunc(c.waiting, func(ch <-chan func()) bool {
+		select {
+		case told := <-ch:
+			told()
+			return true
+		default:
+			return false
+		}
+	})
+	c.desk.mu.Lock()
+	defer c.desk.mu.Unlock()
+	if c.wrong != "" {
+		c.Fatalf("%s", c.wrong)
+	}
+}
+
+// hear notes a producer that somebody was told: a fresh one is told once and to
+// nobody else; who ends a transaction or asks again may hear the same twice, but
+// not what was fresh to another (invariant 4).
+func (c *crowd) hear(id string, p Producer, fresh bool) {
+	c.Logf("%s is told %v, fresh %v", id, p, fresh)
+	was, known := c.heard[p]
+	if known && (fresh || was) {
+		c.Fatalf("producer %v is told twice", p)
+	}
+	c.heard[p] = fresh
+	c.past = append(c.past, p)
+	if old := c.told[id]; p.ID > old.ID || p.ID == old.ID && p.Epoch > old.Epoch {
+		c.told[id] = p
+	}
+}
+
+func (c *crowd) init(id string, had Producer) {
+	req := msg.NewInitProducerIDRequest()
+	req.TransactionalID, req.TransactionTimeoutMs = &id, int32(rapid.SampledFrom([]int{1500, 60000}).Draw(c.T, "timeout"))
+	req.ProducerID, req.ProducerEpoch = had.ID, had.Epoch
+	c.ask(func() func() {
+		r := c.s.InitProducerID(context.Background(), &req)
+		return func() {
+			if r.ErrorCode == 0 {
+				c.hear(id, Producer{r.ProducerID, r.ProducerEpoch}, had == noProducer)
+			}
+		}
+	})
+}
+
+func (c *crowd) add(id string, verify bool) {
+	j := Joining{ID: id, Producer: c.someone(id), VerifyOnly: verify, Version: rapid.SampledFrom([]int16{0, 2}).Draw(c.T, "version"),
+		Partitions: []kafka.TopicPartition{rapid.SampledFrom(someTopics).Draw(c.T, "partition")}}
+	c.ask(func() func() {
+		codes := c.s.VerifyOrAdd(context.Background(), j)
+		if codes[0] == kafka.None && !c.durable(j) {
+			return func() { c.Fatalf("%+v is answered, but no durable record has it", j) }
+		}
+		return func() {}
+	})
+}
+
+// durable says whether a committed record names the partition (invariant 1). The
+// transaction may be over by now.
+func (c *crowd) durable(j Joining) bool {
+	for _, r := range c.committed() {
+		if tx := valueOf(c.t, r.Key, r.Value, j.ID); tx != nil && tx.ID == j.Producer.ID && tx.Epoch == j.Producer.Epoch && tx.has(j.Partitions) {
+			return true
+		}
+	}
+	return false
+}
+
+// committed are the records that the log has for certain.
+func (c *crowd) committed() []coordinator.Record {
+	list := c.log.records(c.t)
+	c.log.mu.Lock()
+	defer c.log.mu.Unlock()
+	return list[:min(int(c.log.committed), len(list))]
+}
+
+func (c *crowd) end(id string) {
+	who := c.someone(id)
+	req := msg.EndTxnRequest{TransactionalID: id, ProducerID: who.ID, ProducerEpoch: who.Epoch, Committed: rapid.Bool().Draw(c.T, "commit")}
+	version := rapid.SampledFrom([]int16{4, 5, 5}).Draw(c.T, "api version")
+	c.ask(func() func() {
+		r := c.s.EndTxn(context.Background(), &req, version)
+		return func() {
+			if r.ErrorCode == 0 && version >= 5 {
+				c.hear(id, Producer{r.ProducerID, r.ProducerEpoch}, false)
+			}
+		}
+	})
+}
+
+// marker is what the desk is told of each. Its PREPARE is committed (invariant
+// 2), and under version 2 its epoch is no batch's (invariant 5).
+func (c *crowd) marker(m Marker, tp kafka.TopicPartition) {
+	prepared, written := false, int16(-1)
+	for _, r := range c.committed() {
+		tx := valueOf(c.t, r.Key, r.Value, "")
+		if tx == nil || tx.ID != m.ID {
+			continue
+		}
+		if tx.status == Ongoing {
+			written = max(written, tx.Epoch)
+		}
+		if tx.Epoch == m.Epoch && tx.status == outcome(m.Commit) && tx.has([]kafka.TopicPartition{tp}) {
+			prepared = true
+		}
+	}
+	if !prepared {
+		c.wrong = fmt.Sprintf("a marker %+v for %s without a committed PREPARE", m, tp)
+	}
+	if m.Version >= 2 && m.Epoch <= written {
+		c.wrong = fmt.Sprintf("a marker %+v, but records may have epoch %d", m, written)
+	}
+}
+
+// valueOf parses a record, if it is of this id; "" is any.
+func valueOf(t testing.TB, key, value []byte, id string) *transaction {
+	k, err := state.ParseKey(state.Transaction, key)
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	if value == nil || id != "" && k.(*state.TransactionLogKey).TransactionalID != id {
+		return nil
+	}
+	tx, err := parseTransaction(value)
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	return tx
+}
+
+// checkLog goes through the life of each id as the log tells it: what follows
+// what, and that epochs do not go back (invariants 2, 4 and 5).
+func (c *crowd) checkLog() {
+	last := map[string]*transaction{}
+	for i, r := range c.log.records(c.t) {
+		k, _ := state.ParseKey(state.Transaction, r.Key)
+		id := k.(*state.TransactionLogKey).TransactionalID
+		tx := valueOf(c.t, r.Key, r.Value, "")
+		was := last[id]
+		if tx == nil {
+			delete(last, id)
+			if was == nil || was.status == Ongoing || was.status.preparing() {
+				c.Fatalf("record %d forgets %s, which is %+v", i, id, was)
+			}
+			continue
+		}
+		last[id] = tx
+		if was == nil {
+			if tx.status != Empty || tx.Epoch != 0 {
+				c.Fatalf("record %d begins %s with %+v", i, id, tx)
+			}
+			continue
+		}
+		if tx.ID == was.ID && tx.Epoch < was.Epoch {
+			c.Fatalf("record %d: %s goes from epoch %d to %d", i, id, was.Epoch, tx.Epoch)
+		}
+		if follows := map[Status][]Status{
+			Empty: {Empty, Ongoing, PrepareAbort}, Ongoing: {Ongoing, PrepareCommit, PrepareAbort},
+			PrepareCommit: {CompleteCommit}, PrepareAbort: {CompleteAbort},
+			CompleteCommit: {Empty, Ongoing, PrepareAbort}, CompleteAbort: {Empty, Ongoing, PrepareAbort},
+		}[was.status]; !slices.Contains(follows, tx.status) {
+			c.Fatalf("record %d: %s goes from %s to %s", i, id, was.status, tx.status)
+		}
+		if tx.status.preparing() && tx.client >= 2 && tx.Epoch <= was.Epoch {
+			c.Fatalf("record %d: %s is ended with epoch %d, and had %d", i, id, tx.Epoch, was.Epoch)
+		}
+	}
+}
