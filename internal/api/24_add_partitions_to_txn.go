@@ -51,7 +51,7 @@ func (h *TxnHandlers) addByClient(c *Call, req *msg.AddPartitionsToTxnRequest) [
 	switch {
 	case !c.Allowed(auth.Write, auth.TransactionalID, id):
 		return sameForAll(req.V3AndBelowTopics, kafka.TransactionalIDAuthorizationFailed)
-	case !h.speaks(c, 0):
+	case !speaks(c, h.MinVersion, olderVersion):
 		return sameForAll(req.V3AndBelowTopics, kafka.UnsupportedVersion)
 	}
 	j := txn.Joining{ID: id, Producer: txn.Producer{ID: req.V3AndBelowProducerID, Epoch: req.V3AndBelowProducerEpoch}}

@@ -25,7 +25,7 @@ func (h *TxnHandlers) addOffsetsToTxn(c *Call, req *msg.AddOffsetsToTxnRequest) 
 		code = kafka.TransactionalIDAuthorizationFailed
 	case !c.Allowed(auth.Read, auth.Group, req.GroupID):
 		code = kafka.GroupAuthorizationFailed
-	case !h.speaks(c, 0):
+	case !speaks(c, h.MinVersion, olderVersion):
 		code = kafka.UnsupportedVersion
 	default:
 		c.Free()

@@ -19,7 +19,7 @@ import (
 // used up (KIP-890).
 func (h *TxnHandlers) endTxn(c *Call, req *msg.EndTxnRequest) *msg.EndTxnResponse {
 	resp := msg.NewEndTxnResponse()
-	version := int16(0)
+	version := int16(olderVersion)
 	if c.Version >= 5 {
 		version = 2
 	}
@@ -27,7 +27,7 @@ func (h *TxnHandlers) endTxn(c *Call, req *msg.EndTxnRequest) *msg.EndTxnRespons
 	case !c.Allowed(auth.Write, auth.TransactionalID, req.TransactionalID):
 		resp.ErrorCode = int16(kafka.TransactionalIDAuthorizationFailed)
 		return &resp
-	case !h.speaks(c, version):
+	case !speaks(c, h.MinVersion, version):
 		resp.ErrorCode = int16(kafka.UnsupportedVersion)
 		return &resp
 	}

@@ -26,6 +26,8 @@ func (h *GroupHandlers) txnOffsetCommit(c *Call, req *msg.TxnOffsetCommitRequest
 		refused = kafka.TransactionalIDAuthorizationFailed
 	case !c.Allowed(auth.Read, auth.Group, req.GroupID):
 		refused = kafka.GroupAuthorizationFailed
+	case c.Version < 5 && !speaks(c, h.MinVersion, olderVersion):
+		refused = kafka.UnsupportedVersion
 	}
 	if refused != kafka.None {
 		for i := range req.Topics {

@@ -18,6 +18,9 @@ type GroupHandlers struct {
 	Topics InternalTopics
 	NodeID int32
 	Auto   bool // tell clients the address of this broker that they came to
+
+	// MinVersion is as in [TxnHandlers].
+	MinVersion func(listener string) int16
 }
 
 // InternalTopics makes topics on first use, as [metadata.Metadata] does.

@@ -61,7 +61,7 @@ func (h *DataHandlers) join(c *Call, p *producing) error {
 	switch {
 	case id == nil, !c.Allowed(auth.Write, auth.TransactionalID, *id), h.Txns == nil:
 		return kafka.TransactionalIDAuthorizationFailed
-	case h.MinVersion != nil && c.Version < addsFrom && h.MinVersion(c.Conn.Listener) > 0:
+	case c.Version < addsFrom && !speaks(c, h.MinVersion, olderVersion):
 		return kafka.UnsupportedVersion
 	}
 	j := txn.Joining{ID: *id, Producer: txn.Producer{ID: kafka.NoProducer}, VerifyOnly: c.Version < addsFrom, Version: 2}

@@ -39,7 +39,7 @@ var served = []int16{
 	kafka.KeyAlterReplicaLogDirs, kafka.KeyAssignReplicasToDirs, kafka.KeyAlterPartitionReassignments, kafka.KeyListPartitionReassignments,
 	kafka.KeyDescribeConfigs, kafka.KeyAlterConfigs, kafka.KeyDescribeLogDirs, kafka.KeyCreatePartitions,
 	kafka.KeyIncrementalAlterConfigs, kafka.KeyDescribeQuorum, kafka.KeyDescribeCluster, kafka.KeyDescribeProducers,
-	kafka.KeyAllocateProducerIDs, kafka.KeyListConfigResources, kafka.KeyDescribeTopicPartitions,
+	kafka.KeyUpdateFeatures, kafka.KeyAllocateProducerIDs, kafka.KeyListConfigResources, kafka.KeyDescribeTopicPartitions,
 }
 
 func testConfig() Config {

@@ -58,8 +58,12 @@ func fenced(code kafka.Code, knows bool) kafka.Code {
 	return code
 }
 
+// olderVersion is what a client speaks that has one epoch for all its
+// transactions.
+const olderVersion = 1
+
 // speaks says whether the transactions of a client's version may be used on the
 // listener that it came by.
-func (h *TxnHandlers) speaks(c *Call, version int16) bool {
-	return h.MinVersion == nil || version >= h.MinVersion(c.Conn.Listener)
+func speaks(c *Call, least func(listener string) int16, version int16) bool {
+	return least == nil || version >= least(c.Conn.Listener)
 }

@@ -14,19 +14,23 @@ import (
 // newTable makes the dispatch table with every handler that this node has.
 func (b *Broker) newTable(props *config.Broker) (*api.Table, error) {
 	b.sessions = api.NewFetchSessions(props.Int("max.incremental.fetch.session.cache.slots"), b.dice(), b.cfg.Now)
+	least := func(listener string) int16 {
+		return int16(b.metadata.Properties().ForListener(listener, "transaction.min.version").Int64())
+	}
 	data := &api.DataHandlers{
 		Replicas: b.replicas, Image: b.metadata.Image, NodeID: b.self,
 		Sessions:      b.sessions,
 		FetchMaxBytes: int32(props.Int("fetch.max.bytes")),
 		Txns:          b.txns,
+		MinVersion:    least,
 		Verify:        func() bool { return b.metadata.Properties().Bool("transaction.partition.verification.enable") },
 	}
 	return api.NewTable(api.Config{
 		Data:  data,
 		Share: &api.ShareHandlers{Share: b.share, Data: data, Auto: b.cfg.Properties.AdvertisedAuto()},
 		Groups: &api.GroupHandlers{Groups: b.groups, Image: b.metadata.Image, Topics: b.metadata,
-			NodeID: b.self, Auto: b.cfg.Properties.AdvertisedAuto()},
-		Txns:       &api.TxnHandlers{Txns: b.txns, Metadata: b.metadata, Markers: b.markers},
+			NodeID: b.self, Auto: b.cfg.Properties.AdvertisedAuto(), MinVersion: least},
+		Txns:       &api.TxnHandlers{Txns: b.txns, Metadata: b.metadata, Markers: b.markers, MinVersion: least},
 		Admin:      &api.AdminHandlers{Metadata: b.metadata, Replicas: b.replicas, NodeID: b.self, LogDirs: b.logDirs, Level: b.cfg.Level},
 		Cluster:    &api.ClusterHandlers{Metadata: b.metadata, NodeID: b.self, Auto: b.cfg.Properties.AdvertisedAuto()},
 		Shares:     &api.ShareStateHandlers{State: b.shareState},

@@ -53,6 +53,20 @@ func (b *Broker) Listeners() ([]Listener, error) {
 	return all, nil
 }
 
+// ForListener is the value of a property that a listener may have for itself
+// (listener.name.<listener>.<property>), else the broker's.
+func (b *Broker) ForListener(listener, name string) Value {
+	v, _ := b.Value(name)
+	own, ok := b.static["listener.name."+strings.ToLower(listener)+"."+name]
+	if !ok {
+		return v
+	}
+	if parsed, err := Parse(v.Def, own.Value); err == nil {
+		return parsed
+	}
+	return v
+}
+
 // AdvertisedAuto says that the address told to a client depends on where the
 // client is (advertised.listeners=auto); only dev mode may say so.
 func (b *Broker) AdvertisedAuto() bool { return b.String("advertised.listeners") == "auto" }

@@ -68,4 +68,8 @@ var brokerOwnDefs = []Def{
 	{Name: "max.open.files", Type: Int, Default: val("0"), Valid: atLeast(0), Own: true,
 		Owner: "commitlog", Reason: yetCore,
 		Doc: "segment files open at once; 0 is three quarters of the process's limit"},
+	{Name: "transaction.min.version", Type: Short, Default: val("0"), Valid: between(0, 2), Own: true,
+		Owner: "api", Status: Served, Test: "broker.TestTransactionMinVersion",
+		Doc: "2 refuses transactions of clients that have one epoch for all of them (before KIP-890), whose late requests cannot be told apart; " +
+			"may be set for each listener"},
 }

@@ -106,6 +106,20 @@ func (m *Metadata) CreatePartitions(ctx context.Context, req *msg.CreatePartitio
 	return resp
 }
 
+// UpdateFeatures answers UpdateFeatures of the given version.
+func (m *Metadata) UpdateFeatures(ctx context.Context, req *msg.UpdateFeaturesRequest, version int16) *msg.UpdateFeaturesResponse {
+	var resp *msg.UpdateFeaturesResponse
+	err := m.decide(ctx, func(s *controller.State) (recs controller.Records) {
+		recs, resp = controller.UpdateFeatures(s, req, version)
+		return recs
+	})
+	if err != nil {
+		resp = new(msg.NewUpdateFeaturesResponse())
+		resp.ErrorCode, resp.ErrorMessage = answer(err)
+	}
+	return resp
+}
+
 // AlterConfigs answers AlterConfigs: each resource's settings are replaced.
 func (m *Metadata) AlterConfigs(ctx context.Context, req *msg.AlterConfigsRequest) *msg.AlterConfigsResponse {
 	var resp *msg.AlterConfigsResponse
