@@ -173,8 +173,16 @@ func rouse(c chan struct{}) {
 	}
 }
 
-// resumeLocked goes on with a move that a restart interrupted, if there is one.
+// resumeLocked goes on with a move that a restart interrupted, or that ended when
+// the replica went offline, if there is one.
 func (t mover) resumeLocked(s *slot) (found bool) {
+	if m := s.stalled; m != nil && s.move == nil {
+		s.stalled = nil
+		if s.lane != nil && s.lane.dir != m.to {
+			t.setOutLocked(s, m.to, m.folder)
+			found = true
+		}
+	}
 	for _, d := range t.dirs {
 		folder, ok := d.futures[s.tp]
 		if !ok || s.lane == nil || s.lane.dir == d || s.move != nil {
@@ -244,15 +252,25 @@ func (t mover) carry(ctx context.Context, m *move) {
 		t.discard(m)
 	}
 	t.mu.Lock()
+	resumed := false
 	if m.slot.move == m {
 		m.slot.move = nil
 		if err != nil {
 			m.to.holds--
 		}
+		if errors.Is(err, errKeep) {
+			m.slot.stalled = m
+		}
 	}
 	t.leaveLaneLocked(m.lane)
+	if r := m.slot.replica.Load(); m.slot.stalled == m && r != nil && r.Offline() == nil { // it is back already
+		resumed = t.resumeLocked(m.slot)
+	}
 	t.mu.Unlock()
 	m.to.call(1)
+	if resumed {
+		t.callAll()
+	}
 }
 
 // discard takes an unfinished copy away.

@@ -342,6 +342,41 @@ func TestMoveFails(t *testing.T) {
 	}
 }
 
+// TestMoveGoesOnWhenThereIsRoom: a move whose source was full goes on when the
+// replica is back, in the same process.
+func TestMoveGoesOnWhenThereIsRoom(t *testing.T) {
+	inYard(t, func(t *testing.T, fs *vfs.Mem) {
+		y := startYard(t, fs, nil, "/a", "/b")
+		y.assign(numbered(1, smallSegments)...)
+		r := y.get(0)
+		for range 40 {
+			must(t, r, client(t, batchOf(1, 1000), true))
+		}
+		y.table.SetMoveRate(4000)
+		if err := y.table.Move(t0, "/b"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		fs.SetHook(func(op vfs.Op) (v vfs.Verdict) {
+			if strings.HasPrefix(op.Name, "/a/") && op.Kind == vfs.OpSync {
+				v.Err = syscall.ENOSPC
+			}
+			return v
+		})
+		_, _ = r.Append(client(t, batchOf(1, 10), true))
+		time.Sleep(30 * time.Second)
+		if _, _, _, moving := r.Future(); r.Offline() == nil || moving || r.Directory() != "/a" {
+			t.Fatalf("in %s, %v, moving %v", r.Directory(), r.Offline(), moving)
+		}
+		fs.SetHook(nil)
+		y.inDir(r, "/b")
+		if n := len(consume(t, r, 0, ReadUncommitted)); n != 40 {
+			t.Errorf("%d batches", n)
+		}
+		must(t, r, client(t, batchOf(1, 10), true))
+	})
+}
+
 // TestMovePowerCutAnywhere cuts the power before every single operation on the
 // file system while two partitions are written and moved to and fro: what was
 // acknowledged is there once, and goes on.

@@ -43,6 +43,7 @@ type slot struct {
 	fault   atomic.Pointer[fault]
 	stray   bool     // on disk, but no image names it
 	move    *move    // to another directory; guarded by the table's mutex
+	stalled *move    // its copy was kept when the replica went offline
 	kept    *Replica // open, until the metadata names its directory; its opener's own
 }
 
@@ -187,6 +188,12 @@ func (t *Table) bring(d *directory, s *slot, want *Assignment) {
 			}
 		}
 		r.adopt(want)
+		t.mu.Lock()
+		resumed := r.Offline() == nil && mover{t}.resumeLocked(s)
+		t.mu.Unlock()
+		if resumed {
+			t.callAll()
+		}
 		return
 	}
 	if s.kept == nil {
