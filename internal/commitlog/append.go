@@ -177,6 +177,9 @@ func (l *appender) roll(base int64) error {
 		l.mu.unsynced.retired = append(l.mu.unsynced.retired, retired{old, l.producers.encode(base), base})
 	} else {
 		kept = kept[: len(kept)-1 : len(kept)-1]
+		if n := len(kept); n > 0 && base != old.Base() { // the one before says that the empty one follows
+			l.mu.unsynced.retired = append(l.mu.unsynced.retired, retired{kept[n-1], l.producers.encode(base), base})
+		}
 	}
 	l.mu.size = 0
 	kept = append(kept, fresh)
@@ -207,8 +210,7 @@ func (l *appender) write(batches []Batch) error {
 	err := seg.Write(l.bufs, l.marks)
 	clear(l.bufs) // the caller's bytes are the caller's again
 	if err != nil {
-		l.torn = true
-		l.owe(-bytes, -records)
+		l.torn = true // it is owed until the next flush, which may have counted it already
 		return err
 	}
 	for i := range batches {

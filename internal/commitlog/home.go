@@ -342,6 +342,7 @@ func (h *Home) RemoveLog(tp kafka.TopicPartition) error {
 	if err != nil {
 		return h.fail(err)
 	}
+	h.journal.forget(tp)
 	h.mu.Lock()
 	delete(h.mu.points, tp)
 	h.mu.order, h.mu.news = nil, true
@@ -349,7 +350,6 @@ func (h *Home) RemoveLog(tp kafka.TopicPartition) error {
 	delete(h.mu.trust, tp)
 	h.mu.buried[tp] = true // see unearth
 	h.mu.Unlock()
-	h.journal.forget(tp)
 	return h.fs.RemoveAll(gone)
 }
 
@@ -360,10 +360,12 @@ func (h *Home) unearth(tp kafka.TopicPartition) error {
 	h.mu.Lock()
 	buried := h.mu.buried[tp]
 	h.mu.Unlock()
-	if !buried {
-		return nil
+	if buried {
+		if err := h.saving.do(); err != nil {
+			return err
+		}
 	}
-	return h.saving.do()
+	return h.journal.unearth(tp)
 }
 
 // Checkpoint writes down how far each log is durable, so that the next start

@@ -41,7 +41,8 @@ type journal struct {
 // recorded is the part of it that is memory only, under the home's mutex.
 type recorded struct {
 	rest   map[kafka.TopicPartition]resting
-	hurt   map[kafka.TopicPartition]int // damaged ranges of those of rest that have some
+	hurt   map[kafka.TopicPartition]int  // damaged ranges of those of rest that have some
+	gone   map[kafka.TopicPartition]bool // forgotten, which the file may not say yet
 	writer manifestWriter
 	kept   bool                   // there is a file, so operations are worth making
 	late   []kafka.TopicPartition // while it is written anew: what came to rest meanwhile
@@ -53,6 +54,7 @@ func (j *journal) load(h *Home) error {
 	j.home = h
 	j.syncing = newGroup(j.sync)
 	h.mu.rest, h.mu.hurt = map[kafka.TopicPartition]resting{}, map[kafka.TopicPartition]int{}
+	h.mu.gone = map[kafka.TopicPartition]bool{}
 	if err := j.sumCheckpoints(); err != nil {
 		return err
 	}
@@ -239,17 +241,43 @@ func (j *journal) stir(l *Log) error {
 }
 
 // forget drops what is known of a log that is gone. A manifest that still
-// tells of it does no harm: no log of that topic id is opened any more.
+// tells of it does no harm until another of its name is made, see unearth.
 func (j *journal) forget(tp kafka.TopicPartition) {
 	h := j.home
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if r, ok := h.mu.rest[tp]; ok {
 		h.mu.drop(tp)
+		h.mu.gone[tp] = true
 		if h.mu.kept {
 			h.mu.writer.stir(tp, r.id)
 		}
 	}
+}
+
+// unearth makes durable that a log was forgotten, before another of its name is
+// made: it may have the same topic id, if the partition was elsewhere meanwhile.
+func (j *journal) unearth(tp kafka.TopicPartition) error {
+	h := j.home
+	h.mu.Lock()
+	gone := h.mu.gone[tp]
+	h.mu.Unlock()
+	if !gone {
+		return nil
+	}
+	j.turn.lock()
+	err := j.record()
+	j.turn.unlock()
+	if err == nil {
+		err = j.syncing.do()
+	}
+	if err != nil {
+		return storageError(manifestFile, err)
+	}
+	h.mu.Lock()
+	delete(h.mu.gone, tp)
+	h.mu.Unlock()
+	return nil
 }
 
 // write puts what is recorded behind the file. The caller has the turn.
@@ -363,6 +391,7 @@ func (j *journal) renew() error {
 	w.points(j.sums[0], j.sums[1])
 	h.mu.Lock()
 	out, crc, logs := h.mu.encode(&w)
+	gone := maps.Clone(h.mu.gone)        // they are not in it
 	h.mu.late = []kafka.TopicPartition{} // what comes to rest from here on is not in out
 	h.mu.Unlock()
 	if logs == 0 && j.file == nil {
@@ -381,6 +410,9 @@ func (j *journal) renew() error {
 		if r, ok := h.mu.rest[tp]; ok && err == nil {
 			h.mu.writer.rest(tp, r)
 		}
+	}
+	if err == nil {
+		maps.DeleteFunc(h.mu.gone, func(tp kafka.TopicPartition, _ bool) bool { return gone[tp] })
 	}
 	h.mu.Unlock()
 	if err != nil {

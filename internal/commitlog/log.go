@@ -45,13 +45,14 @@ type Log struct {
 	flushed  atomic.Int64
 	point    atomic.Int64 // recovery point: durable, and the epochs below are in their file
 
-	w        appender // the turn holder's
-	unsaved  bool     // the turn holder's: the start has moved and is not durable
-	cuts     int      // the flushing holder's: how often the end was moved back
-	closedAt int64    // the turn holder's: the end of which all caches are on disk; -1 unless that still holds
-	lastEnd  int64    // the turn holder's: the end when the log was last asked to come to rest
-	loose    bool     // the turn holder's: at rest, but its caches may not be on disk
-	snaps    snapshotFiles
+	w          appender // the turn holder's
+	unsaved    bool     // the turn holder's: the start has moved and is not durable
+	cuts       int      // the flushing holder's: how often the end was moved back
+	closedAt   int64    // the turn holder's: the end of which all caches are on disk; -1 unless that still holds
+	snapshotAt int64    // the turn holder's: the end of which the manifest says that its snapshot is durable; -1 if it was never so
+	lastEnd    int64    // the turn holder's: the end when the log was last asked to come to rest
+	loose      bool     // the turn holder's: at rest, but its caches may not be on disk
+	snaps      snapshotFiles
 
 	stirred atomic.Bool // the manifest does not say that the log is at rest; see rest
 
@@ -288,7 +289,7 @@ func (l *Log) flushLocked() error {
 	bytes, records := l.dirtyBytes.Load(), l.dirtyRecords.Load()
 	l.mu.Lock()
 	end, todo, active := l.mu.end, l.mu.unsynced, l.active()
-	l.mu.unsynced = unsynced{}
+	l.mu.unsynced = unsynced{stir: todo.stir} // who must have it durable does not wait for this flush
 	l.mu.Unlock()
 	if err := todo.sync(l, active); err != nil {
 		l.home.distrust(l.tp)
@@ -296,6 +297,7 @@ func (l *Log) flushLocked() error {
 	}
 	l.mu.Lock()
 	l.mu.untidy = append(l.mu.untidy, todo.retired...)
+	l.mu.unsynced.stir = l.mu.unsynced.stir && !todo.stir
 	l.mu.Unlock()
 	l.owe(-bytes, -records)
 	l.flushed.Store(end)

@@ -88,7 +88,7 @@ func newLog(cfg Config) *Log {
 		debt: debt{together: &cfg.Home.dirty},
 		home: cfg.Home, fs: cfg.Home.fs, tp: kafka.TopicPartition{Topic: cfg.Topic, Partition: cfg.Partition},
 		logger: cfg.Logger, now: cfg.Now, onFlushed: cfg.OnFlushed, producers: newProducerState(),
-		closedAt: -1, lastEnd: -1, id: cfg.TopicID,
+		closedAt: -1, lastEnd: -1, snapshotAt: -1, id: cfg.TopicID,
 	}
 	l.dir, l.future = folderOf(&cfg), cfg.Folder != ""
 	if l.logger == nil {

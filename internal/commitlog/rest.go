@@ -125,6 +125,7 @@ func (l rester) rest() error {
 			return err
 		}
 		known.producers, known.snapshot = nil, true
+		l.snapshotAt = end
 	}
 	for _, seg := range *l.segments.Load() {
 		stamp, at, err := seg.Newest()
@@ -159,7 +160,7 @@ func (l rester) leaveCaches(end int64) error {
 	}
 	// Where the active segment is empty, the snapshot at its base has been made
 	// durable, and tells what no batch that is left does: it stays as it is.
-	if !l.producers.any() || end == l.active().Base() {
+	if !l.producers.any() || end == l.active().Base() || end == l.snapshotAt {
 		return nil
 	}
 	return vfs.WriteFile(l.fs, l.snaps.name(end), l.producers.encode(end))
@@ -321,6 +322,7 @@ func (o *opener) revive(known *Rest) error {
 		if err != nil || at != known.End {
 			return errors.Join(err, errMalformed)
 		}
+		o.snapshotAt = known.End
 	} else if err := o.producers.decodeTraces(known.producers); err != nil {
 		return err
 	}

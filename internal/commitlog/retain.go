@@ -268,21 +268,21 @@ func (l trimmer) truncate(offset int64) error {
 // errUntouched says that a cut failed before it changed the log.
 var errUntouched = errors.New("nothing was cut")
 
-// retreat moves flushed and recovery point back to end, the latter durably.
+// retreat moves flushed and recovery point back to end, the latter durably. If it
+// fails, what was flushed still is.
 func (l trimmer) retreat(end int64) error {
 	l.closedAt = -1
 	l.cuts++
-	l.flushed.Store(min(l.flushed.Load(), end))
 	if err := l.home.cleaned.cut(l.tp, end); err != nil {
-		return err
-	}
-	if l.point.Load() <= end {
-		return nil
-	}
-	l.point.Store(end)
-	if err := l.home.saving.do(); err != nil {
 		return fmt.Errorf("%w: %w", errUntouched, err)
 	}
+	if l.point.Load() > end {
+		l.point.Store(end)
+		if err := l.home.saving.do(); err != nil {
+			return fmt.Errorf("%w: %w", errUntouched, err)
+		}
+	}
+	l.flushed.Store(min(l.flushed.Load(), end))
 	return nil
 }
 
