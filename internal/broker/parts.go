@@ -68,6 +68,7 @@ func (b *Broker) newGroups(props *config.Broker) (*group.Service, error) {
 	c.Share = share.Config{MaxSize: props.Int("group.share.max.size"), Retry: props.Millis("group.share.initialize.retry.interval.ms")}
 	c.ShareState = shareStates{persist.Local{Service: b.shareState}}
 	c.EndOffset = endOffset(b.replicas)
+	c.Migration = group.ParseMigration(props.String("group.consumer.migration.policy"))
 	c.MetadataMax = props.Int("offset.metadata.max.bytes")
 	c.Retention = time.Duration(props.Int64("offsets.retention.minutes")) * time.Minute
 	c.Safe = b.dirs.metadata.Safe

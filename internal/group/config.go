@@ -74,6 +74,8 @@ type Config struct {
 	// Streams is for groups of Kafka Streams applications: what Settings does not
 	// have, or all of it without Settings.
 	Streams streams.Config
+	// Migration is group.consumer.migration.policy.
+	Migration Migration
 
 	// MetadataMax is offset.metadata.max.bytes: what a client may store beside
 	// an offset.
@@ -93,8 +95,6 @@ type Config struct {
 
 	// MaxBatch is max.message.bytes of __consumer_offsets.
 	MaxBatch int
-
-	kinds map[kind.Type]func(id string) kind.Group // see constructors
 }
 
 // Settings gives the value of a group's property by its name.
@@ -147,6 +147,7 @@ func DefaultConfig() Config {
 			InitialDelay: 3 * time.Second, MaxSize: 1<<31 - 1,
 		},
 		Streams:     streams.DefaultConfig(),
+		Migration:   Migration{Up: true, Down: true},
 		MetadataMax: 4096,
 		Retention:   7 * 24 * time.Hour,
 		CheckEvery:  10 * time.Minute,

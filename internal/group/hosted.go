@@ -95,7 +95,9 @@ func (sh *shard) replayKind(at kindKey, key any, value []byte) error {
 		delete(sh.loading, at.group)
 		sh.dropClassic(at.group)
 	}
-	if err := g.Replay(key, value); err != nil {
+	if sh.ahead > 0 {
+		sh.ahead-- // the turn at work has applied it to decide on what follows, see upgrade
+	} else if err := g.Replay(key, value); err != nil {
 		return err
 	}
 	if at.whole && value == nil {
@@ -111,7 +113,7 @@ func (sh *shard) newKind(typ kind.Type, id string) kind.Group {
 		sh.bornKind = nil
 		return g
 	}
-	if build := sh.cfg.kinds[typ]; build != nil {
+	if build := sh.makers[typ]; build != nil {
 		return build(id)
 	}
 	return nil
@@ -127,11 +129,12 @@ func (sh *shard) dropClassic(id string) {
 }
 
 // host finds the group for a decision, or makes one if create is true. A classic
-// group without members gives way to a consumer or a streams group, as in Kafka.
+// group without members gives way to a consumer or a streams group, as in Kafka;
+// with members it may become a consumer group.
 //
 // Errors: GROUP_ID_NOT_FOUND.
 func (sh *shard) host(t *coordinator.Turn, id string, typ kind.Type, create bool) (kind.Group, error) {
-	sh.bornKind = nil
+	sh.bornKind, sh.ahead = nil, 0
 	if g, ok := sh.kinds.Get(id); ok {
 		if g.Type() != typ {
 			return nil, notOfKind(id, typ)
@@ -145,6 +148,8 @@ func (sh *shard) host(t *coordinator.Turn, id string, typ kind.Type, create bool
 			return nil, notOfKind(id, typ)
 		}
 		return nil, notFound(id)
+	case ok && old.State() != classic.Empty && typ == kind.Consumer:
+		return sh.upgrade(t, old)
 	case ok && (old.State() != classic.Empty || typ == kind.Share):
 		return nil, notOfKind(id, typ)
 	case ok:
@@ -176,6 +181,7 @@ func (sh *shard) followKind(t *coordinator.Turn, g kind.Group, step kind.Step) {
 		t.Put(r.Key, r.Value)
 	}
 	sh.wake(t, g.ID(), step.Wake)
+	sh.followDowngrade(t, g.ID())
 }
 
 // end deletes a group of a kind, which has no members.

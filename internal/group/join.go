@@ -6,6 +6,7 @@ import (
 
 	"github.com/myelin-stream/myelin/internal/coordinator"
 	"github.com/myelin-stream/myelin/internal/group/classic"
+	"github.com/myelin-stream/myelin/internal/group/consumer"
 	"github.com/myelin-stream/myelin/internal/group/kind"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/wire/msg"
@@ -33,6 +34,12 @@ func (s *Service) Join(ctx context.Context, c Client, req *msg.JoinGroupRequest)
 	}
 	answer := make(chan classic.Joined, 1)
 	err := s.write(ctx, req.GroupID, func(sh *shard, t *coordinator.Turn) error {
+		if g, ok := sh.hosting(req.GroupID); ok {
+			who := consumer.Who{ClientID: c.ID, Host: c.Host, Version: c.Version, NewID: in.UUID}
+			j, err := sh.joinGuest(t, g, who, req)
+			answer <- j
+			return err
+		}
 		g, err := sh.joinable(t, req.GroupID, req.MemberID)
 		if err != nil {
 			return err
@@ -116,6 +123,11 @@ func (s *Service) Sync(ctx context.Context, c Client, req *msg.SyncGroupRequest)
 	}
 	answer := make(chan classic.Synced, 1)
 	err := s.write(ctx, req.GroupID, func(sh *shard, t *coordinator.Turn) error {
+		if g, ok := sh.hosting(req.GroupID); ok {
+			a, err := sh.syncGuest(t, g, req)
+			answer <- a
+			return err
+		}
 		g, ok := sh.groups.Get(req.GroupID)
 		if !ok {
 			return kafka.UnknownMemberID
@@ -154,6 +166,9 @@ func (s *Service) Heartbeat(ctx context.Context, _ Client, req *msg.HeartbeatReq
 		return &resp
 	}
 	err := s.write(ctx, req.GroupID, func(sh *shard, t *coordinator.Turn) error {
+		if g, ok := sh.hosting(req.GroupID); ok {
+			return sh.heartbeatGuest(t, g, req)
+		}
 		g, ok := sh.groups.Get(req.GroupID)
 		if !ok {
 			return kafka.UnknownMemberID
@@ -191,6 +206,10 @@ func (s *Service) Leave(ctx context.Context, c Client, req *msg.LeaveGroupReques
 		codes[i] = kafka.UnknownMemberID
 	}
 	err := s.write(ctx, req.GroupID, func(sh *shard, t *coordinator.Turn) error {
+		if g, ok := sh.hosting(req.GroupID); ok {
+			codes = sh.leaveGuests(t, g, who)
+			return nil
+		}
 		t.Soft()
 		g, ok := sh.groups.Get(req.GroupID)
 		if !ok {

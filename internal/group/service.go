@@ -41,9 +41,7 @@ func New(cfg Config) (*Service, error) {
 	s := &Service{cfg: cfg}
 	s.ids.rand = cfg.Rand
 	s.shares = newShares(s)
-	if s.cfg.kinds == nil {
-		s.cfg.kinds = constructors(&s.cfg)
-	}
+	constructors(&s.cfg) // which completes the kinds' settings
 	var err error
 	s.rt, err = coordinator.New(coordinator.Config[*shard]{
 		Topic:    kafka.OffsetsTopic,

@@ -27,17 +27,21 @@ type shard struct {
 
 	loading  map[string]*classic.Snapshot // what the log says so far, nil of a group with offsets only; nil when loaded
 	born     *classic.Group               // made by the turn at work, whose record is not replayed yet
+	bornStep classic.Step                 // what it asks for, if it was a consumer group
 	bornKind kind.Group                   // the same, of another kind
-	armed    map[string]time.Time         // group -> its alarm
-	verified map[int64]*guard             // by producer, until its next marker
+	ahead    int                          // how many of its records it has already
+	makers   map[kind.Type]func(id string) kind.Group
+	armed    map[string]time.Time // group -> its alarm
+	verified map[int64]*guard     // by producer, until its next marker
 
 	drawn classic.Ticket
 	joins map[classic.Ticket]chan<- classic.Joined
 	syncs map[classic.Ticket]chan<- classic.Synced
 }
 
-func newShard(cfg *Config, tl *coordinator.Timeline) *shard {
-	return &shard{
+func newShard(all *Config, tl *coordinator.Timeline) *shard {
+	cfg := new(*all)
+	sh := &shard{
 		cfg:     cfg,
 		groups:  coordinator.NewTable[string, *classic.Group](tl, strings.Compare),
 		kinds:   coordinator.NewTable[string, kind.Group](tl, strings.Compare),
@@ -49,6 +53,10 @@ func newShard(cfg *Config, tl *coordinator.Timeline) *shard {
 		joins:    map[classic.Ticket]chan<- classic.Joined{},
 		syncs:    map[classic.Ticket]chan<- classic.Synced{},
 	}
+	cfg.Consumer.NoClassic = cfg.Migration == Migration{}
+	cfg.Consumer.Downgrade = sh.downgrade
+	sh.makers = constructors(cfg)
+	return sh
 }
 
 // Replay applies one record. Types and versions of a newer Kafka are passed
@@ -116,6 +124,7 @@ func (sh *shard) replayGroup(group string, value []byte) error {
 	if value == nil {
 		delete(sh.loading, group)
 		if g, ok := sh.groups.Get(group); ok {
+			sh.answer(g.Close(kafka.RebalanceInProgress)) // who waits finds a group of another kind
 			g.Kill()
 			sh.groups.Delete(group)
 		}

@@ -27,6 +27,10 @@ type MemberSnapshot struct {
 	Session      time.Duration
 	Subscription []byte // what it says in the snapshot's protocol
 	Assignment   []byte
+
+	// Protocols is all that it supports. It is not stored: nil is the snapshot's
+	// protocol alone.
+	Protocols []Protocol
 }
 
 // Snapshot is the group as it is to be stored.
@@ -43,7 +47,7 @@ func (g *Group) snapshot(assignment func(*member) []byte) Snapshot {
 	for _, m := range g.members {
 		ms := MemberSnapshot{
 			ID: m.id, Instance: m.instance, ClientID: m.clientID, ClientHost: m.clientHost,
-			Rebalance: m.rebalance, Session: m.session, Assignment: assignment(m),
+			Rebalance: m.rebalance, Session: m.session, Assignment: assignment(m), Protocols: m.protocols,
 		}
 		if g.protocol != nil {
 			ms.Subscription = m.metadata(*g.protocol)
@@ -68,7 +72,9 @@ func Restore(id string, limits *Limits, now time.Time, s *Snapshot) (*Group, Ste
 		if m.rebalance < 0 { // stored before there was one
 			m.rebalance = m.session
 		}
-		if s.Protocol != nil {
+		if ms.Protocols != nil {
+			m.protocols = ms.Protocols
+		} else if s.Protocol != nil {
 			m.protocols = []Protocol{{*s.Protocol, ms.Subscription}}
 		}
 		g.add(m)
@@ -86,6 +92,25 @@ func Restore(id string, limits *Limits, now time.Time, s *Snapshot) (*Group, Ste
 		}
 	}
 	return g, g.done()
+}
+
+// Convert makes a stable group of consumers that come from another protocol, each
+// with all it supports and with its assignment. There must be a protocol that all
+// support.
+func Convert(id string, limits *Limits, now time.Time, generation int32, members []MemberSnapshot) (*Group, Step) {
+	g, _ := Restore(id, limits, now, &Snapshot{
+		ProtocolType: ConsumerType, Generation: generation, Leader: &members[0].ID, Since: now, Members: members,
+	})
+	chosen := g.choose()
+	g.protocol = &chosen
+	g.subscribe()
+	return g, g.done()
+}
+
+// Rebalance begins a new generation.
+func (g *Group) Rebalance(now time.Time) Step {
+	g.rebalance(now)
+	return g.done()
 }
 
 // Description is the group as DescribeGroups shows it.
