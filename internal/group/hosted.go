@@ -2,6 +2,7 @@ package group
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/myelin-stream/myelin/internal/coordinator"
@@ -220,6 +221,10 @@ func (sh *shard) quiet(t *coordinator.Turn, id string) {
 // nothing.
 func (s *Service) decide(ctx context.Context, id string, typ kind.Type, create bool, f kindDecision) error {
 	return s.write(ctx, id, func(sh *shard, t *coordinator.Turn) error {
+		if _, ok := sh.find(id); !ok && !create {
+			name := string(typ)
+			return kind.Refuse(kafka.GroupIDNotFound, "%s group %s not found.", strings.ToUpper(name[:1])+name[1:], id)
+		}
 		g, err := sh.host(t, id, typ, create)
 		if err != nil {
 			return err

@@ -33,9 +33,11 @@ func (s *Service) Join(ctx context.Context, c Client, req *msg.JoinGroupRequest)
 		in.Protocols = append(in.Protocols, classic.Protocol{Name: p.Name, Metadata: p.Metadata})
 	}
 	answer := make(chan classic.Joined, 1)
+	id := req.MemberID // in the answer that only says why not
 	err := s.write(ctx, req.GroupID, func(sh *shard, t *coordinator.Turn) error {
 		if g, ok := sh.hosting(req.GroupID); ok {
 			who := consumer.Who{ClientID: c.ID, Host: c.Host, Version: c.Version, NewID: in.UUID}
+			id = ""
 			j, err := sh.joinGuest(t, g, who, req)
 			answer <- j
 			return err
@@ -52,7 +54,7 @@ func (s *Service) Join(ctx context.Context, c Client, req *msg.JoinGroupRequest)
 		return nil
 	})
 	if err != nil {
-		return joinResponse(c, req, refused(req.MemberID, code(err)))
+		return joinResponse(c, req, refused(id, code(err)))
 	}
 	//house:select an answer that comes as the connection ends is one that nobody hears of
 	select {

@@ -77,7 +77,7 @@ func newDialogue(p peer) *dialogue {
 	return &dialogue{p: p, open: map[string]<-chan msg.Response{}, names: map[string]string{}}
 }
 
-var memberID = regexp.MustCompile(`[a-zA-Z0-9_]+-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
+var memberID = regexp.MustCompile(`([a-zA-Z0-9_]+-)?[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
 
 // plain replaces ids that differ from run to run.
 func (d *dialogue) plain(text string) string {
@@ -214,7 +214,7 @@ func (d *dialogue) request(c *script.Cmd) msg.Request {
 		r.ProtocolType = c.Key("type", "consumer")
 		for _, p := range split(c.Key("protocols", "range:x"), ",") {
 			name, meta, _ := strings.Cut(p, ":")
-			r.Protocols = append(r.Protocols, msg.JoinGroupRequestProtocol{Name: name, Metadata: []byte(meta)})
+			r.Protocols = append(r.Protocols, msg.JoinGroupRequestProtocol{Name: name, Metadata: metadata(meta)})
 		}
 		return &r
 	case "sync":
@@ -226,7 +226,7 @@ func (d *dialogue) request(c *script.Cmd) msg.Request {
 		}
 		for _, a := range split(c.Key("assign", ""), ",") {
 			id, what, _ := strings.Cut(a, ":")
-			r.Assignments = append(r.Assignments, msg.SyncGroupRequestAssignment{MemberID: d.member(id), Assignment: []byte(what)})
+			r.Assignments = append(r.Assignments, msg.SyncGroupRequestAssignment{MemberID: d.member(id), Assignment: metadata(what)})
 		}
 		return &r
 	case "heartbeat":
@@ -253,6 +253,12 @@ func (d *dialogue) request(c *script.Cmd) msg.Request {
 
 func (d *dialogue) other(c *script.Cmd, group, member string) msg.Request {
 	switch c.Name {
+	case "cbeat":
+		return d.consumerBeat(c, group, member)
+	case "cdescribe":
+		r := msg.NewConsumerGroupDescribeRequest()
+		r.GroupIDs = []string{group}
+		return &r
 	case "txncommit":
 		return d.txnCommit(c, group, member)
 	case "commit":
@@ -339,6 +345,11 @@ func showRecords(records []coordinator.Record, group string) string {
 			}
 			b.WriteString("group: ")
 			v = &state.GroupMetadataValue{}
+		default:
+			if at, _ := keyOf(key); at.group == group {
+				fmt.Fprintf(&b, "%s %d: %s\n", at.kind, key.Type(), map[bool]string{true: "gone", false: "set"}[r.Value == nil])
+			}
+			continue
 		}
 		if r.Value == nil {
 			b.WriteString("gone\n")

@@ -91,6 +91,10 @@ func (s *Service) serve(ctx context.Context, c Client, req msg.Request) msg.Resp
 		return s.OffsetCommit(ctx, c, req)
 	case *msg.OffsetFetchRequest:
 		return s.fetchAll(ctx, c, req)
+	case *msg.ConsumerGroupHeartbeatRequest:
+		return s.ConsumerGroupHeartbeat(ctx, c, req, nil)
+	case *msg.ConsumerGroupDescribeRequest:
+		return &msg.ConsumerGroupDescribeResponse{Groups: s.ConsumerGroupDescribe(ctx, req.GroupIDs)}
 	case *msg.TxnOffsetCommitRequest:
 		return s.TxnOffsetCommit(ctx, c, req)
 	case *msg.OffsetDeleteRequest:

@@ -138,6 +138,10 @@ func parseBatches(t testing.TB, b []byte) []coordinator.Record {
 	var list []coordinator.Record
 	var r record.Reader
 	for n := record.Size(b); n > 0 && n <= len(b); n = record.Size(b) {
+		if h, err := record.ParseHeader(b); err == nil && h.Attributes.Has(record.Control) {
+			b = b[n:]
+			continue
+		}
 		for r.Reset(b[:n], record.DefaultLimit); r.Next(); {
 			list = append(list, coordinator.Record{Key: bytes.Clone(r.Record().Key), Value: bytes.Clone(r.Record().Value)})
 		}
@@ -156,6 +160,7 @@ func open(ctx context.Context, t testing.TB, log *sliceLog, adjust func(*Config)
 	cfg := DefaultConfig()
 	cfg.Partitions = func() int32 { return 1 }
 	cfg.Open = func(context.Context, int32) (coordinator.Log, int32, error) { return log, log.leads(), nil }
+	cfg.Topics = testTopics(t)
 	cfg.Now = time.Now
 	cfg.Rand = rand.New(rand.NewPCG(1, 2))
 	cfg.Limits.InitialDelay = 0
