@@ -35,10 +35,10 @@ func (s *Service) Join(ctx context.Context, c Client, req *msg.JoinGroupRequest)
 	answer := make(chan classic.Joined, 1)
 	id := req.MemberID // in the answer that only says why not
 	err := s.write(ctx, req.GroupID, func(sh *shard, t *coordinator.Turn) error {
-		if g, ok := sh.hosting(req.GroupID); ok {
+		if h, ok := sh.hosting(t, req.GroupID); ok {
 			who := consumer.Who{ClientID: c.ID, Host: c.Host, Version: c.Version, NewID: in.UUID}
 			id = ""
-			j, err := sh.joinGuest(t, g, who, req)
+			j, err := h.join(who, req)
 			answer <- j
 			return err
 		}
@@ -125,8 +125,8 @@ func (s *Service) Sync(ctx context.Context, c Client, req *msg.SyncGroupRequest)
 	}
 	answer := make(chan classic.Synced, 1)
 	err := s.write(ctx, req.GroupID, func(sh *shard, t *coordinator.Turn) error {
-		if g, ok := sh.hosting(req.GroupID); ok {
-			a, err := sh.syncGuest(t, g, req)
+		if h, ok := sh.hosting(t, req.GroupID); ok {
+			a, err := h.sync(req)
 			answer <- a
 			return err
 		}
@@ -168,8 +168,8 @@ func (s *Service) Heartbeat(ctx context.Context, _ Client, req *msg.HeartbeatReq
 		return &resp
 	}
 	err := s.write(ctx, req.GroupID, func(sh *shard, t *coordinator.Turn) error {
-		if g, ok := sh.hosting(req.GroupID); ok {
-			return sh.heartbeatGuest(t, g, req)
+		if h, ok := sh.hosting(t, req.GroupID); ok {
+			return h.heartbeat(req)
 		}
 		g, ok := sh.groups.Get(req.GroupID)
 		if !ok {
@@ -208,8 +208,8 @@ func (s *Service) Leave(ctx context.Context, c Client, req *msg.LeaveGroupReques
 		codes[i] = kafka.UnknownMemberID
 	}
 	err := s.write(ctx, req.GroupID, func(sh *shard, t *coordinator.Turn) error {
-		if g, ok := sh.hosting(req.GroupID); ok {
-			codes = sh.leaveGuests(t, g, who)
+		if h, ok := sh.hosting(t, req.GroupID); ok {
+			codes = h.leave(who)
 			return nil
 		}
 		t.Soft()

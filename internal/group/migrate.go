@@ -40,17 +40,25 @@ func ParseMigration(policy string) Migration {
 
 // hosting is the consumer group that takes in members of the classic protocol
 // under this name; false if there is none, or none that has members.
-func (sh *shard) hosting(id string) (*consumer.Group, bool) {
+func (sh *shard) hosting(t *coordinator.Turn, id string) (hosting, bool) {
 	k, ok := sh.kinds.Get(id)
 	if !ok || k.Empty() {
-		return nil, false
+		return hosting{}, false
 	}
 	g, ok := k.(*consumer.Group)
-	return g, ok
+	return hosting{sh, t, g}, ok
 }
 
-// joinGuest lets a member of the classic protocol join a consumer group.
-func (sh *shard) joinGuest(t *coordinator.Turn, g *consumer.Group, who consumer.Who, req *msg.JoinGroupRequest) (classic.Joined, error) {
+// hosting is a consumer group, in a turn, to which somebody speaks in the classic
+// protocol.
+type hosting struct {
+	sh *shard
+	t  *coordinator.Turn
+	g  *consumer.Group
+}
+
+// join lets a member of the classic protocol join a consumer group.
+func (h hosting) join(who consumer.Who, req *msg.JoinGroupRequest) (classic.Joined, error) {
 	in := consumer.ClassicJoin{
 		Member: req.MemberID, Instance: req.GroupInstanceID, ProtocolType: req.ProtocolType,
 		Session: req.SessionTimeoutMs, Rebalance: req.RebalanceTimeoutMs, NeedsID: who.Version >= 4,
@@ -61,52 +69,52 @@ func (sh *shard) joinGuest(t *coordinator.Turn, g *consumer.Group, who consumer.
 	for _, p := range req.Protocols {
 		in.Protocols = append(in.Protocols, consumer.Protocol{Name: p.Name, Metadata: p.Metadata})
 	}
-	out, step, err := g.JoinClassic(t.Now, who, &in)
+	out, step, err := h.g.JoinClassic(h.t.Now, who, &in)
 	if errors.Is(err, kafka.MemberIDRequired) {
-		t.Soft()
+		h.t.Soft()
 		return classic.Joined{Code: kafka.MemberIDRequired, Generation: kafka.NoGeneration, MemberID: out.Member}, nil
 	}
 	if err != nil {
 		return classic.Joined{}, err
 	}
-	sh.followKind(t, g, step)
+	h.sh.followKind(h.t, h.g, step)
 	return classic.Joined{
 		Generation: out.Generation, ProtocolType: new(classic.ConsumerType), Protocol: &out.Protocol, MemberID: out.Member,
 	}, nil
 }
 
-// syncGuest answers SyncGroup in a consumer group, which need not wait for
+// sync answers SyncGroup in a consumer group, which need not wait for
 // anybody.
-func (sh *shard) syncGuest(t *coordinator.Turn, g *consumer.Group, req *msg.SyncGroupRequest) (classic.Synced, error) {
+func (h hosting) sync(req *msg.SyncGroupRequest) (classic.Synced, error) {
 	who := kind.Committer{Member: req.MemberID, Instance: req.GroupInstanceID, Epoch: req.GenerationID}
-	assignment, step, err := g.SyncClassic(t.Now, who, req.ProtocolType, req.ProtocolName)
-	sh.followGuest(t, g, step, err)
+	assignment, step, err := h.g.SyncClassic(h.t.Now, who, req.ProtocolType, req.ProtocolName)
+	h.follow(step, err)
 	return classic.Synced{ProtocolType: req.ProtocolType, Protocol: req.ProtocolName, Assignment: assignment}, err
 }
 
-// heartbeatGuest keeps a classic member of a consumer group alive.
-func (sh *shard) heartbeatGuest(t *coordinator.Turn, g *consumer.Group, req *msg.HeartbeatRequest) error {
-	step, err := g.HeartbeatClassic(t.Now, kind.Committer{Member: req.MemberID, Instance: req.GroupInstanceID, Epoch: req.GenerationID})
-	sh.followGuest(t, g, step, err)
+// heartbeat keeps a classic member of a consumer group alive.
+func (h hosting) heartbeat(req *msg.HeartbeatRequest) error {
+	step, err := h.g.HeartbeatClassic(h.t.Now, kind.Committer{Member: req.MemberID, Instance: req.GroupInstanceID, Epoch: req.GenerationID})
+	h.follow(step, err)
 	return err
 }
 
-// followGuest follows what a member began that was let in, though perhaps to be
+// follow follows what a member began that was let in, though perhaps to be
 // told to join again.
-func (sh *shard) followGuest(t *coordinator.Turn, g *consumer.Group, step kind.Step, err error) {
+func (h hosting) follow(step kind.Step, err error) {
 	if err == nil || errors.Is(err, kafka.RebalanceInProgress) {
-		sh.followKind(t, g, step)
+		h.sh.followKind(h.t, h.g, step)
 	}
 }
 
-// leaveGuests takes classic members out of a consumer group.
-func (sh *shard) leaveGuests(t *coordinator.Turn, g *consumer.Group, who []classic.Identity) []kafka.Code {
+// leave takes classic members out of a consumer group.
+func (h hosting) leave(who []classic.Identity) []kafka.Code {
 	them := make([]kind.Committer, len(who))
 	for i, w := range who {
 		them[i] = kind.Committer{Member: w.MemberID, Instance: w.InstanceID}
 	}
-	errs, step := g.LeaveClassic(t.Now, them)
-	sh.followKind(t, g, step)
+	errs, step := h.g.LeaveClassic(h.t.Now, them)
+	h.sh.followKind(h.t, h.g, step)
 	codes := make([]kafka.Code, len(errs))
 	for i, err := range errs {
 		codes[i] = code(err)
@@ -195,11 +203,10 @@ func (sh *shard) downgrade(now time.Time, c consumer.Converted) ([]coordinator.R
 			members[i].Protocols = append(members[i].Protocols, classic.Protocol(p))
 		}
 	}
-	g, step := classic.Convert(c.Group, &sh.cfg.Limits, now, c.Generation, members)
+	g, step := classic.Convert(c.Group, &sh.cfg.Limits, now, &classic.Snapshot{
+		ProtocolType: classic.ConsumerType, Generation: c.Generation, Leader: &members[0].ID, Since: now, Members: members,
+	}, c.Rebalance)
 	s := g.Snapshot()
-	if c.Rebalance {
-		step = g.Rebalance(now)
-	}
 	sh.born, sh.bornStep = g, step
 	return []coordinator.Record{{Key: groupKey(c.Group), Value: marshalGroup(&s)}}, true
 }

@@ -96,21 +96,16 @@ func Restore(id string, limits *Limits, now time.Time, s *Snapshot) (*Group, Ste
 
 // Convert makes a stable group of consumers that come from another protocol, each
 // with all it supports and with its assignment. There must be a protocol that all
-// support.
-func Convert(id string, limits *Limits, now time.Time, generation int32, members []MemberSnapshot) (*Group, Step) {
-	g, _ := Restore(id, limits, now, &Snapshot{
-		ProtocolType: ConsumerType, Generation: generation, Leader: &members[0].ID, Since: now, Members: members,
-	})
+// support; the snapshot names none. With rebalance a new generation begins.
+func Convert(id string, limits *Limits, now time.Time, s *Snapshot, rebalance bool) (*Group, Step) {
+	g, _ := Restore(id, limits, now, s)
 	chosen := g.choose()
 	g.protocol = &chosen
 	g.subscribe()
+	if rebalance {
+		g.rebalance(now)
+	}
 	return g, g.done()
-}
-
-// Rebalance begins a new generation.
-func (g *Group) Rebalance(now time.Time) Step {
-	g.rebalance(now)
-	return g.done()
 }
 
 // Description is the group as DescribeGroups shows it.
