@@ -88,7 +88,7 @@ func (h *Shares) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case w := <-h.asked:
-			if _, err := h.fulfil(ctx, w); err != nil && ctx.Err() == nil {
+			if _, err := h.fulfil(ctx, w, true); err != nil && ctx.Err() == nil {
 				h.s.cfg.Logger.Warn("the state of a share group cannot be initialized yet", "group", w.group, "err", err)
 			}
 		}
@@ -97,23 +97,32 @@ func (h *Shares) run(ctx context.Context) {
 
 // fulfil has the share coordinator initialize partitions and tells the group. It
 // returns what failed, by the wish's place, and the first error or that of the
-// group.
-func (h *Shares) fulfil(ctx context.Context, w wished) (failed map[int]error, err error) {
+// group. With whole, one partition that failed lets those of its topic fail: the
+// topic is then still one that the group does not know, and all of it begins at
+// the same place.
+func (h *Shares) fulfil(ctx context.Context, w wished, whole bool) (failed map[int]error, err error) {
 	errs := each(len(w.wishes), func(i int) error {
 		wish := &w.wishes[i]
 		return h.s.cfg.ShareState.Initialize(ctx, SharePartition{w.group, wish.Topic, wish.Partition}, wish.StateEpoch, wish.Start)
 	})
-	var done, not []share.Wish
 	failed = map[int]error{}
+	broken := map[kafka.UUID]bool{}
 	for i, e := range errs {
 		if e == nil {
-			done = append(done, w.wishes[i])
 			continue
 		}
-		not = append(not, w.wishes[i])
 		failed[i] = e
+		broken[w.wishes[i].Topic] = whole
 		if err == nil {
 			err = fmt.Errorf("topic %s partition %d: %w", w.wishes[i].Topic, w.wishes[i].Partition, e)
+		}
+	}
+	var done, not []share.Wish
+	for i, wish := range w.wishes {
+		if errs[i] == nil && !broken[wish.Topic] {
+			done = append(done, wish)
+		} else {
+			not = append(not, wish)
 		}
 	}
 	settle := h.decide(ctx, w.group, false, func(g *share.Group, _ time.Time, _ kind.Topics) (kind.Step, error) {
@@ -226,7 +235,7 @@ func (h *Shares) AlterOffsets(ctx context.Context, req *msg.AlterShareGroupOffse
 	if len(a.Wishes) == 0 {
 		return &resp
 	}
-	failed, err := h.fulfil(ctx, wished{req.GroupID, a.Wishes})
+	failed, err := h.fulfil(ctx, wished{req.GroupID, a.Wishes}, false)
 	if err != nil {
 		h.s.cfg.Logger.Warn("offsets of a share group are not altered everywhere", "group", req.GroupID, "err", err)
 	}

@@ -278,6 +278,9 @@ func (b *beat) reconcile(m *member) {
 // initialize writes down the partitions that have no state yet and that nobody
 // was asked for of late, and asks for them. More partitions of a topic that the
 // group knows begin at their beginning: nothing in them is to be missed.
+//
+// Differs from Apache Kafka: partitions that are asked for again, because there
+// was no answer, begin where they were to begin at first.
 func (b *beat) initialize() []Wish {
 	g := b.g
 	next := g.states.copy()
@@ -296,7 +299,7 @@ func (b *beat) initialize() []Wish {
 			continue
 		}
 		start := int64(-1)
-		if _, known := g.states.initialized[t.ID]; known || asked {
+		if _, known := g.states.initialized[t.ID]; known {
 			start = 0
 		}
 		for _, p := range missing {
