@@ -218,7 +218,7 @@ func (h *Shares) Describe(ctx context.Context, id string) msg.ShareGroupDescribe
 func (h *Shares) AlterOffsets(ctx context.Context, req *msg.AlterShareGroupOffsetsRequest) *msg.AlterShareGroupOffsetsResponse {
 	resp := msg.NewAlterShareGroupOffsetsResponse()
 	if req.GroupID == "" {
-		resp.ErrorCode = int16(kafka.InvalidGroupID)
+		resp.ErrorCode, resp.ErrorMessage = int16(kafka.InvalidGroupID), new("The group id is invalid.")
 		return &resp
 	}
 	var a share.Altered
@@ -260,7 +260,7 @@ func (h *Shares) AlterOffsets(ctx context.Context, req *msg.AlterShareGroupOffse
 func (h *Shares) DeleteOffsets(ctx context.Context, req *msg.DeleteShareGroupOffsetsRequest) *msg.DeleteShareGroupOffsetsResponse {
 	resp := msg.NewDeleteShareGroupOffsetsResponse()
 	if req.GroupID == "" {
-		resp.ErrorCode = int16(kafka.InvalidGroupID)
+		resp.ErrorCode, resp.ErrorMessage = int16(kafka.InvalidGroupID), new("The group id is invalid.")
 		return &resp
 	}
 	var d share.Dropped

@@ -44,6 +44,8 @@ var sequences = map[string]func(*dialogue){
 	"pages":                 pages,
 	"no acks":               noAcks,
 	"by id":                 byID,
+	"share group":           shareGroup,
+	"share state":           shareState,
 }
 
 // The same conversations with Myelin and with a real Kafka 4.4 go alike, field

@@ -45,10 +45,14 @@ type member struct {
 	assigned   assign.Set
 }
 
+// firstEpoch is that of a group which nobody has joined yet.
+const firstEpoch = 1
+
 // New makes a group without members.
 func New(id string, cfg *Config) *Group {
 	return &Group{
 		id: id, cfg: cfg,
+		epoch: firstEpoch, assignmentEpoch: firstEpoch,
 		members:  map[string]*member{},
 		target:   map[string]assign.Set{},
 		states:   newStates(),

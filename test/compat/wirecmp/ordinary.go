@@ -50,6 +50,7 @@ func Ordinary(p *Peer) map[int16]Build {
 	topicRequests(m, id)
 	configRequests(m)
 	groupRequests(m, id)
+	shareRequests(m, id)
 	return m
 }
 

@@ -43,7 +43,10 @@ func (p *Peer) Setup() error {
 	if err := p.until(p.initProducerID); err != nil {
 		return err
 	}
-	return p.until(p.commit)
+	if err := p.until(p.commit); err != nil {
+		return err
+	}
+	return p.setupShare()
 }
 
 // until repeats a step while its error is one that clients retry, as a topic
