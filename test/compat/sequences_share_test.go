@@ -71,12 +71,12 @@ func shareSeen(d *dialogue, step, group string, topics ...string) {
 	}
 }
 
-func alterShare(d *dialogue, step, group, topic string, partition int32, offset int64) {
+func alterShare(d *dialogue, step, group string, tp kafka.TopicPartition, offset int64) {
 	d.t.Helper()
 	r := msg.NewAlterShareGroupOffsetsRequest()
 	r.GroupID = group
-	r.Topics = []msg.AlterShareGroupOffsetsRequestTopic{{TopicName: topic,
-		Partitions: []msg.AlterShareGroupOffsetsRequestTopicPartition{{PartitionIndex: partition, StartOffset: offset}}}}
+	r.Topics = []msg.AlterShareGroupOffsetsRequestTopic{{TopicName: tp.Topic,
+		Partitions: []msg.AlterShareGroupOffsetsRequestTopicPartition{{PartitionIndex: tp.Partition, StartOffset: offset}}}}
 	ask[msg.AlterShareGroupOffsetsResponse](d, step, 0, same(&r))
 }
 
@@ -100,10 +100,10 @@ func shareGroup(d *dialogue) {
 	m.refused("join without topics", 0)
 	m.refused("a wrong epoch", -2, "shared")
 	dropShare(d, "drop of a group that is not", m.group, "shared")
-	alterShare(d, "alter before it is", m.group, "shared", 0, 1)
-	alterShare(d, "alter a topic that is not", m.group, "nope", 0, 1)
-	alterShare(d, "alter a partition that is not", m.group, "shared", 7, 1)
-	alterShare(d, "alter of no group", "", "shared", 0, 1)
+	alterShare(d, "alter before it is", m.group, kafka.TopicPartition{Topic: "shared"}, 1)
+	alterShare(d, "alter a topic that is not", m.group, kafka.TopicPartition{Topic: "nope"}, 1)
+	alterShare(d, "alter a partition that is not", m.group, kafka.TopicPartition{Topic: "shared", Partition: 7}, 1)
+	alterShare(d, "alter of no group", "", kafka.TopicPartition{Topic: "shared"}, 1)
 	shareSeen(d, "with offsets", m.group)
 	shareSeen(d, "with offsets", m.group, "shared", "nope")
 
@@ -113,25 +113,25 @@ func shareGroup(d *dialogue) {
 	m.refused("an epoch to come", 9)
 	n := &sharer{d: d, group: m.group, id: "member-b"}
 	n.refused("a member that is not", 1)
-	alterShare(d, "alter with a member", m.group, "shared", 0, 2)
+	alterShare(d, "alter with a member", m.group, kafka.TopicPartition{Topic: "shared"}, 2)
 	dropShare(d, "drop with a member", m.group, "shared")
 	ask[msg.DeleteGroupsResponse](d, "delete with a member", 2, same(&msg.DeleteGroupsRequest{GroupsNames: []string{m.group}}))
 	n.beat("a second one joins", "shared")
-	n.awaitEpoch(2)
-	m.awaitEpoch(2)
+	n.awaitEpoch(3)
+	m.awaitEpoch(3)
 	shareSeen(d, "with two members", m.group)
 	classic := &member{d: d, v: groupVersions{join: 9}, group: m.group, generation: -1}
 	classic.join("a classic member", "range")
 
 	d.newTopic("shared-too", 1)
 	m.beat("read another topic", "shared", "shared-too")
-	m.awaitEpoch(4)
+	m.awaitEpoch(5)
 	shareSeen(d, "with another topic", m.group, "shared", "shared-too")
 	m.beat("all anew", "shared", "shared-too")
 	m.refused("leave", -1)
 	n.refused("the other leaves", -1)
 	shareSeen(d, "when empty", m.group)
-	alterShare(d, "alter when empty", m.group, "shared", 0, 2)
+	alterShare(d, "alter when empty", m.group, kafka.TopicPartition{Topic: "shared"}, 2)
 	shareSeen(d, "when altered", m.group, "shared")
 	dropShare(d, "drop", m.group, "shared-too")
 	dropShare(d, "drop again", m.group, "shared-too")
