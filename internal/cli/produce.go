@@ -29,6 +29,7 @@ type produceFlags struct {
 	codec     string
 	file      string
 	acks      string
+	txn       string
 	tombstone bool
 	create    bool
 	maxBytes  int32
@@ -52,6 +53,7 @@ func produceCmd(a *app) *cobra.Command {
 	f.StringVarP(&p.codec, "compression", "z", "none", "none, gzip, snappy, lz4 or zstd")
 	f.StringVar(&p.file, "file", "", "read from a file rather than stdin")
 	f.StringVar(&p.acks, "acks", "all", "who must have a record before it counts: all, leader or none")
+	f.StringVar(&p.txn, "txn", "", "write all records in one transaction of this transactional id: all of them count, or none")
 	f.Int32Var(&p.maxBytes, "max-bytes", 1048588, "the largest batch; a topic's limit is its max.message.bytes")
 	f.BoolVar(&p.tombstone, "tombstone", false, "write one record with the key of -k and no value")
 	f.BoolVar(&p.create, "create", true, "let the broker create the topic if it does not exist")
@@ -76,6 +78,12 @@ func (p produceFlags) options() ([]kgo.Opt, error) {
 		opts = append(opts, kgo.RequiredAcks(kgo.NoAck()), kgo.DisableIdempotentWrite())
 	default:
 		return nil, usage("--acks %s: want all, leader or none", p.acks)
+	}
+	if p.txn != "" {
+		if p.acks != "all" && p.acks != "-1" {
+			return nil, usage("--txn: a transaction needs --acks all")
+		}
+		opts = append(opts, kgo.TransactionalID(p.txn))
 	}
 	if p.partition >= 0 {
 		opts = append(opts, kgo.RecordPartitioner(kgo.ManualPartitioner()))
@@ -109,7 +117,24 @@ func (a *app) runProduce(ctx context.Context, topic string, p produceFlags) erro
 	if terminal(a.In) && p.file == "" && !p.tombstone {
 		a.hint("type records, one a line; end with Ctrl-D")
 	}
+	if p.txn != "" {
+		return a.produceInTransaction(ctx, cl, topic, p, next)
+	}
 	return a.produceAll(ctx, cl, topic, p, next)
+}
+
+// produceInTransaction is produceAll, of which all counts or nothing.
+func (a *app) produceInTransaction(ctx context.Context, cl *kgo.Client, topic string, p produceFlags, next func() (*kgo.Record, error)) error {
+	if err := cl.BeginTransaction(); err != nil {
+		return err
+	}
+	err := a.produceAll(ctx, cl, topic, p, next)
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.timeout)
+	defer cancel()
+	if err == nil {
+		return cl.EndTransaction(ending, kgo.TryCommit)
+	}
+	return errors.Join(err, cl.AbortBufferedRecords(ending), cl.EndTransaction(ending, kgo.TryAbort))
 }
 
 // produceAll writes records until next says io.EOF, and waits for all of them.
