@@ -60,6 +60,7 @@ public class Clients {
             for (int round = 0; round < 4; round++) {
                 p.beginTransaction();
                 for (int i = 0; i < 3; i++) p.send(new ProducerRecord<>("txn", i, "k", (round % 2 == 0 ? "kept-" : "gone-") + round));
+                p.flush(); // an abort drops what was not sent yet
                 p.sendOffsetsToTransaction(Map.of(new TopicPartition("txn-in", 0), new OffsetAndMetadata(10 + round)), new ConsumerGroupMetadata("txn-group"));
                 if (round % 2 == 0) p.commitTransaction();
                 else p.abortTransaction();
