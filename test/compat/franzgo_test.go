@@ -13,8 +13,8 @@ import (
 )
 
 // notYet are the tests of franz-go's own suite that need what is not served
-// yet: transactions, share groups, KIP-848 and SASL.
-const notYet = "^(TestTxnEtl|TestShareGroup|Test848|TestSCRAM|TestConsumeRegexShare)"
+// yet: SASL.
+const notYet = "^TestSCRAM"
 
 // onBroker are tests of its suite that talk to the broker, whose names must be
 // among those that passed: most others need none.
@@ -22,7 +22,8 @@ var onBroker = []string{"TestAddRemovePartitions", "TestClient_Produce", "TestCl
 	"TestConsumeTopicRetrieval", "TestConsumeTopicRetrieval_Many", "TestDirectPartitionPurge", "TestGroupETL", "TestGroupETL/range",
 	"TestGroupETL/cooperative-sticky/static", "TestGroupSimple", "TestIssue325", "TestIssue337", "TestIssue434", "TestIssue523", "TestIssue648",
 	"TestIssue769", "TestIssue810", "TestIssue865", "TestIssueFetchLargerThanBrokerMaxReadBytes", "TestPauseIssue489",
-	"TestPauseIssueOct2023", "TestPing", "TestUnknownGroupOffsetFetchPinned"}
+	"TestPauseIssueOct2023", "TestPing", "TestUnknownGroupOffsetFetchPinned", "TestTxnEtl", "Test848RegexBrokerResolves",
+	"TestShareGroup", "TestShareGroupETL", "TestShareGroupAckOnClose", "TestShareGroupOffsetsAdmin", "TestConsumeRegexShareSkipsInternal"}
 
 // franz-go's own integration tests, unchanged, from the module cache.
 func TestFranzGoSuite(t *testing.T) {
