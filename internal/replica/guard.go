@@ -90,11 +90,18 @@ func (s *guards) Unguard(producer int64, g Guard) {
 	}
 }
 
-// drop ends all verifications of a producer: its transaction is over.
-func (s *guards) drop(producer int64) {
+// drop ends the verification of a producer, whose transaction a marker ends. With
+// an epoch for each transaction, one in the marker's own epoch is of the next
+// transaction: clients begin it before the markers of the last are everywhere.
+func (s *guards) drop(marker *Batch) {
 	s.held.Lock()
 	defer s.held.Unlock()
-	delete(s.held.open, producer)
+	h := &marker.Header
+	v := s.held.open[h.ProducerID]
+	if v == nil || marker.TxnVersion >= 2 && h.ProducerEpoch < math.MaxInt16 && v.epoch >= h.ProducerEpoch {
+		return
+	}
+	delete(s.held.open, h.ProducerID)
 }
 
 // guarded says, in the turn, whether a batch may begin or go on with a
@@ -132,6 +139,6 @@ func (s *guards) markable(b *Batch) error {
 		return fmt.Errorf("producer %d has a transaction open in the marker's own epoch %d: %w",
 			b.Header.ProducerID, b.Header.ProducerEpoch, kafka.InvalidProducerEpoch)
 	}
-	s.drop(b.Header.ProducerID)
+	s.drop(b)
 	return nil
 }

@@ -60,29 +60,49 @@ func TestGuard(t *testing.T) {
 		}
 		must(t, p, next)
 
-		// A marker under way while the coordinator is asked: its word is old.
-		late := inTxn(t, 2, 0)
-		if g, ask = p.Guard(&late.Header, true); !ask {
-			t.Fatal("another epoch is another transaction")
+		// A marker under way while the coordinator is asked: its word is old, if the
+		// producer keeps its epoch.
+		late := inTxn(t, 1, 2)
+		must(t, p, ended(t, 1, 1))
+		if g, ask = p.Guard(&late.Header, false); !ask {
+			t.Fatal("the transaction is over")
 		}
-		must(t, p, ended(t, 2, 2))
+		must(t, p, ended(t, 1, 1))
 		late.Guard = g
 		refused(t, p, late, kafka.InvalidTxnState)
 		p.Unguard(9, g)
 
-		// Nor does a zombie of the epoch before come in.
-		refused(t, p, unguarded(inTxn(t, 1, 2)), kafka.InvalidProducerEpoch)
-
-		// Asked again, it goes in; then a marker of its own epoch is one that
-		// comes late for the transaction before.
+		// With an epoch for each transaction, the marker is of the one before.
+		late = inTxn(t, 2, 0)
 		g, _ = p.Guard(&late.Header, true)
+		must(t, p, ended(t, 2, 2))
 		late.Guard = g
 		must(t, p, late)
 		p.Unguard(9, g)
-		refused(t, p, ended(t, 2, 2), kafka.InvalidProducerEpoch)
-		must(t, p, ended(t, 2, 0)) // an older client's, or an administrator's
 		must(t, p, ended(t, 3, 2))
-		must(t, p, ended(t, 3, 2)) // sent twice
+
+		// Nor does a zombie of the epoch before come in.
+		refused(t, p, unguarded(inTxn(t, 1, 2)), kafka.InvalidProducerEpoch)
+
+		// A marker in the epoch of what is open comes late for the transaction before.
+		late = inTxn(t, 3, 0)
+		late.Guard, _ = p.Guard(&late.Header, true)
+		must(t, p, late)
+		p.Unguard(9, late.Guard)
+		refused(t, p, ended(t, 3, 2), kafka.InvalidProducerEpoch)
+		must(t, p, ended(t, 3, 0)) // an older client's, or an administrator's
+		must(t, p, ended(t, 4, 2))
+		must(t, p, ended(t, 4, 2)) // sent twice
+
+		// A guard of an epoch that a marker passes is none any more.
+		late = inTxn(t, 4, 0)
+		late.Guard, _ = p.Guard(&late.Header, true)
+		must(t, p, ended(t, 5, 2))
+		refused(t, p, late, kafka.InvalidProducerEpoch)
+		if p.held.open[9] != nil {
+			t.Error("the guard was kept")
+		}
+		p.Unguard(9, late.Guard)
 		if n := len(p.held.open); n != 0 {
 			t.Errorf("%d guards are left", n)
 		}
