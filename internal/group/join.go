@@ -2,6 +2,7 @@ package group
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/myelin-stream/myelin/internal/coordinator"
@@ -29,8 +30,10 @@ func (s *Service) Join(ctx context.Context, c Client, req *msg.JoinGroupRequest)
 	if bad := s.cfg.Limits.Session(in.Session); bad != kafka.None {
 		return joinResponse(c, req, refused(req.MemberID, bad))
 	}
-	for _, p := range req.Protocols {
-		in.Protocols = append(in.Protocols, classic.Protocol{Name: p.Name, Metadata: p.Metadata})
+	for _, p := range req.Protocols { // one that is named twice counts once
+		if !slices.ContainsFunc(in.Protocols, func(o classic.Protocol) bool { return o.Name == p.Name }) {
+			in.Protocols = append(in.Protocols, classic.Protocol{Name: p.Name, Metadata: p.Metadata})
+		}
 	}
 	answer := make(chan classic.Joined, 1)
 	id := req.MemberID // in the answer that only says why not

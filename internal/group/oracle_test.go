@@ -112,7 +112,7 @@ func (c *crowd) compareOffsets() {
 	want := offsetsByLog(c.t, c.log)
 	n := 0
 	for _, g := range groups {
-		resp := c.s.Fetch(c.ctx, Client{Version: 9}, &msg.OffsetFetchRequestGroup{GroupID: g}, false)
+		resp := c.s.Fetch(c.ctx, Client{Version: 9}, &msg.OffsetFetchRequestGroup{GroupID: g, MemberEpoch: -1}, false)
 		for _, t := range resp.Topics {
 			for _, p := range t.Partitions {
 				k := whose{g, kafka.TopicPartition{Topic: t.Name, Partition: p.PartitionIndex}}
@@ -125,5 +125,50 @@ func (c *crowd) compareOffsets() {
 	}
 	if n != len(want) {
 		c.Fatalf("%d offsets are told, the log has %d: %v", n, len(want), want)
+	}
+}
+
+// consumerBeat is a heartbeat of the consumer protocol, most often as it should
+// be: of who joined with the epoch that it knows, or of who joins or leaves.
+func (c *crowd) consumerBeat() {
+	r := msg.NewConsumerGroupHeartbeatRequest()
+	r.GroupID = rapid.SampledFrom(groups).Draw(c.T, "group")
+	r.MemberID = rapid.SampledFrom([]string{"c1", "c2"}).Draw(c.T, "consumer")
+	who := r.GroupID + " " + r.MemberID
+	r.MemberEpoch = c.epochs[who]
+	switch rapid.IntRange(0, 5).Draw(c.T, "how") {
+	case 0:
+		r.MemberEpoch = 0
+	case 1:
+		r.MemberEpoch = -1
+	}
+	if r.MemberEpoch == 0 {
+		r.RebalanceTimeoutMs, r.SubscribedTopicNames = 10000, []string{"t"}
+		r.TopicPartitions = []msg.ConsumerGroupHeartbeatRequestTopicPartition{}
+	} else if r.MemberEpoch > 0 && rapid.Bool().Draw(c.T, "owns") {
+		r.TopicPartitions = c.owned[who]
+	}
+	c.Logf("beat %s", show(&r))
+	out := make(chan msg.Response, 1)
+	ch := (&local{t: c.t, s: c.s, ctx: c.ctx}).send(&r, 1)
+	go func() { out <- beaten{<-ch, who} }()
+	c.waiting = append(c.waiting, out)
+}
+
+// beaten carries the answer to a heartbeat with who sent it.
+type beaten struct {
+	msg.Response
+	who string
+}
+
+func (c *crowd) beaten(b beaten) {
+	r := b.Response.(*msg.ConsumerGroupHeartbeatResponse)
+	c.epochs[b.who] = max(0, r.MemberEpoch)
+	if r.Assignment == nil {
+		return
+	}
+	c.owned[b.who] = nil
+	for _, tp := range r.Assignment.TopicPartitions {
+		c.owned[b.who] = append(c.owned[b.who], msg.ConsumerGroupHeartbeatRequestTopicPartition(tp))
 	}
 }

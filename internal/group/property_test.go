@@ -55,13 +55,18 @@ type crowd struct {
 	members map[string]member
 	eager   []string         // who may sync next
 	gens    map[string]int32 // highest generation told, by group, and by group and member
+	epochs  map[string]int32 // of the members of the consumer protocol, and what they were given
+	owned   map[string][]msg.ConsumerGroupHeartbeatRequestTopicPartition
 	delay   time.Duration
+	mixes   bool // both protocols; a group that was empty in between begins anew
 	forgets bool // groups may be deleted, or lost before they are stored
 }
 
 func newCrowd(rt *rapid.T) *crowd {
 	return &crowd{
 		T: rt, ids: []string{"", "nobody"}, gens: map[string]int32{}, members: map[string]member{},
+		epochs: map[string]int32{}, owned: map[string][]msg.ConsumerGroupHeartbeatRequestTopicPartition{},
+		mixes:   rapid.Bool().Draw(rt, "mixes"),
 		forgets: rapid.Bool().Draw(rt, "forgets"),
 		delay:   rapid.SampledFrom([]time.Duration{0, 3 * time.Second}).Draw(rt, "initial delay"),
 	}
@@ -128,17 +133,18 @@ func (c *crowd) reload() {
 func (c *crowd) picture(group string) string {
 	d := msg.NewDescribeGroupsRequest()
 	d.Groups = []string{group}
-	f := msg.OffsetFetchRequestGroup{GroupID: group}
+	f := msg.OffsetFetchRequestGroup{GroupID: group, MemberEpoch: -1}
 	offsets := c.s.Fetch(c.ctx, Client{Version: 9}, &f, false)
 	stable := c.s.Fetch(c.ctx, Client{Version: 9}, &f, true)
-	text := show(&stable) + "\n" + show(c.s.Describe(c.ctx, Client{Version: 6}, &d)) + "\n" + show(&offsets)
+	d2 := msg.ConsumerGroupDescribeResponse{Groups: c.s.ConsumerGroupDescribe(c.ctx, []string{group})}
+	text := show(&d2) + "\n" + show(&stable) + "\n" + show(c.s.Describe(c.ctx, Client{Version: 6}, &d)) + "\n" + show(&offsets)
 	return strings.ReplaceAll(text, "MemberAssignment=null", `MemberAssignment=""`) // the same on the wire
 }
 
 var groups = []string{"g1", "g2"}
 
 func (c *crowd) step() {
-	what := rapid.IntRange(0, 16).Draw(c.T, "what")
+	what := rapid.IntRange(0, 20).Draw(c.T, "what")
 	if len(c.eager) > 0 && rapid.IntRange(0, 2).Draw(c.T, "eager") > 0 {
 		what = 7
 	}
@@ -183,6 +189,10 @@ func (c *crowd) step() {
 		c.mark()
 	case 16:
 		c.reload()
+	case 17, 18, 19, 20:
+		if c.mixes {
+			c.consumerBeat()
+		}
 	case 12:
 		if c.forgets && rapid.Bool().Draw(c.T, "delete group") {
 			r := msg.NewDeleteGroupsRequest()
@@ -220,7 +230,7 @@ func (c *crowd) join() {
 	r.SessionTimeoutMs, r.RebalanceTimeoutMs = 6000, rapid.SampledFrom([]int32{1000, 10000}).Draw(c.T, "rebalance")
 	r.ProtocolType = "consumer"
 	for _, name := range rapid.SampledFrom([][]string{{"a"}, {"a", "b"}, {"b", "a"}, {"b"}}).Draw(c.T, "protocols") {
-		r.Protocols = append(r.Protocols, msg.JoinGroupRequestProtocol{Name: name, Metadata: []byte{rapid.Byte().Draw(c.T, "metadata")}})
+		r.Protocols = append(r.Protocols, msg.JoinGroupRequestProtocol{Name: name, Metadata: metadata(rapid.SampledFrom([]string{"@t", "@t+u", "@u", "x"}).Draw(c.T, "metadata"))})
 	}
 	c.send(&r, rapid.SampledFrom([]int16{0, 3, 4, 8, 9}).Draw(c.T, "version"))
 }
@@ -235,7 +245,7 @@ func (c *crowd) sync() {
 		c.eager = c.eager[1:]
 	}
 	for _, id := range c.ids {
-		r.Assignments = append(r.Assignments, msg.SyncGroupRequestAssignment{MemberID: id, Assignment: []byte(id)})
+		r.Assignments = append(r.Assignments, msg.SyncGroupRequestAssignment{MemberID: id, Assignment: metadata(rapid.SampledFrom([]string{"", "@t/0+1", "x"}).Draw(c.T, "assignment"))})
 	}
 	c.send(&r, 3)
 }
@@ -274,8 +284,11 @@ func (c *crowd) collect() {
 	c.waiting = slices.DeleteFunc(c.waiting, func(ch <-chan msg.Response) bool {
 		select {
 		case resp := <-ch:
-			if j, ok := resp.(joined); ok {
-				c.check(j.member, j.Response.(*msg.JoinGroupResponse))
+			switch r := resp.(type) {
+			case joined:
+				c.check(r.member, r.Response.(*msg.JoinGroupResponse))
+			case beaten:
+				c.beaten(r)
 			}
 			return true
 		default:
@@ -298,7 +311,7 @@ func (c *crowd) check(m member, j *msg.JoinGroupResponse) {
 	}
 	// Another member's answer may be on its way for longer than this one's.
 	for _, whose := range []string{group, group + " " + j.MemberID} {
-		if j.GenerationID < c.gens[whose] && !c.forgets && whose != group {
+		if j.GenerationID < c.gens[whose] && !c.forgets && !c.mixes && whose != group {
 			c.Fatalf("%s: generation %d after %d", whose, j.GenerationID, c.gens[whose])
 		}
 		c.gens[whose] = max(c.gens[whose], j.GenerationID)
