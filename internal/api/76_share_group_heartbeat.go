@@ -26,22 +26,22 @@ const maxMemberID = 36
 //	find       GROUP_ID_NOT_FOUND, also if the group is of another kind
 //	decide     see [share.Group.Heartbeat]
 func (h *GroupHandlers) shareGroupHeartbeat(c *Call, req *msg.ShareGroupHeartbeatRequest) *msg.ShareGroupHeartbeatResponse {
-	refuse := func(bad kafka.Code, text *string) *msg.ShareGroupHeartbeatResponse {
+	refuse := func(bad kafka.Code) *msg.ShareGroupHeartbeatResponse {
 		resp := msg.NewShareGroupHeartbeatResponse()
-		resp.ErrorCode, resp.ErrorMessage = int16(bad), text
+		resp.ErrorCode = int16(bad)
 		return &resp
 	}
 	switch {
 	case !h.sharing():
-		return refuse(kafka.UnsupportedVersion, new("The version of API is not supported."))
+		return refuse(kafka.UnsupportedVersion)
 	case !c.Allowed(auth.Read, auth.Group, req.GroupID):
-		return refuse(kafka.GroupAuthorizationFailed, new("Group authorization failed."))
+		return refuse(kafka.GroupAuthorizationFailed)
 	case req.MemberID == "" || len(req.MemberID) > maxMemberID:
-		return refuse(kafka.InvalidRequest, new("Invalid member id in the request."))
+		return refuse(kafka.InvalidRequest)
 	}
 	for _, t := range req.SubscribedTopicNames {
 		if !c.Allowed(auth.Describe, auth.Topic, t) {
-			return refuse(kafka.TopicAuthorizationFailed, nil)
+			return refuse(kafka.TopicAuthorizationFailed)
 		}
 	}
 	return h.Groups.Shares().Heartbeat(c.Ctx, caller(c), req)

@@ -198,13 +198,15 @@ func told(err error) (int16, *string) {
 // Describe answers ShareGroupDescribe (key 77) for one group.
 func (h *Shares) Describe(ctx context.Context, id string) msg.ShareGroupDescribeResponseGroup {
 	var d msg.ShareGroupDescribeResponseGroup
-	var err error = kafka.InvalidGroupID
-	if id != "" {
-		err = h.s.look(ctx, id, kind.Share, func(g kind.Group, topics kind.Topics) error {
-			d = g.(*share.Group).Describe(topics)
-			return nil
-		})
+	if id == "" {
+		d = msg.NewShareGroupDescribeResponseGroup()
+		d.ErrorCode = int16(kafka.InvalidGroupID)
+		return d
 	}
+	err := h.s.look(ctx, id, kind.Share, func(g kind.Group, topics kind.Topics) error {
+		d = g.(*share.Group).Describe(topics)
+		return nil
+	})
 	if err != nil {
 		d = msg.NewShareGroupDescribeResponseGroup()
 		d.GroupID = id

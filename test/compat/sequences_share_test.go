@@ -125,7 +125,7 @@ func shareGroup(d *dialogue) {
 
 	d.newTopic("shared-too", 1)
 	m.beat("read another topic", "shared", "shared-too")
-	m.awaitEpoch(5)
+	m.awaitEpoch(4)
 	shareSeen(d, "with another topic", m.group, "shared", "shared-too")
 	m.beat("all anew", "shared", "shared-too")
 	m.refused("leave", -1)
