@@ -46,6 +46,11 @@
 //     what comes late is refused by the partition.
 //  6. Under version 2 an EndTxn ends the transaction of its own epoch or none.
 //  7. What is loaded from the log is what the last coordinator had. Memory alone
-//     keeps only who waits, which markers are under way, and which epoch a
+//     keeps only who waits, which markers are under way or in, and which epoch a
 //     producer had that asked for a new one (see recovery).
+//
+// From its begin until a reader sees it a transaction waits for four flushes, one
+// after the other: of the record that names its partitions, of its batches, of
+// the PREPARE, of the markers. The COMPLETE is no fifth: it goes with the next
+// record of the id, or a moment later by itself (see linger).
 package txn

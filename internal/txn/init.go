@@ -106,7 +106,7 @@ func (s *Service) begin(ctx context.Context, id string, b beginning) (got Produc
 }
 
 func (sh *shard) begin(t *coordinator.Turn, id string, b beginning) (Producer, kafka.Code) {
-	tx, _ := sh.ids.Get(id)
+	tx, owed := sh.find(id, b.now)
 	b.was = kafka.NoProdEpoch
 	if tx != nil {
 		b.was = sh.recoverable(id, tx)
@@ -115,6 +115,7 @@ func (sh *shard) begin(t *coordinator.Turn, id string, b beginning) (Producer, k
 	if code != kafka.None {
 		return noProducer, code
 	}
+	sh.follow(t, id, owed, nil)
 	if next.status == PrepareAbort {
 		sh.fence(t, id, tx, next)
 		return noProducer, kafka.ConcurrentTransactions

@@ -38,7 +38,7 @@ func (s *Service) deliver(sh *shard, id string, tx *transaction, m Marker) {
 		if len(left) > 0 {
 			left = s.mark(sh.ctx, id, m, left)
 		}
-		if len(left) == 0 && s.complete(sh, id, tx) {
+		if len(left) == 0 && s.finish(sh, id, tx) {
 			return
 		}
 		timer := time.NewTimer(pause)
@@ -75,15 +75,40 @@ func (s *Service) mark(ctx context.Context, id string, m Marker, partitions []ka
 	return again
 }
 
-// complete writes that the transaction is over. False: it has to be tried again.
-// Nobody waits for it: what the PREPARE says is final.
-func (s *Service) complete(sh *shard, id string, tx *transaction) bool {
+// linger is how long a COMPLETE waits for the next record of its id, which then
+// takes it along: one flush does for both.
+const linger = 5 * time.Millisecond
+
+// finish ends a transaction that has all its markers. Nobody waits for its
+// COMPLETE, since what the PREPARE says is final: whoever wants to go on with the
+// id may do so at once, and writes the COMPLETE with what comes next. False: it
+// has to be tried again.
+func (s *Service) finish(sh *shard, id string, tx *transaction) bool {
+	if err := s.mine(sh, id, tx, func(t *coordinator.Turn) {
+		t.Soft()
+		sh.marked[id] = tx
+		sh.wake(id)
+	}); err != nil {
+		return false
+	}
+	timer := time.NewTimer(linger)
+	defer timer.Stop()
+	//house:select with both ready the turn finds the shard unloaded
+	select {
+	case <-timer.C:
+	case <-sh.ctx.Done():
+	}
+	return s.mine(sh, id, tx, func(t *coordinator.Turn) { sh.put(t, id, tx.complete(t.Now.UnixMilli())) }) == nil
+}
+
+// mine runs do in a turn of the shard if it still has this PREPARE to end.
+func (s *Service) mine(sh *shard, id string, tx *transaction, do func(t *coordinator.Turn)) error {
 	return s.rt.Write(sh.ctx, sh.partition, func(now *shard, t *coordinator.Turn) error {
 		if now != sh || sh.sending[id] != tx {
 			t.Soft()
 			return nil
 		}
-		sh.put(t, id, tx.complete(t.Now.UnixMilli()))
+		do(t)
 		return nil
-	}) == nil
+	})
 }

@@ -72,6 +72,11 @@ func (p *play) answer(name string) string {
 func (p *play) do(c *script.Cmd) string {
 	id := c.Key("id", "x")
 	switch c.Name {
+	case "describe", "list", "records", "set-epoch":
+		time.Sleep(2 * linger) // a COMPLETE is not written at once
+		synctest.Wait()
+	}
+	switch c.Name {
 	case "init", "end":
 		return p.ask(c, p.request(c, id))
 	case "add", "verify":

@@ -84,18 +84,18 @@ func (s *Service) write(ctx context.Context, id string, decide func(sh *shard, t
 func (s *Service) change(ctx context.Context, id string, decide func(sh *shard, tx *transaction, now int64) (*transaction, kafka.Code)) kafka.Code {
 	code := kafka.None
 	err := s.write(ctx, id, func(sh *shard, t *coordinator.Turn) error {
-		tx, ok := sh.ids.Get(id)
-		if !ok {
+		now := t.Now.UnixMilli()
+		tx, owed := sh.find(id, now)
+		if tx == nil {
 			code = kafka.InvalidProducerIDMapping
 			return nil
 		}
 		var next *transaction
-		next, code = decide(sh, tx, t.Now.UnixMilli())
-		switch {
-		case code == needsID:
+		switch next, code = decide(sh, tx, now); code {
+		case needsID:
 			t.Soft()
-		case code == kafka.None && next != nil:
-			sh.put(t, id, next)
+		case kafka.None:
+			sh.follow(t, id, owed, next)
 		}
 		return nil
 	})

@@ -3,6 +3,8 @@ package txn
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +24,7 @@ type shard struct {
 	recoveries map[string]recovery
 	waiting    map[string][]chan struct{} // closed when the id's PREPARE is complete
 	sending    map[string]*transaction    // PREPAREs whose markers are on their way
+	marked     map[string]*transaction    // of those, whose markers are all in: only the COMPLETE is missing
 
 	aborts, expires bool // the alarm is set
 
@@ -44,6 +47,7 @@ func newShard(s *Service, partition int32, tl *coordinator.Timeline) *shard {
 		recoveries: map[string]recovery{},
 		waiting:    map[string][]chan struct{}{},
 		sending:    map[string]*transaction{},
+		marked:     map[string]*transaction{},
 	}
 	sh.ctx, sh.quit = context.WithCancel(context.Background())
 	return sh
@@ -87,11 +91,40 @@ func (sh *shard) replay(r coordinator.Record) error {
 		return nil
 	}
 	delete(sh.sending, id)
+	delete(sh.marked, id)
+	sh.wake(id)
+	return nil
+}
+
+// wake lets those go on who wait for the end of an id's transaction.
+func (sh *shard) wake(id string) {
 	for _, w := range sh.waiting[id] {
 		close(w)
 	}
 	delete(sh.waiting, id)
-	return nil
+}
+
+// find gives the newest state of an id to decide on, nil if it is not known. A
+// PREPARE of which only the COMPLETE is missing counts as complete, and owed is
+// that: whoever decides on it has to write it before what comes next.
+func (sh *shard) find(id string, now int64) (tx, owed *transaction) {
+	tx, _ = sh.ids.Get(id)
+	if tx != nil && sh.marked[id] == tx {
+		owed = tx.complete(now)
+		tx = owed
+	}
+	return tx, owed
+}
+
+// follow writes what comes next, after what is owed. Nothing next and nothing owed
+// is nothing to write.
+func (sh *shard) follow(t *coordinator.Turn, id string, owed, next *transaction) {
+	if owed != nil {
+		sh.put(t, id, owed)
+	}
+	if next != nil {
+		sh.put(t, id, next)
+	}
 }
 
 // put writes the next state of an id, and sees to what comes after: markers, and
@@ -202,10 +235,7 @@ func (sh *shard) expireIdle(t *coordinator.Turn) {
 // looks again, and finds the partition gone.
 func (sh *shard) Closed(error) {
 	sh.quit()
-	for id, list := range sh.waiting {
-		for _, w := range list {
-			close(w)
-		}
-		delete(sh.waiting, id)
+	for _, id := range slices.Sorted(maps.Keys(sh.waiting)) {
+		sh.wake(id)
 	}
 }

@@ -46,6 +46,9 @@ var sequences = map[string]func(*dialogue){
 	"by id":                 byID,
 	"share group":           shareGroup,
 	"share state":           shareState,
+	"newer transactions":    newerTransactions,
+	"older transactions":    olderTransactions,
+	"recovering producers":  recoveringProducers,
 }
 
 // The same conversations with Myelin and with a real Kafka 4.4 go alike, field

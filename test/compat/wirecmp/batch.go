@@ -53,3 +53,10 @@ func Reseal(b []byte) []byte {
 	binary.BigEndian.PutUint32(b[17:], crc32.Checksum(b[21:], crc32.MakeTable(crc32.Castagnoli)))
 	return b
 }
+
+// InTransaction is the batch as a transactional producer would seal it.
+func InTransaction(batch []byte, producer int64, epoch int16, sequence int32) []byte {
+	b := Sealed(batch, producer, epoch, sequence)
+	b[22] |= 0x10
+	return Reseal(b)
+}

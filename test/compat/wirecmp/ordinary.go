@@ -51,6 +51,7 @@ func Ordinary(p *Peer) map[int16]Build {
 	configRequests(m)
 	groupRequests(m, id)
 	shareRequests(m, id)
+	txnRequests(m, p)
 	return m
 }
 

@@ -1,0 +1,135 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/myelin-stream/myelin/internal/vfs"
+)
+
+// TestFlushesOfATransaction has every sync of a log take a second, and of nothing
+// else any time: so the seconds that a transaction takes are its flushes in
+// series. From begin to seen by a parked reader of committed records there are
+// four, and its EndTxn waits for one. It is the same for a transaction that comes
+// right behind another.
+func TestFlushesOfATransaction(t *testing.T) {
+	onNode(t, "", func(s *stand) {
+		if _, err := s.adm.CreateTopic(s.Context(), 3, 1, nil, "t"); err != nil {
+			s.Fatal(err)
+		}
+		p, err := kgo.NewClient(kgo.SeedBrokers("node1:9092"), kgo.Dialer(s.net.Host("client").Dial), kgo.TransactionalID("x"),
+			kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0))
+		if err != nil {
+			s.Fatal(err)
+		}
+		defer p.Close()
+		c := s.client(kgo.ConsumeTopics("t"), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxWait(time.Minute))
+		defer c.Close()
+		transact(s, p, c) // the producer gets its id, the topics are made
+		s.fs.SetHook(func(op vfs.Op) (v vfs.Verdict) {
+			if op.Kind == vfs.OpSync && strings.HasSuffix(op.Name, ".log") && !strings.Contains(op.Name, "__cluster_metadata") {
+				v.Delay = time.Second
+			}
+			return v
+		})
+		defer s.fs.SetHook(nil)
+		for i := range 3 {
+			end, all := transact(s, p, c)
+			if end < time.Second || end > 1100*time.Millisecond || all < 4*time.Second || all > 4200*time.Millisecond {
+				s.Errorf("transaction %d: EndTxn took %v, begin to seen %v", i, end, all)
+			}
+		}
+	})
+}
+
+// transact writes ten records over three partitions in a transaction, and waits
+// until the consumer has them.
+func transact(s *stand, p, c *kgo.Client) (end, all time.Duration) {
+	s.Helper()
+	begin := time.Now()
+	if err := p.BeginTransaction(); err != nil {
+		s.Fatal(err)
+	}
+	for i := range 10 {
+		p.Produce(s.Context(), &kgo.Record{Topic: "t", Partition: int32(i % 3), Value: []byte(fmt.Sprint(i))}, nil)
+	}
+	if err := p.Flush(s.Context()); err != nil {
+		s.Fatal(err)
+	}
+	ending := time.Now()
+	if err := p.EndTransaction(s.Context(), kgo.TryCommit); err != nil {
+		s.Fatal(err)
+	}
+	end = time.Since(ending)
+	for n := 0; n < 10; {
+		fetches := c.PollFetches(s.Context())
+		if err := fetches.Err(); err != nil {
+			s.Fatal(err)
+		}
+		n += fetches.NumRecords()
+	}
+	return end, time.Since(begin)
+}
+
+// TestConsumeProcessProduce copies a topic in transactions that hold the consumed
+// offsets, of which one is rolled back: each record is copied once, in order.
+func TestConsumeProcessProduce(t *testing.T) {
+	onNode(t, "", func(s *stand) {
+		s.create("in", "")
+		s.create("out", "")
+		for i := range 5 {
+			if err := s.write("in", fmt.Sprint(i)); err != nil {
+				s.Fatal(err)
+			}
+		}
+		session, err := kgo.NewGroupTransactSession(kgo.SeedBrokers("node1:9092"), kgo.Dialer(s.net.Host("client").Dial),
+			kgo.TransactionalID("copy"), kgo.ConsumerGroup("g"), kgo.ConsumeTopics("in"), kgo.DefaultProduceTopic("out"),
+			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RequireStableFetchOffsets())
+		if err != nil {
+			s.Fatal(err)
+		}
+		defer session.Close()
+		ctx, cancel := context.WithTimeout(s.Context(), 5*time.Minute)
+		defer cancel()
+		for n, commits := 0, 0; n < 5; {
+			fetches := session.PollRecords(ctx, 2)
+			if err := fetches.Err(); err != nil {
+				s.Fatal(err)
+			}
+			if err := session.Begin(); err != nil {
+				s.Fatal(err)
+			}
+			fetches.EachRecord(func(r *kgo.Record) { session.Produce(ctx, &kgo.Record{Value: r.Value}, nil) })
+			commits++
+			committed, err := session.End(ctx, kgo.TransactionEndTry(commits != 2)) // the second is rolled back, and comes again
+			if err != nil {
+				s.Fatal(err)
+			}
+			if committed {
+				n += fetches.NumRecords()
+			}
+		}
+		c := s.client(kgo.ConsumeTopics("out"), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+		defer c.Close()
+		var got []string
+		for len(got) < 5 {
+			fetches := c.PollFetches(ctx)
+			if err := fetches.Err(); err != nil {
+				s.Fatal(err)
+			}
+			fetches.EachRecord(func(r *kgo.Record) { got = append(got, string(r.Value)) })
+		}
+		s.want("copied", strings.Join(got, " "), "0 1 2 3 4")
+		offsets, err := s.adm.FetchOffsets(ctx, "g")
+		if err != nil {
+			s.Fatal(err)
+		}
+		o, _ := offsets.Lookup("in", 0)
+		s.want("committed offset", o.At, int64(5))
+	})
+}

@@ -1,0 +1,91 @@
+package wirecmp
+
+import (
+	"fmt"
+
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/wire/msg"
+)
+
+// Producer takes a transactional id for itself, and gives the producer that the
+// broker makes of it.
+func (p *Peer) Producer(id string) (*msg.InitProducerIDResponse, error) {
+	var got msg.InitProducerIDResponse
+	err := p.until(func() (kafka.Code, error) {
+		find := msg.NewFindCoordinatorRequest()
+		find.CoordinatorKey, find.KeyType = id, 1
+		var found msg.FindCoordinatorResponse
+		if err := p.Do(&find, 2, &found); err != nil || found.ErrorCode != 0 {
+			return kafka.Code(found.ErrorCode), err
+		}
+		req := msg.NewInitProducerIDRequest()
+		req.TransactionalID, req.TransactionTimeoutMs = &id, 60000
+		err := p.Do(&req, 4, &got)
+		return kafka.Code(got.ErrorCode), err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("producer of %s: %w", id, err)
+	}
+	return &got, nil
+}
+
+// mustProducer is Producer for who cannot fail; a broker that gives none shows in
+// what it answers next.
+func (p *Peer) mustProducer(id string) *msg.InitProducerIDResponse {
+	got, err := p.Producer(id)
+	if err != nil {
+		return &msg.InitProducerIDResponse{}
+	}
+	return got
+}
+
+// txnRequests are those of transactions. Each case has a transactional id of its
+// own.
+func txnRequests(m map[int16]Build, p *Peer) {
+	m[kafka.KeyAddPartitionsToTxn] = func(label string) msg.Request {
+		who := p.mustProducer(label)
+		r := msg.NewAddPartitionsToTxnRequest()
+		topics := []msg.AddPartitionsToTxnRequestTopic{{Name: Topic, Partitions: []int32{0, 1}}}
+		r.V3AndBelowTransactionalID, r.V3AndBelowProducerID, r.V3AndBelowProducerEpoch = label, who.ProducerID, who.ProducerEpoch
+		r.V3AndBelowTopics = topics
+		r.Transactions = []msg.AddPartitionsToTxnRequestTransaction{{TransactionalID: label, ProducerID: who.ProducerID,
+			ProducerEpoch: who.ProducerEpoch, Topics: topics}}
+		return &r
+	}
+	m[kafka.KeyAddOffsetsToTxn] = func(label string) msg.Request {
+		who := p.mustProducer(label)
+		r := msg.NewAddOffsetsToTxnRequest()
+		r.TransactionalID, r.ProducerID, r.ProducerEpoch, r.GroupID = label, who.ProducerID, who.ProducerEpoch, CommittedGroup
+		return &r
+	}
+	m[kafka.KeyEndTxn] = func(label string) msg.Request {
+		who := p.mustProducer(label)
+		r := msg.NewEndTxnRequest()
+		r.TransactionalID, r.ProducerID, r.ProducerEpoch = label, who.ProducerID, who.ProducerEpoch
+		return &r
+	}
+	m[kafka.KeyWriteTxnMarkers] = func(string) msg.Request {
+		r := msg.NewWriteTxnMarkersRequest()
+		r.Markers = []msg.WriteTxnMarkersRequestMarker{{ProducerID: 4711, TransactionResult: true,
+			Topics: []msg.WriteTxnMarkersRequestMarkerTopic{{Name: Doomed, PartitionIndexes: []int32{0}}}}}
+		return &r
+	}
+	m[kafka.KeyUpdateFeatures] = func(string) msg.Request {
+		r := msg.NewUpdateFeaturesRequest()
+		r.TimeoutMs, r.ValidateOnly = 5000, true
+		r.FeatureUpdates = []msg.UpdateFeaturesRequestFeatureUpdate{{Feature: "group.version", MaxVersionLevel: 1, UpgradeType: 1}}
+		return &r
+	}
+	m[kafka.KeyDescribeTransactions] = func(label string) msg.Request {
+		p.mustProducer(label)
+		r := msg.NewDescribeTransactionsRequest()
+		r.TransactionalIDs = []string{label}
+		return &r
+	}
+	m[kafka.KeyListTransactions] = func(string) msg.Request {
+		r := msg.NewListTransactionsRequest()
+		r.StateFilters, r.ProducerIDFilters = []string{"Ongoing", "Empty"}, []int64{1 << 40}
+		r.DurationFilter, r.TransactionalIDPattern = 1000, ptr("no-such-.*")
+		return &r
+	}
+}
