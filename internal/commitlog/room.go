@@ -154,6 +154,14 @@ func (d *device) foundFull() {
 // give, see RelieveLast.
 func (d *device) Relieve() bool { return d.giveUp(1) }
 
+// Ballast is how large the ballast is.
+func (d *device) Ballast() int64 { return d.ballast.Load() }
+
+// RelieveSince is Relieve for a write that began when the ballast had so many
+// bytes. Others, the watcher among them, may have given up the step that it would
+// have asked for: then there is room that it has not tried.
+func (d *device) RelieveSince(had int64) bool { return d.Relieve() || d.Ballast() < had }
+
 // RelieveLast is Relieve for the metadata log, which gets the last step too:
 // without it the node could neither start nor delete anything.
 func (d *device) RelieveLast() bool { return d.giveUp(0) }
@@ -228,18 +236,16 @@ func (d *device) findBallast() error {
 }
 
 // relieved does a write that must not fail for want of room: as long as it finds
-// the volume full and there is ballast, that makes way. Others, the watcher among
-// them, may have given up the step that this write would have asked for: then there
-// is room that it has not tried.
+// the volume full and there is ballast, that makes way.
 func (d *device) relieved(write func() error) error {
 	for {
-		had := d.ballast.Load()
+		had := d.Ballast()
 		err := write()
 		if err == nil || !vfs.IsNoSpace(err) {
 			return err
 		}
 		d.foundFull()
-		if !d.Relieve() && d.ballast.Load() >= had {
+		if !d.RelieveSince(had) {
 			return err
 		}
 	}

@@ -183,6 +183,9 @@ func TestBallast(t *testing.T) {
 		if size() != 512<<10 {
 			t.Fatalf("%d bytes of ballast on a full volume", size())
 		}
+		if !v.home.RelieveSince(size()+1) || v.home.RelieveSince(size()) {
+			t.Fatal("a write that began before the last step but one was given has room to try; a later one has not")
+		}
 		if v.home.Relieve() || !v.home.RelieveLast() || v.home.RelieveLast() {
 			t.Fatal("the last step is for the metadata log alone")
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/partition"
 	"github.com/myelin-stream/myelin/internal/record"
+	"github.com/myelin-stream/myelin/internal/vfs"
 )
 
 // Origin says who wrote a batch, and with that which rules it is under.
@@ -204,8 +205,10 @@ func (r *Replica) write(own *entry) {
 // disk full are refused, and nothing is left of them; failed says that the log
 // is at its end.
 func (r *Replica) put(h *holder, log *commitlog.Log) (after aftermath, failed bool) {
+	had := log.Home().Ballast()
 	err := log.Append(h.batches)
-	for err != nil && log.Failed() == nil && h.vital() && log.Home().Relieve() {
+	for vfs.IsNoSpace(err) && log.Failed() == nil && h.vital() && log.Home().RelieveSince(had) {
+		had = log.Home().Ballast()
 		err = log.Append(h.batches[h.written(log.End()):])
 	}
 	if err == nil {
