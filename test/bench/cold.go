@@ -51,14 +51,15 @@ type readers struct {
 // measured then is whose turn it is.
 const coldRate = 50e6
 
-// startReaders lets four consumers read the deep log from its beginning, each
-// its own partition.
-func startReaders(ctx context.Context, to target) (*readers, error) {
+// startReaders starts four readers of a kind: "consume" lets consumers of the
+// broker at an address read the deep log from its beginning, each its own
+// partition; "files" reads the segments below a folder without a broker.
+func startReaders(ctx context.Context, kind, of string) (*readers, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, "nice", "-n", "19", self, "-sink", "consume", "-dir", to.addr)
+	cmd := exec.CommandContext(ctx, "nice", "-n", "19", self, "-sink", kind, "-dir", of)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {

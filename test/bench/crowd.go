@@ -35,6 +35,8 @@ func crowdRows() []*row {
 				metrics: []metric{{"written", "MB", []limit{atMost(memory, "")}}, {"started", "MB", []limit{atMost(memory, "")}}}},
 			{id: fmt.Sprintf("P13-%dk", n/1000), work: "clean start to first record, " + what, load: l, own: crowdStart,
 				metrics: []metric{{"median", "s", []limit{atMost(start, "")}}}},
+			{id: fmt.Sprintf("P12L-%dk", n/1000), work: "produce with acks=all, one after the other, among " + what, load: l, own: crowdLatency,
+				metrics: []metric{{"p50 first", "us", nil}, {"p99 first", "us", nil}, {"p50 again", "us", nil}, {"p99 again", "us", nil}}},
 		}
 	}
 	return append(of(10_000, 110, 0.7), of(100_000, 800, 5)...)
@@ -204,4 +206,85 @@ func crowdStart(ctx context.Context, s *session, of *row) (*result, error) {
 		}
 	}
 	return r, nil
+}
+
+// touched is how many partitions of a crowd the latency rows write to.
+const touched = 2000
+
+// crowdLatency is how long a record takes with acks=all among so many partitions,
+// one after the other: each to a partition that nobody has written to since the
+// start, which is opened for it, and then to the same ones again. What it is held
+// against is one partition alone on a broker of its own.
+func crowdLatency(ctx context.Context, s *session, of *row) (*result, error) {
+	r := newResult(of)
+	n := int(of.load.partitions)
+	c, err := s.crowd(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	b, err := batchSpec{size: oneRecord}.build()
+	if err != nil {
+		return nil, err
+	}
+	frames := make([][]byte, touched)
+	for i, p := range rand.Perm(n)[:touched] {
+		frames[i] = produceFrame(crowdTopic(p/perTopic), int32(p%perTopic), -1, b)
+	}
+	m, _, err := c.start(ctx, s.binary)
+	if err != nil {
+		return nil, err
+	}
+	if _, err = settled(ctx, m.target); err != nil {
+		return nil, errors.Join(err, m.end(2*time.Minute))
+	}
+	var own []float64
+	for range 2 {
+		took, lerr := oneByOne(ctx, m.target, frames)
+		err, own = errors.Join(err, lerr), append(own, took...)
+	}
+	if err = errors.Join(err, m.end(2*time.Minute)); err != nil {
+		return nil, err
+	}
+	r.add("myelin", own)
+	err = s.alone(ctx, b, func(took []float64) { r.add("plain", append(took, took...)) })
+	return r, err
+}
+
+// alone measures a topic of one partition on a broker that has nothing else.
+func (s *session) alone(ctx context.Context, b batch, add func([]float64)) error {
+	dir, err := os.MkdirTemp(s.dir, "alone-")
+	if err != nil {
+		return err
+	}
+	return s.with(ctx, dir, nil, func(to target) error {
+		if err := createTopic(ctx, to.addr, topicSpec{crowdTopic(0), 1, topicConfigs(nil)}); err != nil {
+			return err
+		}
+		frames := make([][]byte, touched)
+		for i := range frames {
+			frames[i] = produceFrame(crowdTopic(0), 0, -1, b)
+		}
+		took, err := oneByOne(ctx, to, frames)
+		add(took)
+		return err
+	})
+}
+
+// oneByOne sends requests one after the other's answer and gives the p50 and p99
+// in microseconds.
+func oneByOne(ctx context.Context, to target, frames [][]byte) ([]float64, error) {
+	c, err := dial(ctx, to.addr)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	took := make([]time.Duration, 0, len(frames))
+	for _, frame := range frames {
+		at := time.Now()
+		if err := c.produceUntil(ctx, frame); err != nil {
+			return nil, err
+		}
+		took = append(took, time.Since(at))
+	}
+	return percentiles(took), nil
 }

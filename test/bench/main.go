@@ -49,8 +49,11 @@ func main() {
 	flag.Parse()
 	if o.sink != "" {
 		run := func() error { return runSink(o.sink, o.dir) }
-		if o.sink == "consume" {
+		switch o.sink {
+		case "consume":
 			run = func() error { return consume(o.dir) }
+		case "files":
+			run = func() error { return readFiles(o.dir) }
 		}
 		if err := run(); err != nil {
 			fmt.Fprintln(os.Stderr, "bench: sink:", err)

@@ -86,6 +86,9 @@ func report(w io.Writer, results []*result) (ok bool) {
 				}
 				return "-"
 			}
+			if len(m.limits) == 0 {
+				fmt.Fprintf(w, lineForm, r.row.id, r.row.work, m.name+" "+m.unit, side("myelin"), side("kafka"), side("floor"), "", "none", "")
+			}
 			for j, l := range m.limits {
 				v := r.judge(i, l)
 				ok = ok && v.result != "MISS"

@@ -21,8 +21,11 @@ func storageRows() []*row {
 	}
 	tail := load{conns: 1, window: 1, partitions: 1, acks: 1, batch: batchSpec{size: oneRecord}}
 	return []*row{
-		added("P1", produceLoad(mib, 1024, 2e9), cpuPerGB(atMost(1.10, "plain"))),
-		added("P2", produceLoad(kib16, 1024, 1e9), cpuPerGB(atMost(1.05, "plain"))),
+		// More than the kernel leaves in memory before it begins to write, a tenth of
+		// it: else the data of one side would go to the device while it is measured,
+		// that of the other after.
+		added("P1", produceLoad(mib, 1024, 8e9), cpuPerGB(atMost(1.10, "plain"))),
+		added("P2", produceLoad(kib16, 1024, 6e9), cpuPerGB(atMost(1.05, "plain"))),
 		added("P3", produceLoad(oneRecord, 0, 60_000*oneRecord), cpuPerRequest(atMost(1.05, "plain"))),
 		{id: "P14", work: "kill -9 under load, 10 GB of log, start to serving", load: produceLoad(mib, 1024, deepBytes), own: killRow,
 			metrics: []metric{{"first", "s", []limit{atMost(1, "")}}, {"all partitions", "s", []limit{atMost(1, "")}}}},
@@ -239,19 +242,29 @@ func coldRow(ctx context.Context, s *session, of *row) (*result, error) {
 	if err != nil {
 		return nil, err
 	}
+	b, err := batchSpec{size: oneRecord}.build()
+	if err != nil {
+		return nil, err
+	}
+	frame := produceFrame("tail-"+s.tag, 0, 1, b)
 	valid, lastWhy := 0, ""
 	var rates []float64
 	for try := 0; try < maxTries && valid < s.times; try++ {
-		var own, plain []float64
+		var own, plain, floor []float64
 		var rate float64
 		why, err := s.quietly(ctx, of.probe, func() error {
 			if err := coolDown(filepath.Join(dir, "data")); err != nil {
 				return err
 			}
-			return s.with(ctx, dir, nil, func(to target) (err error) {
+			err := s.with(ctx, dir, nil, func(to target) (err error) {
 				own, plain, rate, err = s.besideCold(ctx, to)
 				return err
 			})
+			if err != nil {
+				return err
+			}
+			floor, err = s.coldFloor(ctx, filepath.Join(dir, "data"), frame)
+			return err
 		})
 		if err != nil {
 			return nil, err
@@ -263,6 +276,7 @@ func coldRow(ctx context.Context, s *session, of *row) (*result, error) {
 		valid++
 		r.add("myelin", own)
 		r.add("plain", plain)
+		r.add("floor", floor)
 		rates = append(rates, rate)
 	}
 	r.note = fmt.Sprintf("(the readers got %s MB/s)", spread(rates))
@@ -286,7 +300,7 @@ func (s *session) besideCold(ctx context.Context, to target) (own, plain []float
 		}
 		plain = append(plain, p99)
 	}
-	cold, err := startReaders(ctx, to)
+	cold, err := startReaders(ctx, "consume", to.addr)
 	if err != nil {
 		return nil, nil, 0, err
 	}
