@@ -29,6 +29,7 @@ type stage struct {
 	fs       *vfs.Mem
 	replicas *replica.Table
 	sessions *FetchSessions
+	more     func(*Config) // before the table is made
 }
 
 func idOf(topic string) kafka.UUID { return kafka.UUID{0: topic[0], 15: 1} }
@@ -74,6 +75,9 @@ func (s *stage) start(t *testing.T) (stop func()) {
 	s.sessions = NewFetchSessions(3, rand.New(rand.NewPCG(1, 2)), time.Now)
 	cfg.Data = &DataHandlers{Replicas: s.replicas, Image: func() *cluster.Image { return image }, NodeID: 1,
 		Sessions: s.sessions, FetchMaxBytes: 55 << 20}
+	if s.more != nil {
+		s.more(&cfg)
+	}
 	s.client = newClient(t, testTable(t, cfg))
 	return func() {
 		cancel()
