@@ -61,7 +61,6 @@ func (p *Partition) load(ctx context.Context, log Log) {
 	state, err := p.s.cfg.Persister.Read(ctx, p.key, p.epoch)
 	if err != nil {
 		p.failed = told(err)
-		p.s.cfg.Logger.Warn("cannot load a share partition", "share", p.key.String(), "err", err)
 		return
 	}
 	set := p.s.cfg.Settings(p.key.Group)
