@@ -33,8 +33,15 @@ func newMemState() *memState {
 	return m
 }
 
+// wait is how slow it is.
+func (m *memState) wait() {
+	if m.slow > 0 {
+		<-time.NewTimer(m.slow).C
+	}
+}
+
 func (m *memState) Read(_ context.Context, key share.Key, _ int32) (share.State, error) {
-	time.Sleep(m.slow)
+	m.wait()
 	if m.fails != nil {
 		return share.State{}, m.fails
 	}
@@ -47,7 +54,7 @@ func (m *memState) Read(_ context.Context, key share.Key, _ int32) (share.State,
 }
 
 func (m *memState) Write(_ context.Context, key share.Key, u share.Update) error {
-	time.Sleep(m.slow)
+	m.wait()
 	if m.fails != nil {
 		return m.fails
 	}
