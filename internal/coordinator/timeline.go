@@ -60,7 +60,7 @@ func (tl *Timeline) commit(end int64) {
 type Table[K comparable, V any] struct {
 	tl     *Timeline
 	newest map[K]V
-	older  map[K]older[V] // keys with writes in flight
+	older  map[K]older[V] // keys with writes in flight; nil before the first
 	order  func(a, b K) int
 }
 
@@ -82,7 +82,7 @@ type write[K comparable, V any] struct {
 
 // NewTable returns an empty table on the timeline. order sorts its keys.
 func NewTable[K comparable, V any](tl *Timeline, order func(a, b K) int) *Table[K, V] {
-	return &Table[K, V]{tl: tl, newest: map[K]V{}, older: map[K]older[V]{}, order: order}
+	return &Table[K, V]{tl: tl, newest: map[K]V{}, order: order}
 }
 
 // Get is the newest value.
@@ -151,6 +151,9 @@ func (t *Table[K, V]) note(k K, v V, present bool) {
 		o.value, o.present = t.Get(k)
 	}
 	o.writes++
+	if t.older == nil {
+		t.older = map[K]older[V]{}
+	}
 	t.older[k] = o
 	t.tl.add(&write[K, V]{t, k, v, present})
 }

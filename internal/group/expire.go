@@ -39,7 +39,7 @@ func (sh *shard) expire(t *coordinator.Turn) {
 			kept = offsets.Len()
 			for _, tp := range offsets.Keys() {
 				o, _ := offsets.Get(tp)
-				if left > 0 && sh.expired(g, tp, &o, now) && !sh.pending.has(id, tp) {
+				if left > 0 && sh.expired(g, tp, o, now) && !sh.pending.has(id, tp) {
 					t.Delete(offsetKey(id, tp))
 					kept--
 					left--

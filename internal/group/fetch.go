@@ -77,7 +77,7 @@ func (l *ledger) offsetOf(group string, tp kafka.TopicPartition, stable bool) ms
 	if stable {
 		o, ok = t.Get(tp)
 	}
-	if !ok || l.outlived(tp.Topic, &o) {
+	if !ok || l.outlived(tp.Topic, o) {
 		return none
 	}
 	return msg.OffsetFetchResponseGroupTopicPartition{
@@ -103,7 +103,7 @@ func (l *ledger) allOffsets(group string, stable bool) []msg.OffsetFetchResponse
 		keys, get = t.Keys, t.Get
 	}
 	for _, tp := range keys() {
-		if o, _ := get(tp); l.outlived(tp.Topic, &o) {
+		if o, _ := get(tp); l.outlived(tp.Topic, o) {
 			continue
 		}
 		if n := len(list); n == 0 || list[n-1].Name != tp.Topic {

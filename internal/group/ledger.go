@@ -13,14 +13,16 @@ type ledger struct {
 	pending pending            // those of open transactions
 }
 
-// offsets are those of one group.
-type offsets = *coordinator.Table[kafka.TopicPartition, offset]
+// offsets are those of one group. They are pointers since most groups have few,
+// and a map has room for eight values from the first on; nobody changes what they
+// point to.
+type offsets = *coordinator.Table[kafka.TopicPartition, *offset]
 
 // tableOf is the table of a group's offsets.
 func (l *ledger) tableOf(group string) offsets {
 	t := l.offsets[group]
 	if t == nil {
-		t = coordinator.NewTable[kafka.TopicPartition, offset](l.tl, kafka.TopicPartition.Compare)
+		t = coordinator.NewTable[kafka.TopicPartition, *offset](l.tl, kafka.TopicPartition.Compare)
 		l.offsets[group] = t
 	}
 	return t

@@ -159,7 +159,7 @@ func (sh *shard) Marker(m coordinator.Marker) error {
 		of := t.groups[group]
 		for _, tp := range slices.SortedFunc(maps.Keys(of), kafka.TopicPartition.Compare) {
 			if o := of[tp]; !o.late {
-				sh.tableOf(group).Put(tp, o.offset)
+				sh.tableOf(group).Put(tp, &o.offset)
 				sh.pending.superseded(group, tp, o.at)
 			}
 		}

@@ -102,7 +102,7 @@ func (sh *shard) replayOffset(group string, tp kafka.TopicPartition, r coordinat
 	if err != nil {
 		return err
 	}
-	sh.tableOf(group).Put(tp, o)
+	sh.tableOf(group).Put(tp, &o)
 	sh.pending.superseded(group, tp, r.Offset)
 	sh.confirmOffsets(group)
 	return nil
