@@ -49,6 +49,10 @@ var sequences = map[string]func(*dialogue){
 	"newer transactions":    newerTransactions,
 	"older transactions":    olderTransactions,
 	"recovering producers":  recoveringProducers,
+	"consumer group":        consumerGroup,
+	"consumer statics":      consumerStatics,
+	"consumer patterns":     consumerPatterns,
+	"consumer names":        consumerNames,
 }
 
 // The same conversations with Myelin and with a real Kafka 4.4 go alike, field

@@ -225,6 +225,7 @@ func groupRequests(m map[int16]Build, id kafka.UUID) {
 		return &r
 	}
 	offsetRequests(m, id)
+	consumerRequests(m)
 }
 
 func offsetRequests(m map[int16]Build, id kafka.UUID) {
