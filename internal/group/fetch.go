@@ -56,7 +56,7 @@ func (sh *shard) checkFetch(c Client, req *msg.OffsetFetchRequestGroup) kafka.Co
 	}
 	who := kind.Committer{Epoch: req.MemberEpoch, Version: c.Version}
 	if req.MemberID != nil {
-		who.Member = *req.MemberID
+		who.Member, who.Named = *req.MemberID, true
 	}
 	return g.CheckFetch(who)
 }

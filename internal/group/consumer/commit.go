@@ -55,7 +55,7 @@ func (g *Group) committer(who kind.Committer) (kafka.Code, *member) {
 // CheckFetch says whether a member may read the group's offsets. Who brings
 // neither id nor epoch may.
 func (g *Group) CheckFetch(who kind.Committer) kafka.Code {
-	if who.Member == "" && who.Epoch < 0 {
+	if !who.Named && who.Epoch < 0 {
 		return kafka.None
 	}
 	m := g.members[who.Member]

@@ -238,7 +238,7 @@ func (w *world) committer(c *script.Cmd) string {
 	who := kind.Committer{
 		Member: c.Arg(0), Epoch: int32(c.IntKey("epoch", -1)), Version: int16(c.IntKey("version", 9)), Txn: c.Key("txn", "") != "",
 	}
-	if who.Member == "-" {
+	if who.Named = who.Member != "-"; !who.Named {
 		who.Member = ""
 	}
 	if c.Name == "fetch" {

@@ -60,6 +60,7 @@ type Committer struct {
 	Epoch    int32 // member epoch, or generation; -1 from outside the group
 	Version  int16 // of the request
 	Txn      bool  // TxnOffsetCommit
+	Named    bool  // OffsetFetch: an id was given, be it an empty one
 }
 
 // Group is one group. Its methods are called one at a time and must not block.
