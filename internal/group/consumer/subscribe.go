@@ -175,8 +175,8 @@ func (g *Group) match(now time.Time) []coordinator.Record {
 }
 
 // find are the topics whose whole name matches a pattern, in order. Internal
-// topics never do. A pattern that is none, which only another version can have
-// stored, matches nothing.
+// ones do match, as in Kafka 4.4. A pattern that is none, which only another
+// version can have stored, matches nothing.
 func find(topics kind.Topics, pattern string, may func(string) bool) []string {
 	re, err := compile(pattern)
 	if err != nil {
@@ -184,10 +184,7 @@ func find(topics kind.Topics, pattern string, may func(string) bool) []string {
 	}
 	var found []string
 	for _, name := range topics.Names() {
-		if !re.MatchString(name) || may != nil && !may(name) {
-			continue
-		}
-		if t, ok := topics.Named(name); ok && !t.Internal {
+		if re.MatchString(name) && (may == nil || may(name)) {
 			found = append(found, name)
 		}
 	}
