@@ -65,6 +65,7 @@ func (b *Broker) newGroups(props *config.Broker) (*group.Service, error) {
 		RegexRefresh: props.Millis("group.consumer.regex.refresh.interval.ms"),
 	}
 	c.Streams.MaxSize = props.Int("group.streams.max.size")
+	c.Streams.KeepTopologies = props.Bool("group.streams.topology.description.enable")
 	c.Share = share.Config{MaxSize: props.Int("group.share.max.size"), Retry: props.Millis("group.share.initialize.retry.interval.ms")}
 	c.ShareState = shareStates{persist.Local{Service: b.shareState}}
 	c.EndOffset = endOffset(b.replicas)

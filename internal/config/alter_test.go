@@ -103,6 +103,12 @@ var alterCases = []struct {
 	{Group, "g", "set share.auto.offset.reset=by_duration:xx", 40, "Invalid value by_duration:xx for configuration share.auto.offset.reset: Invalid value `by_duration:xx` for configuration share.auto.offset.reset. The value must be either 'earliest', 'latest' or of the format 'by_duration:<PnDTnHnMn.nS>'."},
 	{Group, "g", "set share.isolation.level=x", 40, "Invalid value x for configuration share.isolation.level: String must be one of: read_committed, read_uncommitted"},
 	{Group, "g", "set streams.num.standby.replicas=3", 40, "streams.num.standby.replicas must be less than or equal to 2"},
+	{Group, "g", "set streams.assignment.interval.ms=15001", 40, "streams.assignment.interval.ms must be in the range 0 to 15000 inclusive."},
+	{Group, "g", "set streams.heartbeat.interval.ms=4999", 40, "streams.heartbeat.interval.ms must be in the range 5000 to 15000 inclusive."},
+	{Group, "g", "set streams.heartbeat.interval.ms=15001", 40, "streams.heartbeat.interval.ms must be in the range 5000 to 15000 inclusive."},
+	{Group, "g", "set streams.session.timeout.ms=44999", 40, "streams.session.timeout.ms must be in the range 45000 to 60000 inclusive."},
+	{Group, "g", "set streams.session.timeout.ms=60001", 40, "streams.session.timeout.ms must be in the range 45000 to 60000 inclusive."},
+	{Group, "g", "set streams.task.offset.interval.ms=14999", 40, "streams.task.offset.interval.ms must be greater than or equal to 15000"},
 	{Group, "g", "set streams.assignor.name=x", 40, "streams.assignor.name 'x' is not a registered task assignor. Registered assignors are: [sticky]."},
 	{Group, "g", "app streams.rack.aware.assignment.tags=a", 40, "Can't APPEND to key streams.rack.aware.assignment.tags because its type is not LIST."},
 

@@ -11,7 +11,6 @@ const (
 	yetQuota     = "not served yet: quotas"
 	yetSasl      = "not served yet: SASL"
 	yetShare     = "not served yet: share groups"
-	yetStreams   = "not served yet: streams groups"
 	yetTelemetry = "not served yet: client telemetry"
 	yetTier      = "not served yet: tiered storage"
 	yetTls       = "not served yet: TLS"
@@ -46,5 +45,6 @@ const (
 	noSamples    = "metrics are counters and histograms; rates are taken by the scraper"
 	noTestknob   = "a knob of Kafka's own tests"
 	noWindows    = "moves are paced batch by batch; nothing is sampled"
+	noWarmup     = "warm-up tasks are not assigned yet, as in Kafka 4.4"
 	noUnstable   = "only released versions are spoken"
 )

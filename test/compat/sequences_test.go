@@ -15,6 +15,9 @@ import (
 // sequences are conversations of several requests, in which an answer depends
 // on what was said before.
 var sequences = map[string]func(*dialogue){
+	"streams group":         streamsGroup,
+	"streams statics":       streamsGroupOfStatics,
+	"streams troubles":      streamsTroubles,
 	"fetch session by name": func(d *dialogue) { fetchSession(d, 12) },
 	"fetch session by id":   func(d *dialogue) { fetchSession(d, 17) },
 	"fetch session mixed":   fetchSessionMixed,
@@ -58,7 +61,7 @@ var sequences = map[string]func(*dialogue){
 // The same conversations with Myelin and with a real Kafka 4.4 go alike, field
 // by field in every answer.
 func TestWireSequences(t *testing.T) {
-	peers := startBoth(t, "group.min.session.timeout.ms=100")
+	peers := startBoth(t, "group.min.session.timeout.ms=100", "group.streams.initial.rebalance.delay.ms=0", "group.streams.assignment.interval.ms=0")
 	c := &comparison{peers: peers, listed: listed(t)}
 	total, ran := 0, 0
 	for name, talk := range sequences {

@@ -273,7 +273,6 @@ func (b *beat) configure() error {
 		if b.header.hash != g.hash {
 			anew, b.again = true, true
 		}
-		g.looked = b.topics.Version()
 	}
 	if anew {
 		ready, err := configure(b.topology, b.topics)
@@ -282,6 +281,7 @@ func (b *beat) configure() error {
 		}
 		g.ready = ready
 	}
+	g.looked = b.topics.Version()
 	b.ready = g.ready
 	b.header.validated = -1
 	if b.ready.wrong == nil {

@@ -159,7 +159,7 @@ func identity(leaves map[string]string, place int) string {
 func normal(path string, v reflect.Value) (string, bool) {
 	name := path[strings.LastIndexByte(path, '.')+1:]
 	switch name {
-	case "ThrottleTimeMs", "Host", "Port", "Rack", "LogDir", "TotalBytes", "UsableBytes", "ClientHost", "Documentation":
+	case "ThrottleTimeMs", "StatusDetail", "Host", "Port", "Rack", "LogDir", "TotalBytes", "UsableBytes", "ClientHost", "Documentation":
 		return "any", true
 	case "ErrorMessage", "BatchIndexErrorMessage":
 		if v.Kind() == reflect.Pointer {

@@ -46,6 +46,7 @@ func Ordinary(p *Peer) map[int16]Build {
 			return &r
 		},
 	}
+	streamsRequests(m)
 	dataRequests(m, id)
 	topicRequests(m, id)
 	configRequests(m)
