@@ -150,7 +150,9 @@ func (sh *shard) ReplayTxn(p coordinator.Producer, r coordinator.Record) error {
 
 // Marker lets the offsets of a transaction count, or forgets them.
 func (sh *shard) Marker(m coordinator.Marker) error {
-	delete(sh.verified, m.ProducerID)
+	if g := sh.verified[m.ProducerID]; g != nil && g.voids(m.ProducerEpoch) {
+		delete(sh.verified, m.ProducerID)
+	}
 	t := sh.pending.end(m.ProducerID)
 	if t == nil || !m.Commit {
 		return nil

@@ -2,6 +2,7 @@ package group
 
 import (
 	"context"
+	"math"
 
 	"github.com/myelin-stream/myelin/internal/coordinator"
 	"github.com/myelin-stream/myelin/internal/group/kind"
@@ -83,8 +84,19 @@ func (s *Service) txnCommit(ctx context.Context, c Client, req *msg.TxnOffsetCom
 }
 
 // guard is given out before the coordinator of transactions is asked about a
-// producer, and void once a marker of that producer has come.
-type guard struct{ users int }
+// producer, and void once a marker has come that ends its transaction.
+type guard struct {
+	epoch int16 // of the producer
+	newer bool  // it has an epoch for each transaction
+	users int
+}
+
+// voids says whether a marker in this epoch ends the transaction that the guard is
+// for. With an epoch for each, it has one above the transaction's; one in the
+// transaction's own is of the transaction before, and comes late.
+func (g *guard) voids(marker int16) bool {
+	return !g.newer || marker > g.epoch || marker == math.MaxInt16
+}
 
 // release gives a guard back and says whether it is good; nil is.
 func (sh *shard) release(producer int64, g *guard) bool {
@@ -114,8 +126,8 @@ func (s *Service) verify(ctx context.Context, c Client, req *msg.TxnOffsetCommit
 		if s.cfg.Verify == nil || sh.pending.ongoing(coordinator.Producer{ID: req.ProducerID, Epoch: req.ProducerEpoch}) {
 			return nil
 		}
-		if g = sh.verified[req.ProducerID]; g == nil {
-			g = new(guard)
+		if g = sh.verified[req.ProducerID]; g == nil || g.epoch != req.ProducerEpoch {
+			g = &guard{epoch: req.ProducerEpoch, newer: c.Version >= implicitAdd}
 			sh.verified[req.ProducerID] = g
 		}
 		g.users++

@@ -148,12 +148,15 @@ const needsID = kafka.Code(math.MinInt16)
 //	                 abort, repeated  abort, current  commit, repeated  commit, current
 //	Empty            fenced           PREPARE         fenced            invalid
 //	Ongoing          fenced           PREPARE         fenced            PREPARE
-//	PrepareAbort     concurrent       fenced          invalid           fenced
-//	PrepareCommit    invalid          fenced          concurrent        fenced
+//	PrepareAbort     concurrent       concurrent      invalid           concurrent
+//	PrepareCommit    invalid          concurrent      concurrent        concurrent
 //	CompleteAbort    NONE             PREPARE         invalid           invalid
 //	CompleteCommit   invalid          PREPARE         NONE              invalid
 //
-// An abort with nothing to abort is a way to a new epoch. Older clients have one
+// An abort with nothing to abort is a way to a new epoch. While the markers of the
+// last transaction are on their way, a client that has heard of its new epoch may
+// well end the next one already, without a record in it: Kafka fences it then, for
+// good; here it comes again. Older clients have one
 // epoch, so a repeated request cannot be told from one of the next transaction:
 // they get NONE for the outcome that a complete transaction has.
 func (tx *transaction) end(e ending) (*transaction, kafka.Code) {
@@ -185,6 +188,8 @@ func (tx *transaction) endNewer(e ending) (*transaction, kafka.Code) {
 	switch {
 	case tx.ID != e.ID && !wrapped:
 		return nil, kafka.InvalidProducerIDMapping
+	case tx.status.preparing() && current:
+		return nil, kafka.ConcurrentTransactions
 	case tx.status.preparing() && !repeated, (tx.status == Empty || tx.status == Ongoing) && !current, !repeated && !current:
 		return nil, kafka.ProducerFenced
 	}
