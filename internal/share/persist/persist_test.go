@@ -87,7 +87,7 @@ func TestScripts(t *testing.T) {
 func (r *rig) do(c *script.Cmd) string {
 	ctx := r.t.Context()
 	key := share.Key{Group: c.Key("group", "g"), TopicID: topicID(byte(c.IntKey("topic", 1))), Partition: int32(c.IntKey("partition", 0))}
-	from := r.log.end
+	_, from := r.log.span()
 	var out string
 	var err error
 	switch c.Name {
@@ -117,7 +117,8 @@ func (r *rig) do(c *script.Cmd) string {
 		synctest.Wait()
 	case "prune":
 		err = r.s.pruneOne(ctx, 0, map[int32]int64{})
-		return fmt.Sprintf("log from %d\n%s", r.log.start, fails(err))
+		start, _ := r.log.span()
+		return fmt.Sprintf("log from %d\n%s", start, fails(err))
 	case "reload":
 		r.s.Resign(0, kafka.NoEpoch)
 		synctest.Wait()
@@ -304,18 +305,20 @@ func TestPruning(t *testing.T) {
 				t.Fatal(err)
 			}
 			time.Sleep(5 * time.Second)
-			longest = max(longest, r.log.end-r.log.start)
+			start, end := r.log.span()
+			longest = max(longest, end-start)
 		}
-		if r.log.end < 2000 || longest > 250 {
-			t.Fatalf("%d records were written, and the log was %d long at times", r.log.end, longest)
+		synctest.Wait()
+		if _, end := r.log.span(); end < 2000 || longest > 250 {
+			t.Fatalf("%d records were written, and the log was %d long at times", end, longest)
 		}
 
 		// All are idle: the log comes to rest.
 		time.Sleep(time.Hour)
-		end := r.log.end
+		_, was := r.log.span()
 		time.Sleep(24 * time.Hour)
-		if r.log.end != end {
-			t.Fatalf("an idle log grew by %d", r.log.end-end)
+		if _, end := r.log.span(); end != was {
+			t.Fatalf("an idle log grew by %d", end-was)
 		}
 		again := newRig(t, r.log.copy(), nil)
 		for _, key := range []share.Key{idle, busy} {

@@ -67,3 +67,10 @@ func (l *sliceLog) copy() *sliceLog {
 	defer l.mu.Unlock()
 	return &sliceLog{batches: l.batches[:len(l.batches):len(l.batches)], start: l.start, end: l.end}
 }
+
+// span is where the log begins and ends.
+func (l *sliceLog) span() (start, end int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.start, l.end
+}
