@@ -56,7 +56,7 @@ func (s *Service) txnCommit(ctx context.Context, c Client, req *msg.TxnOffsetCom
 	}
 	guard, err := s.verify(ctx, c, req)
 	if err != nil {
-		return nil, code(err)
+		return nil, verdict(c, code(err))
 	}
 	err = s.write(ctx, req.GroupID, func(sh *shard, t *coordinator.Turn) error {
 		if !sh.release(req.ProducerID, guard) {
@@ -81,6 +81,18 @@ func (s *Service) txnCommit(ctx context.Context, c Client, req *msg.TxnOffsetCom
 		bad = commitCode(err)
 	}
 	return codes, bad
+}
+
+// verdict is what a client is told of what the coordinator of transactions says,
+// in codes that its version of the request knows.
+func verdict(c Client, code kafka.Code) kafka.Code {
+	switch {
+	case code == kafka.ProducerFenced:
+		return kafka.InvalidProducerEpoch
+	case code == kafka.TransactionAbortable && c.Version < 4:
+		return kafka.InvalidTxnState
+	}
+	return code
 }
 
 // guard is given out before the coordinator of transactions is asked about a

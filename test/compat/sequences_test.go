@@ -36,6 +36,8 @@ var sequences = map[string]func(*dialogue){
 	"group of statics":      groupOfStatics,
 	"group votes":           groupVotes,
 	"group expiry":          groupExpiry,
+	"offsets in newer txns": newerOffsets,
+	"offsets in older txns": olderOffsets,
 	"simple group":          simpleGroup,
 	"versions":              outsideTheRange,
 	"frames":                frames,
