@@ -36,7 +36,10 @@ func (h *TxnHandlers) writeTxnMarkers(c *Call, req *msg.WriteTxnMarkersRequest) 
 			}
 		}
 		waits[i] = func() []error { return allRefused(len(partitions), kafka.ClusterAuthorizationFailed) }
-		if allowed {
+		switch {
+		case allowed && (m.ProducerID < 0 || m.ProducerEpoch < 0):
+			waits[i] = func() []error { return allRefused(len(partitions), kafka.UnknownServerError) } // as Kafka does
+		case allowed:
 			waits[i] = h.Markers.Start(c.Ctx, txn.Marker{Producer: txn.Producer{ID: m.ProducerID, Epoch: m.ProducerEpoch},
 				CoordinatorEpoch: m.CoordinatorEpoch, Commit: m.TransactionResult, Version: int16(m.TransactionVersion)}, partitions)
 		}

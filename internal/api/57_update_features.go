@@ -19,7 +19,11 @@ func (h *ClusterHandlers) updateFeatures(c *Call, req *msg.UpdateFeaturesRequest
 		resp.ErrorCode, resp.ErrorMessage = int16(kafka.ClusterAuthorizationFailed), new(unauthorizedText)
 		return &resp
 	}
-	ctx, cancel := c.within(req.TimeoutMs)
+	timeout := req.TimeoutMs
+	if timeout <= 0 { // Kafka does not look at it
+		timeout = 60_000
+	}
+	ctx, cancel := c.within(timeout)
 	defer cancel()
 	return h.Metadata.UpdateFeatures(ctx, req, c.Version)
 }

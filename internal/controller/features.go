@@ -33,7 +33,7 @@ func UpdateFeatures(s *State, req *msg.UpdateFeaturesRequest, version int16) (Re
 			}
 		}
 		if why := s.refuseLevel(u, kind); why != "" {
-			resp.ErrorCode = int16(kafka.InvalidUpdateVersion)
+			resp.ErrorCode, resp.Results = int16(kafka.InvalidUpdateVersion), nil
 			resp.ErrorMessage = new(fmt.Sprintf("The update failed for all features since the following feature had an error: "+
 				"Invalid update version %d for feature %s. %s", u.MaxVersionLevel, u.Feature, why))
 			return nil, &resp
@@ -42,7 +42,7 @@ func UpdateFeatures(s *State, req *msg.UpdateFeaturesRequest, version int16) (Re
 			recs = append(recs, featureLevel(u.Feature, u.MaxVersionLevel))
 		}
 		if version <= 1 {
-			resp.Results = append(resp.Results, msg.UpdateFeaturesResponseResult{Feature: u.Feature})
+			resp.Results = append(resp.Results, msg.UpdateFeaturesResponseResult{Feature: u.Feature, ErrorMessage: new("")})
 		}
 	}
 	if req.ValidateOnly {

@@ -168,7 +168,8 @@ func normal(path string, v reflect.Value) (string, bool) {
 		return "any", true
 	case "ClusterID", "MemberID", "Leader", "ReplicaDirectoryID", "VoterDirectoryID":
 		return fmt.Sprintf("set=%t", !v.IsZero()), true
-	case "LogAppendTimeMs", "ProducerID", "SessionID", "LastCaughtUpTimestamp", "LastFetchTimestamp", "LastTimestamp", "FinalizedFeaturesEpoch":
+	case "LogAppendTimeMs", "ProducerID", "SessionID", "LastCaughtUpTimestamp", "LastFetchTimestamp", "LastTimestamp", "FinalizedFeaturesEpoch",
+		"TransactionStartTimeMs":
 		if v.CanInt() {
 			return fmt.Sprintf("positive=%t", v.Int() > 0), true
 		}

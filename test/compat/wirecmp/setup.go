@@ -46,6 +46,9 @@ func (p *Peer) Setup() error {
 	if err := p.until(p.commit); err != nil {
 		return err
 	}
+	if _, err := p.Producer("wire-setup"); err != nil { // whoever asks first has __transaction_state made
+		return err
+	}
 	return p.setupShare()
 }
 
