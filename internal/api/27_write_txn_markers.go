@@ -37,7 +37,7 @@ func (h *TxnHandlers) writeTxnMarkers(c *Call, req *msg.WriteTxnMarkersRequest) 
 		}
 		waits[i] = func() []error { return allRefused(len(partitions), kafka.ClusterAuthorizationFailed) }
 		switch {
-		case allowed && (m.ProducerID < 0 || m.ProducerEpoch < 0):
+		case allowed && (m.ProducerID == kafka.NoProducer || m.ProducerEpoch == kafka.NoProdEpoch):
 			waits[i] = func() []error { return allRefused(len(partitions), kafka.UnknownServerError) } // as Kafka does
 		case allowed:
 			waits[i] = h.Markers.Start(c.Ctx, txn.Marker{Producer: txn.Producer{ID: m.ProducerID, Epoch: m.ProducerEpoch},
