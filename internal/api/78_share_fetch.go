@@ -69,7 +69,9 @@ func (c *Call) sharing() *sharing {
 //
 // Differs from Apache Kafka: what a member releases is handed out at once, not
 // only when MaxWait is over; the end of a session gives back what the member has
-// of every partition, not only of those that its session still names.
+// of every partition, not only of those that its session still names; MaxRecords
+// is passed by the rest of one batch of the log at most, also where more were
+// once handed out as one.
 func (h *ShareHandlers) fetch(c *Call, out *Reply) {
 	f := c.sharing()
 	var r wire.Reader
@@ -94,7 +96,7 @@ func (h *ShareHandlers) fetch(c *Call, out *Reply) {
 	}
 	if f.req.ShareSessionEpoch == share.EpochFinal {
 		h.Share.End(c.Ctx, f.member)
-	} else if f.req.MaxRecords > 0 {
+	} else if f.req.MaxRecords != 0 && f.max != 0 {
 		h.gather(c, f)
 	}
 	h.encode(c, f, out)
@@ -109,13 +111,21 @@ func (h *ShareHandlers) open(c *Call, f *sharing) (code kafka.Code) {
 		return code
 	}
 	f.set = h.Share.Settings(f.member.Group)
-	if req.ShareAcquireMode < 0 || req.ShareAcquireMode > 1 ||
-		req.IsRenewAck && (req.MaxBytes != 0 || req.MinBytes != 0 || req.MaxRecords != 0 || req.MaxWaitMs != 0) {
+	if req.IsRenewAck && (req.MaxBytes != 0 || req.MinBytes != 0 || req.MaxRecords != 0 || req.MaxWaitMs != 0) {
 		return kafka.InvalidRequest
 	}
 	f.max = int(min(req.MaxBytes, h.Data.FetchMaxBytes))
 	f.min = min(int(req.MinBytes), f.max)
 	f.whole = req.ShareSessionEpoch == share.EpochInitial
+	if code = h.step(c, f); code == kafka.None && (req.ShareAcquireMode < 0 || req.ShareAcquireMode > 1) {
+		return kafka.UnknownServerError // Kafka's session goes on as well
+	}
+	return code
+}
+
+// step begins, continues or ends the session.
+func (h *ShareHandlers) step(c *Call, f *sharing) kafka.Code {
+	req := &f.req
 	want := f.partitions()
 	forget := []share.TopicPartition{}
 	for i := range req.ForgottenTopicsData {

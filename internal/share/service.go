@@ -14,7 +14,7 @@ import (
 // Service has the share partitions whose logs this broker leads.
 //
 // A share partition comes into being when a member first asks for it, and goes
-// when its group has no session here any more, when its leader epoch is over, or
+// when the last connection of its group ends, when its leader epoch is over, or
 // when the persister says that somebody else has it.
 type Service struct {
 	cfg      Config
@@ -126,7 +126,7 @@ func (s *Service) wake() {
 
 // Closed is to be called when a connection ended: its session does too.
 func (s *Service) Closed(conn uint64) {
-	if m, ok, last := s.Sessions.Closed(conn); ok {
+	if m, known, last := s.Sessions.Closed(conn); known {
 		s.left(m, last)
 	}
 }
@@ -156,17 +156,13 @@ func (s *Service) leave(ctx context.Context, l leaver) {
 //
 // Errors: SHARE_SESSION_NOT_FOUND.
 func (s *Service) End(ctx context.Context, m Member) kafka.Code {
-	ok, last := s.Sessions.Close(m)
-	if !ok {
+	if !s.Sessions.Close(m) {
 		return kafka.ShareSessionNotFound
 	}
 	for _, p := range s.of(m.Group) {
 		if p.release(m.ID) {
 			p.flush(ctx)
 		}
-	}
-	if last {
-		s.drop(ctx, m.Group)
 	}
 	return kafka.None
 }

@@ -45,6 +45,7 @@ type Sessions struct {
 
 type session struct {
 	epoch  int32
+	conn   uint64 // that opened it
 	wanted []Wanted
 }
 
@@ -75,7 +76,7 @@ func (s *Sessions) Open(m Member, conn uint64, want []TopicPartition) kafka.Code
 	if len(s.mu.byMember) >= s.max {
 		return kafka.ShareSessionLimitReached
 	}
-	n := &session{epoch: 1}
+	n := &session{epoch: 1, conn: conn}
 	n.add(want, false)
 	s.mu.byMember[m], s.mu.byConn[conn] = n, m
 	s.mu.sizes[m.Group]++
@@ -174,28 +175,26 @@ func (s *Sessions) Told(m Member, tp TopicPartition, records, failed bool) {
 	}
 }
 
-// Close ends a member's session. False if there was none; last says that the
-// group has no other.
-func (s *Sessions) Close(m Member) (ok, last bool) {
+// Close ends a member's session. False if there was none.
+func (s *Sessions) Close(m Member) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	ok = s.dropLocked(m)
-	return ok, s.mu.sizes[m.Group] == 0
+	return s.dropLocked(m)
 }
 
-// Closed ends the session that a connection had, if it still has one.
-func (s *Sessions) Closed(conn uint64) (m Member, ok, last bool) {
+// Closed ends the session that a connection opened, if it still goes on, and
+// tells whose that was; last says that the group has no other.
+func (s *Sessions) Closed(conn uint64) (m Member, known, last bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m, ok = s.mu.byConn[conn]
-	if !ok {
+	if m, known = s.mu.byConn[conn]; !known {
 		return m, false, false
 	}
 	delete(s.mu.byConn, conn)
-	if ok = s.dropLocked(m); ok {
+	if n := s.mu.byMember[m]; n != nil && n.conn == conn && s.dropLocked(m) {
 		s.mu.evicted++
 	}
-	return m, ok, s.mu.sizes[m.Group] == 0
+	return m, true, s.mu.sizes[m.Group] == 0
 }
 
 // size is how many sessions a group has.

@@ -161,7 +161,7 @@ func normal(path string, v reflect.Value) (string, bool) {
 	switch name {
 	case "ThrottleTimeMs", "StatusDetail", "Host", "Port", "Rack", "LogDir", "TotalBytes", "UsableBytes", "ClientHost", "Documentation":
 		return "any", true
-	case "ErrorMessage", "BatchIndexErrorMessage":
+	case "ErrorMessage", "AcknowledgeErrorMessage", "BatchIndexErrorMessage":
 		if v.Kind() == reflect.Pointer {
 			return fmt.Sprintf("set=%t", !v.IsNil()), true
 		}
