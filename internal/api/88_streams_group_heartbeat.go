@@ -30,7 +30,7 @@ import (
 func (h *GroupHandlers) streamsGroupHeartbeat(c *Call, req *msg.StreamsGroupHeartbeatRequest) *msg.StreamsGroupHeartbeatResponse {
 	refuse := func(bad kafka.Code, text string) *msg.StreamsGroupHeartbeatResponse {
 		resp := msg.NewStreamsGroupHeartbeatResponse()
-		resp.ErrorCode = int16(bad)
+		resp.ErrorCode, resp.Status = int16(bad), []msg.StreamsGroupHeartbeatResponseStatus{}
 		if text != "" {
 			resp.ErrorMessage = &text
 		}

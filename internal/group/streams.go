@@ -57,6 +57,7 @@ func (s *Service) StreamsGroupHeartbeat(
 	if err != nil {
 		bad := msg.NewStreamsGroupHeartbeatResponse()
 		bad.ErrorCode, bad.ErrorMessage = int16(code(err)), new(kind.Text(err))
+		bad.Status = []msg.StreamsGroupHeartbeatResponseStatus{}
 		return &bad, nil
 	}
 	var missing []TopicSpec

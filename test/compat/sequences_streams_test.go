@@ -141,6 +141,22 @@ func streamsTopics(d *dialogue, group string, partitions map[string]int32) {
 		}
 		return true
 	})
+	// Kafka's coordinator learns of topics a little later.
+	probe := &streamsMember{v: 1, group: group, id: "probe", process: "p"}
+	await(d, 1, func(i int) msg.Request {
+		r := probe.request(i)
+		r.GroupID = group + "-probe"
+		return r
+	}, func(r *msg.StreamsGroupHeartbeatResponse) bool {
+		return r.ErrorCode == 0 && (len(r.Status) == 0 || r.Status[0].StatusCode == 2)
+	})
+	probe.epoch = -1
+	await(d, 1, func(i int) msg.Request {
+		r := probe.request(i)
+		r.GroupID = group + "-probe"
+		return r
+	}, func(r *msg.StreamsGroupHeartbeatResponse) bool { return true })
+	ask[msg.DeleteGroupsResponse](d, "delete the probe", 2, same(&msg.DeleteGroupsRequest{GroupsNames: []string{group + "-probe"}}))
 }
 
 var allStreamsTopics = map[string]int32{"in": 4, "repartition": 4, "changelog": 4}

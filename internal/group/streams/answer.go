@@ -3,6 +3,8 @@ package streams
 import (
 	"slices"
 
+	"github.com/myelin-stream/myelin/internal/group/kind"
+	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/wire/msg"
 )
 
@@ -145,10 +147,23 @@ func Check(req *msg.StreamsGroupHeartbeatRequest) error {
 		return invalid("Either all kinds of tasks are told or none.")
 	case req.MemberEpoch != joins && req.Topology != nil:
 		return invalid("Only who joins tells its topology.")
+	case twice(req.ClientTags):
+		return kind.Refuse(kafka.UnknownServerError, "A client tag is there twice.")
 	case req.Topology != nil:
 		return check(req.Topology)
 	}
 	return nil
+}
+
+func twice(tags []msg.StreamsGroupHeartbeatRequestKeyValue) bool {
+	seen := map[string]bool{}
+	for _, t := range tags {
+		if seen[t.Key] {
+			return true
+		}
+		seen[t.Key] = true
+	}
+	return false
 }
 
 func checkSources(t *msg.StreamsGroupHeartbeatRequestTopology) error {

@@ -146,7 +146,7 @@ func flattenSlice(v reflect.Value, path string, into map[string]string) {
 // identity is what an element of an array is called: its name or number where
 // it has one that is text (a broker may repair others), else its place.
 func identity(leaves map[string]string, place int) string {
-	for _, k := range []string{"Name", "Topic", "TopicName", "GroupID", "APIKey", "PartitionIndex", "Partition", "Index"} {
+	for _, k := range []string{"Name", "Topic", "TopicName", "GroupID", "APIKey", "PartitionIndex", "Partition", "Index", "SubtopologyID", "ProcessID", "Host"} {
 		if id := leaves[k]; id != "" && id != "null" && utf8.ValidString(id) && !strings.ContainsRune(id, utf8.RuneError) {
 			return id
 		}
