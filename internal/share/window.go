@@ -110,8 +110,11 @@ func (w *window) open(start int64, stored []Batch) {
 			w.push(&batch{gap: true}, run{span: span{w.end, first - 1}})
 		}
 		state := s.State
-		if state == Acquired {
+		switch state {
+		case Acquired:
 			state = Available
+		case Archiving: // a Kafka was about to write it to a dead-letter topic
+			state = Archived
 		}
 		w.push(&batch{}, run{span: span{first, s.Last}, state: state, count: s.Count})
 	}
