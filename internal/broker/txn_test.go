@@ -89,7 +89,7 @@ func TestConsumeProcessProduce(t *testing.T) {
 		}
 		session, err := kgo.NewGroupTransactSession(kgo.SeedBrokers("node1:9092"), kgo.Dialer(s.net.Host("client").Dial),
 			kgo.TransactionalID("copy"), kgo.ConsumerGroup("g"), kgo.ConsumeTopics("in"), kgo.DefaultProduceTopic("out"),
-			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RequireStableFetchOffsets())
+			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 		if err != nil {
 			s.Fatal(err)
 		}

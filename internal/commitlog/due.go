@@ -91,7 +91,7 @@ func (l pointer) move() error {
 	}
 	flushed := l.flushed.Load() // what is untidy below it is known by now
 	err := l.tidy()
-	small := (rester{l.Log}).small() // then every batch is looked at anyway
+	small := rester(l).small() // then every batch is looked at anyway
 	if err == nil && !small {
 		err = l.active().PersistSums()
 	}

@@ -345,7 +345,9 @@ func (m *move) level(r *Replica, limit int64) bool {
 	return at.log.End() <= limit
 }
 
-// openCopy opens the copy, what a restart left of it if it is of this topic.
+// openCopy opens the copy, what a restart left of it if it is of this topic and
+// whole. What a crash took from a copy is in the log: the copy begins anew, or the
+// move would make a loss of it.
 func (t mover) openCopy(m *move, r *Replica) error {
 	open := func() (err error) {
 		tunables := r.Config().Log
@@ -355,7 +357,11 @@ func (t mover) openCopy(m *move, r *Replica) error {
 		return err
 	}
 	err := open()
-	if kafka.CodeOf(err) == kafka.InconsistentTopicID {
+	useless := kafka.CodeOf(err) == kafka.InconsistentTopicID
+	if err == nil && !m.whole(r.log()) {
+		useless, err = true, m.log.Close()
+	}
+	if useless {
 		if err = (commitlog.Futures{Home: m.to.Home}).Remove(r.tp, m.folder); err == nil {
 			err = open()
 		}
@@ -366,6 +372,11 @@ func (t mover) openCopy(m *move, r *Replica) error {
 	}
 	r.next.Store(&berth{m.to, m.log})
 	return nil
+}
+
+// whole says whether the copy has all that the log has below the copy's end.
+func (m *move) whole(from *commitlog.Log) bool {
+	return len(m.log.Damage()) == 0 && (m.log.Start() <= from.Start() || m.log.Start() == m.log.End())
 }
 
 // step copies the next batches below limit and says how many bytes; 0 when the

@@ -85,6 +85,9 @@ func (t mover) exchange(m *move, r *Replica, from *directory) (after aftermath, 
 			return after, err // on a busy log perhaps only the next time
 		}
 	}
+	if !m.whole(old.log) {
+		return after, fmt.Errorf("the copy of partition %s is damaged, the log stays: %w", r.tp, kafka.CorruptMessage)
+	}
 	if err := commitlog.TakeState(m.log, old.log); err != nil {
 		return after, err
 	}

@@ -231,7 +231,7 @@ func (x *transactions) copy(id string) {
 	for !ended(x.copied) {
 		s, err := kgo.NewGroupTransactSession(kgo.SeedBrokers(x.addr), kgo.TransactionalID(id), kgo.TransactionTimeout(txnTimeout),
 			kgo.ConsumerGroup("copiers"), kgo.ConsumeTopics(source), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-			kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RequireStableFetchOffsets(), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+			kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 			kgo.SessionTimeout(6*time.Second), kgo.MetadataMinAge(20*time.Millisecond), kgo.FetchMaxWait(100*time.Millisecond),
 			kgo.RetryBackoffFn(func(int) time.Duration { return 10 * time.Millisecond }), kgo.RequestRetries(1<<30), kgo.AlwaysRetryEOF())
 		if err != nil {

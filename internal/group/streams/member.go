@@ -61,11 +61,6 @@ func newMember(id string) *member {
 
 func same[T comparable](a, b *T) bool { return a == b || a != nil && b != nil && *a == *b }
 
-// equal says whether nothing differs that is in the records.
-func (m *member) equal(o *member) bool {
-	return m.sameIdentity(o) && m.sameProgress(o)
-}
-
 func (m *member) sameIdentity(o *member) bool {
 	return m.id == o.id && same(m.instance, o.instance) && same(m.rack, o.rack) && m.clientID == o.clientID &&
 		m.clientHost == o.clientHost && m.rebalance == o.rebalance && m.topologyEpoch == o.topologyEpoch &&
