@@ -183,8 +183,14 @@ func (o *opener) folder() error {
 	}
 	if !there {
 		// What the checkpoints say is of another log, which was removed: a
-		// crash came between its folder's end and theirs.
+		// crash came between its folder's end and theirs. It must not be there
+		// any more when a crash finds the new folder.
+		if err := o.disown(); err != nil {
+			return err
+		}
 		o.start, o.rec.RecoveryPoint = 0, 0
+		o.Log.start.Store(0)
+		o.point.Store(0)
 		o.mu.unsynced.root = true
 		o.rec.Clean = true // nothing to examine
 		return o.fs.MkdirAll(o.dir)
@@ -206,6 +212,25 @@ func (o *opener) folder() error {
 		}
 	}
 	return nil
+}
+
+// disown takes what the checkpoint files say of a log whose folder is gone out of
+// them, durably.
+func (o *opener) disown() error {
+	h := o.home
+	h.mu.Lock()
+	_, point := h.mu.points[o.tp]
+	_, start := h.mu.starts[o.tp]
+	if point || start {
+		delete(h.mu.points, o.tp)
+		delete(h.mu.starts, o.tp)
+		h.mu.order, h.mu.news = nil, true
+	}
+	h.mu.Unlock()
+	if !point && !start {
+		return nil
+	}
+	return h.saving.do()
 }
 
 // topicID compares the topic id with partition.metadata, or writes it there. It
