@@ -56,7 +56,10 @@ func (s *Service) StreamsGroupHeartbeat(
 	}
 	if err != nil {
 		bad := msg.NewStreamsGroupHeartbeatResponse()
-		bad.ErrorCode, bad.ErrorMessage = int16(code(err)), new(kind.Text(err))
+		bad.ErrorCode = int16(code(err))
+		if code(err) != kafka.UnknownServerError { // Kafka keeps the reason to itself
+			bad.ErrorMessage = new(kind.Text(err))
+		}
 		bad.Status = []msg.StreamsGroupHeartbeatResponseStatus{}
 		return &bad, nil
 	}

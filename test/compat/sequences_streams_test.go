@@ -171,7 +171,6 @@ func streamsGroup(d *dialogue) {
 		a.beat("join", nil)
 		a.does("has its tasks")
 		a.beat("nothing new", nil)
-		a.seen("with one member")
 		a.commit("commit", 9, a.epoch)
 		b.beat("another joins", nil)
 		old := a.epoch

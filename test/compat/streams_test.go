@@ -174,3 +174,16 @@ func (w *wordCount) complete() bool {
 	}
 	return true
 }
+
+// Kafka's own assignor gives the members of random groups the same tasks as ours.
+// The test lies beside the assignor and is skipped without Kafka's jars; here it
+// gets them.
+func TestTasksWithJava(t *testing.T) {
+	cmd := exec.Command("go", "test", "./internal/assign/tasks", "-run", "^TestKafka$", "-count=1", "-v")
+	cmd.Dir = "../.."
+	cmd.Env = append(os.Environ(), "MYELIN_KAFKA_CLASSPATH="+classpath(t, "broker"))
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: TestKafka") {
+		t.Fatalf("%v\n%s", err, tail(string(out)))
+	}
+}
