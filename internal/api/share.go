@@ -40,6 +40,8 @@ func (h *ShareHandlers) who(c *Call, group, member *string) (share.Member, kafka
 		return share.Member{}, kafka.InvalidRequest
 	case !c.Allowed(auth.Read, auth.Group, *group):
 		return share.Member{}, kafka.GroupAuthorizationFailed
+	case *member == "":
+		return share.Member{}, kafka.InvalidRequest
 	}
 	return share.Member{Group: *group, ID: *member}, kafka.None
 }

@@ -10,6 +10,9 @@ const (
 	// ShareGroup has no members; it begins at offset 3 of partition 0 of Topic.
 	ShareGroup = "wire-share"
 
+	// shareMember reads for it.
+	shareMember = "vlbxxVYyQs2iVTvsUvHZkQ"
+
 	// StateGroup has the state of partition 0 of Topic with the share coordinator,
 	// from offset 2 on in state epoch 1. No group coordinator knows of it.
 	StateGroup = "wire-state"
@@ -75,6 +78,23 @@ func shareRequests(m map[int16]Build, id kafka.UUID) {
 	m[kafka.KeyShareGroupHeartbeat] = func(label string) msg.Request {
 		r := msg.NewShareGroupHeartbeatRequest()
 		r.GroupID, r.MemberID, r.RackID, r.SubscribedTopicNames = label, "wire-member-0001", ptr("r"), []string{Topic}
+		return &r
+	}
+	// Of a session that is not open. What is read and acquired changes what the next
+	// request finds, so that is compared in sequences.
+	m[kafka.KeyShareFetch] = func(string) msg.Request {
+		r := msg.NewShareFetchRequest()
+		r.GroupID, r.MemberID, r.ShareSessionEpoch = ptr(ShareGroup), ptr(shareMember), 1
+		r.MaxWaitMs, r.MaxRecords, r.BatchSize = 50, 10, 10
+		r.Topics = []msg.ShareFetchRequestTopic{{TopicID: id, Partitions: []msg.ShareFetchRequestTopicPartition{{PartitionIndex: 0}}}}
+		return &r
+	}
+	m[kafka.KeyShareAcknowledge] = func(string) msg.Request {
+		r := msg.NewShareAcknowledgeRequest()
+		r.GroupID, r.MemberID, r.ShareSessionEpoch = ptr(ShareGroup), ptr(shareMember), 1
+		r.Topics = []msg.ShareAcknowledgeRequestTopic{{TopicID: id, Partitions: []msg.ShareAcknowledgeRequestTopicPartition{{
+			AcknowledgementBatches: []msg.ShareAcknowledgeRequestTopicPartitionAcknowledgementBatch{{
+				FirstOffset: 3, LastOffset: 4, AcknowledgeTypes: []int8{1}}}}}}}
 		return &r
 	}
 	m[kafka.KeyShareGroupDescribe] = func(string) msg.Request {
