@@ -52,7 +52,7 @@ func Ordinary(p *Peer) map[int16]Build {
 	configRequests(m)
 	groupRequests(m, id)
 	shareRequests(m, id)
-	txnRequests(m, p)
+	txnRequests(m, p, id)
 	return m
 }
 

@@ -41,7 +41,7 @@ func (p *Peer) mustProducer(id string) *msg.InitProducerIDResponse {
 
 // txnRequests are those of transactions. Each case has a transactional id of its
 // own.
-func txnRequests(m map[int16]Build, p *Peer) {
+func txnRequests(m map[int16]Build, p *Peer, id kafka.UUID) {
 	m[kafka.KeyAddPartitionsToTxn] = func(label string) msg.Request {
 		who := p.mustProducer(label)
 		r := msg.NewAddPartitionsToTxnRequest()
@@ -56,6 +56,14 @@ func txnRequests(m map[int16]Build, p *Peer) {
 		who := p.mustProducer(label)
 		r := msg.NewAddOffsetsToTxnRequest()
 		r.TransactionalID, r.ProducerID, r.ProducerEpoch, r.GroupID = label, who.ProducerID, who.ProducerEpoch, CommittedGroup
+		return &r
+	}
+	m[kafka.KeyTxnOffsetCommit] = func(label string) msg.Request {
+		who := p.mustProducer(label)
+		r := msg.NewTxnOffsetCommitRequest()
+		r.TransactionalID, r.ProducerID, r.ProducerEpoch, r.GroupID = label, who.ProducerID, who.ProducerEpoch, label
+		r.Topics = []msg.TxnOffsetCommitRequestTopic{{Name: Topic, TopicID: id, Partitions: []msg.TxnOffsetCommitRequestTopicPartition{
+			{PartitionIndex: 0, CommittedOffset: 2, CommittedLeaderEpoch: -1}}}}
 		return &r
 	}
 	m[kafka.KeyEndTxn] = func(label string) msg.Request {
