@@ -62,6 +62,7 @@ const layers = `
 
 	# Test floor: never in what ships, see TestLayersApart.
 	NONE < script, memnet, history;
+	record < slicelog;
 	myelin, memnet < myelintest;
 	broker, memnet < sim;
 	compact, replica, memnet < torture;
@@ -102,7 +103,7 @@ var modules = map[string][]string{
 
 // testFloor are the packages that only tests, the simulator and programs under
 // test/ may reach.
-var testFloor = []string{"script", "memnet", "history", "sim", "torture", "myelintest", "wire/wiretest"}
+var testFloor = []string{"script", "slicelog", "memnet", "history", "sim", "torture", "myelintest", "wire/wiretest"}
 
 func TestLayers(t *testing.T) {
 	plan, err := parseLayers(layers)

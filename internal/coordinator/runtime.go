@@ -17,6 +17,10 @@ type Config[M Machine] struct {
 	// Topic is the internal topic's name, for errors and logs.
 	Topic string
 
+	// Partitions is the number of the topic's partitions, 0 while it does not
+	// exist.
+	Partitions func() int32
+
 	// Open gives the log of a partition that this broker leads, and the leader
 	// epoch to append with. It may wait until the log is ready.
 	Open func(ctx context.Context, partition int32) (Log, int32, error)
@@ -58,8 +62,8 @@ type Runtime[M Machine] struct {
 // New makes a runtime that owns no partition. It starts nothing; what Elect
 // starts ends with Run.
 func New[M Machine](cfg Config[M]) (*Runtime[M], error) {
-	if cfg.Open == nil || cfg.New == nil || cfg.Now == nil {
-		return nil, fmt.Errorf("coordinator of %s: Open, New and Now are needed", cfg.Topic)
+	if cfg.Partitions == nil || cfg.Open == nil || cfg.New == nil || cfg.Now == nil {
+		return nil, fmt.Errorf("coordinator of %s: Partitions, Open, New and Now are needed", cfg.Topic)
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -143,6 +147,37 @@ func (r *Runtime[M]) Owned() []int32 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Sorted(maps.Keys(r.mu.partitions))
+}
+
+// Partition is the one that keeps an id, false while the topic does not exist.
+func (r *Runtime[M]) Partition(id string) (int32, bool) {
+	n := r.cfg.Partitions()
+	if n <= 0 {
+		return 0, false
+	}
+	return kafka.CoordinatorPartition(id, n), true
+}
+
+// WriteFor is [Runtime.Write] in the partition that keeps an id.
+func (r *Runtime[M]) WriteFor(ctx context.Context, id string, decide func(m M, t *Turn) error) error {
+	p, ok := r.Partition(id)
+	if !ok {
+		return r.homeless(id)
+	}
+	return r.Write(ctx, p, decide)
+}
+
+// ReadFor is [Runtime.Read] in the partition that keeps an id.
+func (r *Runtime[M]) ReadFor(id string, look func(m M) error) error {
+	p, ok := r.Partition(id)
+	if !ok {
+		return r.homeless(id)
+	}
+	return r.Read(p, look)
+}
+
+func (r *Runtime[M]) homeless(id string) error {
+	return fmt.Errorf("%q: %s does not exist: %w", id, r.cfg.Topic, kafka.NotCoordinator)
 }
 
 // Write runs decide in a turn of a partition, appends what it put, and returns

@@ -13,6 +13,7 @@ import (
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/record"
 	"github.com/myelin-stream/myelin/internal/script"
+	"github.com/myelin-stream/myelin/internal/slicelog"
 )
 
 // TestScripts drives a runtime over a machine that keeps a map, on a log that is
@@ -65,7 +66,7 @@ func (k *keeper) Closed(why error) { k.b.say("closed: %s", kafka.CodeOf(why).Nam
 
 type bench struct {
 	t     *testing.T
-	log   *sliceLog
+	log   *slicelog.Log
 	rt    *Runtime[*keeper]
 	stop  context.CancelFunc
 	done  chan struct{}
@@ -74,10 +75,11 @@ type bench struct {
 }
 
 func newBench(t *testing.T) *bench {
-	b := &bench{t: t, log: &sliceLog{epoch: 1}, done: make(chan struct{}), said: make(chan string, 100), calls: map[string]chan error{}}
+	b := &bench{t: t, log: slicelog.New(1), done: make(chan struct{}), said: make(chan string, 100), calls: map[string]chan error{}}
 	rt, err := New(Config[*keeper]{
-		Topic: "topic",
-		Open:  func(context.Context, int32) (Log, int32, error) { return b.log, b.log.leads(), nil },
+		Topic:      "topic",
+		Partitions: func() int32 { return 1 },
+		Open:       func(context.Context, int32) (Log, int32, error) { return b.log, b.log.Leads(), nil },
 		New: func(_ int32, tl *Timeline) *keeper {
 			return &keeper{b, NewTable[string, string](tl, strings.Compare)}
 		},
@@ -113,22 +115,22 @@ func (b *bench) do(c *script.Cmd) string {
 	switch c.Name {
 	case "elect":
 		epoch := int32(c.IntKey("epoch", 1))
-		b.log.set(func(l *sliceLog) { l.epoch = epoch })
+		b.log.Lead(epoch)
 		b.rt.Elect(0, epoch)
 	case "resign":
 		b.rt.Resign(0, int32(c.IntKey("epoch", -1)))
 	case "hold":
-		b.log.set(func(l *sliceLog) { l.hold = true })
+		b.log.Hold()
 	case "commit":
-		b.log.commit(c.Int(0))
+		b.log.CommitTo(c.Int(0))
 	case "lose":
-		b.log.lose()
+		b.log.Lose()
 	case "refuse":
 		refusal := fmt.Errorf("disk: %w", map[string]kafka.Code{
 			"storage": kafka.KafkaStorageError, "replicas": kafka.NotEnoughReplicas}[c.Arg(0)])
-		b.log.set(func(l *sliceLog) { l.refuse = refusal })
+		b.log.Refuse(refusal)
 	case "deaf":
-		b.log.set(func(l *sliceLog) { l.deaf = errors.New("cannot read") })
+		b.log.Deaf(errors.New("cannot read"))
 	case "pass":
 		d, _ := time.ParseDuration(c.Arg(0))
 		time.Sleep(d)
@@ -136,11 +138,11 @@ func (b *bench) do(c *script.Cmd) string {
 		p := record.Producer{ID: c.IntKey("producer", 1)}
 		build := record.Builder{Flags: record.Transactional, Producer: &p}
 		build.Append(record.Record{Key: []byte(c.Arg(0)), Value: []byte(c.Arg(1))})
-		b.log.set(func(l *sliceLog) { l.add(build.Bytes()) })
+		b.log.Add(build.Bytes())
 	case "marker":
 		kind := map[string]record.ControlType{"commit": record.Commit, "abort": record.Abort}[c.Arg(0)]
 		marker := record.EndTxnMarker(record.Producer{ID: c.IntKey("producer", 1)}, kind, 0, 0)
-		b.log.set(func(l *sliceLog) { l.add(marker) })
+		b.log.Add(marker)
 	case "stop":
 		b.stop()
 	case "read":

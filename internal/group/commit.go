@@ -17,7 +17,7 @@ func (s *Service) OffsetCommit(ctx context.Context, c Client, req *msg.OffsetCom
 	resp := msg.NewOffsetCommitResponse()
 	var bad kafka.Code
 	var codes [][]kafka.Code // by topic and partition
-	err := s.write(ctx, req.GroupID, func(sh *shard, t *coordinator.Turn) error {
+	err := s.rt.WriteFor(ctx, req.GroupID, func(sh *shard, t *coordinator.Turn) error {
 		who := kind.Committer{
 			Member: req.MemberID, Instance: req.GroupInstanceID, Epoch: req.GenerationIDOrMemberEpoch, Version: c.Version,
 		}

@@ -21,7 +21,7 @@ func (s *Service) OffsetDelete(ctx context.Context, _ Client, req *msg.OffsetDel
 		resp.ErrorCode = int16(kafka.InvalidGroupID)
 		return &resp
 	}
-	err := s.write(ctx, req.GroupID, func(sh *shard, t *coordinator.Turn) error {
+	err := s.rt.WriteFor(ctx, req.GroupID, func(sh *shard, t *coordinator.Turn) error {
 		g, ok := sh.find(req.GroupID)
 		if !ok {
 			return notFound(req.GroupID)
@@ -90,7 +90,7 @@ func (s *Service) deleteGroup(ctx context.Context, id string) kafka.Code {
 		return s.shares.code(err)
 	}
 	for more := true; more; {
-		err := s.write(ctx, id, func(sh *shard, t *coordinator.Turn) error {
+		err := s.rt.WriteFor(ctx, id, func(sh *shard, t *coordinator.Turn) error {
 			g, ok := sh.find(id)
 			switch {
 			case !ok:

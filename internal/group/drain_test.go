@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 
 	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/slicelog"
 	"github.com/myelin-stream/myelin/internal/wire/msg"
 )
 
@@ -14,7 +15,7 @@ import (
 func TestDrain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
-		log := &sliceLog{epoch: 1}
+		log := slicelog.New(1)
 		s, wait := open(ctx, t, log, func(c *Config) { c.Limits.InitialDelay = 1 << 40 })
 		s.Elect(0, 1)
 		synctest.Wait()
@@ -25,7 +26,7 @@ func TestDrain(t *testing.T) {
 		join.ProtocolType, join.Protocols = "consumer", []msg.JoinGroupRequestProtocol{{Name: "range"}}
 		joined := p.send(&join, 3)
 		synctest.Wait()
-		log.set(func(l *sliceLog) { l.hold = true })
+		log.Hold()
 		commit := msg.NewOffsetCommitRequest()
 		commit.GroupID = "simple"
 		commit.Topics = []msg.OffsetCommitRequestTopic{{Name: "t", Partitions: []msg.OffsetCommitRequestTopicPartition{{}}}}

@@ -37,9 +37,9 @@ func (s *Service) Fetch(ctx context.Context, c Client, req *msg.OffsetFetchReque
 	}
 	var err error
 	if stable {
-		err = s.write(ctx, req.GroupID, func(sh *shard, _ *coordinator.Turn) error { return look(sh) })
+		err = s.rt.WriteFor(ctx, req.GroupID, func(sh *shard, _ *coordinator.Turn) error { return look(sh) })
 	} else {
-		err = s.read(req.GroupID, look)
+		err = s.rt.ReadFor(req.GroupID, look)
 	}
 	if err != nil {
 		resp.ErrorCode, resp.Topics = int16(code(err)), nil

@@ -220,7 +220,7 @@ func (sh *shard) quiet(t *coordinator.Turn, id string) {
 // own, and those of the runtime. f runs at most once, and its error appends
 // nothing.
 func (s *Service) decide(ctx context.Context, id string, typ kind.Type, create bool, f kindDecision) error {
-	return s.write(ctx, id, func(sh *shard, t *coordinator.Turn) error {
+	return s.rt.WriteFor(ctx, id, func(sh *shard, t *coordinator.Turn) error {
 		if _, ok := sh.find(id); !ok && !create {
 			name := string(typ)
 			return kind.Refuse(kafka.GroupIDNotFound, "%s group %s not found.", strings.ToUpper(name[:1])+name[1:], id)
@@ -245,7 +245,7 @@ type kindDecision func(g kind.Group, now time.Time, topics kind.Topics) (kind.St
 // all that f could see is committed. Errors: GROUP_ID_NOT_FOUND, f's own, and
 // those of the runtime.
 func (s *Service) look(ctx context.Context, id string, typ kind.Type, f func(g kind.Group, topics kind.Topics) error) error {
-	return s.write(ctx, id, func(sh *shard, t *coordinator.Turn) error {
+	return s.rt.WriteFor(ctx, id, func(sh *shard, t *coordinator.Turn) error {
 		g, err := sh.host(t, id, typ, false)
 		if err != nil {
 			return err

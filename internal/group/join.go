@@ -37,7 +37,7 @@ func (s *Service) Join(ctx context.Context, c Client, req *msg.JoinGroupRequest)
 	}
 	answer := make(chan classic.Joined, 1)
 	id := req.MemberID // in the answer that only says why not
-	err := s.write(ctx, req.GroupID, func(sh *shard, t *coordinator.Turn) error {
+	err := s.rt.WriteFor(ctx, req.GroupID, func(sh *shard, t *coordinator.Turn) error {
 		if h, ok := sh.hosting(t, req.GroupID); ok {
 			who := consumer.Who{ClientID: c.ID, Host: c.Host, Version: c.Version, NewID: in.UUID}
 			id = ""
@@ -127,7 +127,7 @@ func (s *Service) Sync(ctx context.Context, c Client, req *msg.SyncGroupRequest)
 		in.Assignments[a.MemberID] = a.Assignment
 	}
 	answer := make(chan classic.Synced, 1)
-	err := s.write(ctx, req.GroupID, func(sh *shard, t *coordinator.Turn) error {
+	err := s.rt.WriteFor(ctx, req.GroupID, func(sh *shard, t *coordinator.Turn) error {
 		if h, ok := sh.hosting(t, req.GroupID); ok {
 			a, err := h.sync(req)
 			answer <- a
@@ -170,7 +170,7 @@ func (s *Service) Heartbeat(ctx context.Context, _ Client, req *msg.HeartbeatReq
 		resp.ErrorCode = int16(kafka.InvalidGroupID)
 		return &resp
 	}
-	err := s.write(ctx, req.GroupID, func(sh *shard, t *coordinator.Turn) error {
+	err := s.rt.WriteFor(ctx, req.GroupID, func(sh *shard, t *coordinator.Turn) error {
 		if h, ok := sh.hosting(t, req.GroupID); ok {
 			return h.heartbeat(req)
 		}
@@ -210,7 +210,7 @@ func (s *Service) Leave(ctx context.Context, c Client, req *msg.LeaveGroupReques
 		who[i] = classic.Identity{MemberID: m.MemberID, InstanceID: m.GroupInstanceID}
 		codes[i] = kafka.UnknownMemberID
 	}
-	err := s.write(ctx, req.GroupID, func(sh *shard, t *coordinator.Turn) error {
+	err := s.rt.WriteFor(ctx, req.GroupID, func(sh *shard, t *coordinator.Turn) error {
 		if h, ok := sh.hosting(t, req.GroupID); ok {
 			codes = h.leave(who)
 			return nil

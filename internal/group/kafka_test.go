@@ -13,9 +13,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/myelin-stream/myelin/internal/coordinator"
 	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/record"
 	"github.com/myelin-stream/myelin/internal/script"
+	"github.com/myelin-stream/myelin/internal/slicelog"
 	"github.com/myelin-stream/myelin/internal/wire/msg"
 	"github.com/myelin-stream/myelin/internal/wire/state"
 )
@@ -52,7 +53,7 @@ func ask(t *testing.T, scripts string, adjust func(*Config)) {
 			}
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
-				log := &sliceLog{epoch: 1}
+				log := slicelog.New(1)
 				s, wait := open(ctx, t, log, adjust)
 				s.Elect(0, 1)
 				synctest.Wait()
@@ -324,7 +325,7 @@ func (d *dialogue) other(c *script.Cmd, group, member string) msg.Request {
 
 // showRecords prints what the log says of a group, a record a line, without the
 // times.
-func showRecords(records []coordinator.Record, group string) string {
+func showRecords(records []record.Record, group string) string {
 	var b strings.Builder
 	for _, r := range records {
 		key, err := state.ParseKey(state.Group, r.Key)

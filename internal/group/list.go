@@ -23,7 +23,7 @@ func (s *Service) Describe(_ context.Context, c Client, req *msg.DescribeGroupsR
 func (s *Service) describe(c Client, id string) msg.DescribeGroupsResponseGroup {
 	r := msg.NewDescribeGroupsResponseGroup()
 	r.GroupID = id
-	err := s.read(id, func(sh *shard) error {
+	err := s.rt.ReadFor(id, func(sh *shard) error {
 		g, ok := sh.groups.Committed(id)
 		if _, other := sh.kinds.Committed(id); other {
 			return notOfKind(id, kind.Classic)

@@ -8,6 +8,7 @@ import (
 	"github.com/myelin-stream/myelin/internal/coordinator"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/record"
+	"github.com/myelin-stream/myelin/internal/slicelog"
 	"github.com/myelin-stream/myelin/internal/wire/msg"
 	"github.com/myelin-stream/myelin/internal/wire/state"
 )
@@ -44,7 +45,7 @@ type whose struct {
 // offsetsByLog says what is committed by reading the log as one who knows how it
 // ends: of a partition's offsets the last one in the log counts, unless it stands
 // in a transaction that was rolled back or is open, or was deleted behind.
-func offsetsByLog(t testing.TB, log *sliceLog) map[whose]int64 {
+func offsetsByLog(t testing.TB, log *slicelog.Log) map[whose]int64 {
 	type commit struct {
 		key     whose
 		value   int64
@@ -54,7 +55,7 @@ func offsetsByLog(t testing.TB, log *sliceLog) map[whose]int64 {
 	}
 	var all []commit
 	var in record.Reader
-	for _, b := range log.batches {
+	for _, b := range log.Batches() {
 		h, err := record.Check(b)
 		if err != nil {
 			t.Fatal(err)

@@ -12,8 +12,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/myelin-stream/myelin/internal/coordinator"
 	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/record"
+	"github.com/myelin-stream/myelin/internal/slicelog"
 	"github.com/myelin-stream/myelin/internal/wire"
 	"github.com/myelin-stream/myelin/internal/wire/msg"
 )
@@ -25,14 +26,14 @@ type peer interface {
 	await(ch <-chan msg.Response) (resp msg.Response, answered bool)
 	pass(d time.Duration) // lets time pass
 	group(name string) string
-	records(group string) []coordinator.Record // what the log says of a group
+	records(group string) []record.Record // what the log says of a group
 }
 
 // local is the service in a bubble.
 type local struct {
 	t   testing.TB
 	s   *Service
-	log *sliceLog
+	log *slicelog.Log
 	ctx context.Context
 	ids map[string]kafka.UUID // of topics
 }
@@ -197,9 +198,9 @@ func (p *remote) send(req msg.Request, version int16) <-chan msg.Response {
 	return ch
 }
 
-func (p *local) records(string) []coordinator.Record { return p.log.records(p.t) }
+func (p *local) records(string) []record.Record { return p.log.Records(p.t) }
 
-func (p *remote) records(group string) []coordinator.Record {
+func (p *remote) records(group string) []record.Record {
 	req := msg.NewFetchRequest()
 	req.MaxWaitMs, req.MinBytes, req.MaxBytes = 100, 1, 50<<20
 	part := msg.NewFetchRequestTopicPartition()
@@ -207,7 +208,7 @@ func (p *remote) records(group string) []coordinator.Record {
 	req.Topics = []msg.FetchRequestTopic{{Topic: kafka.OffsetsTopic, Partitions: []msg.FetchRequestTopicPartition{part}}}
 	resp := (<-p.send(&req, 12)).(*msg.FetchResponse)
 	if got := &resp.Responses[0].Partitions[0]; got.ErrorCode == 0 {
-		return parseBatches(p.t, got.Records)
+		return slicelog.Parse(p.t, got.Records)
 	}
 	p.t.Fatal(show(resp))
 	return nil

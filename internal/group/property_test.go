@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/slicelog"
 	"github.com/myelin-stream/myelin/internal/wire/msg"
 )
 
@@ -47,7 +48,7 @@ func (c *crowd) Fatalf(format string, args ...any) { panic(failure(fmt.Sprintf(f
 type crowd struct {
 	*rapid.T
 	t       *testing.T
-	log     *sliceLog
+	log     *slicelog.Log
 	s       *Service
 	ctx     context.Context
 	waiting []<-chan msg.Response
@@ -73,7 +74,7 @@ func newCrowd(rt *rapid.T) *crowd {
 }
 
 func (c *crowd) run(t *testing.T) (thrown any) {
-	c.t, c.log = t, &sliceLog{epoch: 1}
+	c.t, c.log = t, slicelog.New(1)
 	ctx, cancel := context.WithCancel(context.Background())
 	s, wait := open(ctx, c.t, c.log, func(cfg *Config) {
 		cfg.Limits.MaxSize = 3
@@ -91,8 +92,8 @@ func (c *crowd) run(t *testing.T) (thrown any) {
 		c.step()
 		c.collect()
 	}
-	c.log.set(func(l *sliceLog) { l.hold, l.refuse = false, nil })
-	c.log.commit()
+	c.log.Refuse(nil)
+	c.log.Commit()
 	c.collect()
 	c.reload()            // in the midst of it
 	time.Sleep(time.Hour) // all sessions end, all waits are over
@@ -108,8 +109,8 @@ func (c *crowd) run(t *testing.T) (thrown any) {
 // reload has the coordinator load the log again. Groups that were between two
 // generations come back as they were stored; the others must be the same.
 func (c *crowd) reload() {
-	c.log.set(func(l *sliceLog) { l.hold, l.refuse = false, nil })
-	c.log.commit()
+	c.log.Refuse(nil)
+	c.log.Commit()
 	c.collect()
 	before := map[string]string{}
 	for _, g := range groups {
@@ -153,14 +154,16 @@ func (c *crowd) step() {
 		time.Sleep(time.Duration(rapid.SampledFrom([]int{1, 50, 1000, 4000, 7000, 20000}).Draw(c.T, "ms")) * time.Millisecond)
 	case 1:
 		hold := rapid.Bool().Draw(c.T, "hold")
-		c.log.set(func(l *sliceLog) { l.hold = hold })
-		c.log.commit()
+		c.log.Commit()
+		if hold {
+			c.log.Hold()
+		}
 	case 2:
 		if c.forgets && rapid.IntRange(0, 3).Draw(c.T, "lose") == 0 {
-			c.log.lose(1)
+			c.log.Lose()
 		} else if c.forgets && rapid.Bool().Draw(c.T, "refuse") {
 			refusal := rapid.SampledFrom([]error{kafka.NotEnoughReplicas, kafka.KafkaStorageError}).Draw(c.T, "refusal")
-			c.log.set(func(l *sliceLog) { l.refuse = refusal })
+			c.log.Refuse(refusal)
 		}
 	case 3, 4, 5, 6:
 		c.join()

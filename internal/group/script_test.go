@@ -12,6 +12,7 @@ import (
 
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/script"
+	"github.com/myelin-stream/myelin/internal/slicelog"
 )
 
 // TestScripts drives the service on a log whose commits can be held back and
@@ -25,7 +26,7 @@ func TestScripts(t *testing.T) {
 		t.Run(strings.TrimSuffix(filepath.Base(f), ".txt"), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
-				log := &sliceLog{epoch: 1}
+				log := slicelog.New(1)
 				ids := map[string]kafka.UUID{}
 				var jumped atomic.Int64 // how far the wall clock is not to be believed, ns
 				s, wait := open(ctx, t, log, func(c *Config) {
@@ -54,22 +55,21 @@ func TestScripts(t *testing.T) {
 }
 
 // onLog runs the commands that are about the log, and leaves the rest to d.
-func onLog(c *script.Cmd, d *dialogue, s *Service, log *sliceLog) string {
+func onLog(c *script.Cmd, d *dialogue, s *Service, log *slicelog.Log) string {
 	switch c.Name {
 	case "hold":
-		log.set(func(l *sliceLog) { l.hold = true })
+		log.Hold()
 	case "commit-log":
-		log.set(func(l *sliceLog) { l.hold = false })
-		log.commit()
+		log.Commit()
 	case "lose":
-		log.lose(log.leads())
+		log.Lose()
 	case "refuse":
-		log.set(func(l *sliceLog) { l.refuse = kafka.NotEnoughReplicas })
+		log.Refuse(kafka.NotEnoughReplicas)
 	case "resign":
 		s.Resign(0, kafka.NoEpoch)
 	case "elect":
-		log.set(func(l *sliceLog) { l.epoch++ })
-		s.Elect(0, log.leads())
+		log.Lead(log.Leads() + 1)
+		s.Elect(0, log.Leads())
 	case "mark":
 		return mark(c, s)
 	case "topic":

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -44,12 +43,13 @@ func New(cfg Config) (*Service, error) {
 	constructors(&s.cfg) // which completes the kinds' settings
 	var err error
 	s.rt, err = coordinator.New(coordinator.Config[*shard]{
-		Topic:    kafka.OffsetsTopic,
-		Open:     cfg.Open,
-		New:      func(_ int32, tl *coordinator.Timeline) *shard { return newShard(&s.cfg, tl) },
-		Now:      cfg.Now,
-		Logger:   cfg.Logger,
-		MaxBatch: cfg.MaxBatch,
+		Topic:      kafka.OffsetsTopic,
+		Partitions: cfg.Partitions,
+		Open:       cfg.Open,
+		New:        func(_ int32, tl *coordinator.Timeline) *shard { return newShard(&s.cfg, tl) },
+		Now:        cfg.Now,
+		Logger:     cfg.Logger,
+		MaxBatch:   cfg.MaxBatch,
 	})
 	return s, err
 }
@@ -84,31 +84,7 @@ func (s *Service) CompleteTxn(ctx context.Context, partition int32, m coordinato
 
 // Partition is the partition of __consumer_offsets that keeps a group, false
 // while the topic does not exist.
-func (s *Service) Partition(group string) (int32, bool) {
-	n := s.cfg.Partitions()
-	if n <= 0 {
-		return 0, false
-	}
-	return kafka.CoordinatorPartition(group, n), true
-}
-
-// write decides on a group's partition and waits for the commit.
-func (s *Service) write(ctx context.Context, group string, decide func(sh *shard, t *coordinator.Turn) error) error {
-	p, ok := s.Partition(group)
-	if !ok {
-		return fmt.Errorf("group %q: %w", group, kafka.NotCoordinator)
-	}
-	return s.rt.Write(ctx, p, decide)
-}
-
-// read looks at a group's partition.
-func (s *Service) read(group string, look func(sh *shard) error) error {
-	p, ok := s.Partition(group)
-	if !ok {
-		return fmt.Errorf("group %q: %w", group, kafka.NotCoordinator)
-	}
-	return s.rt.Read(p, look)
-}
+func (s *Service) Partition(group string) (int32, bool) { return s.rt.Partition(group) }
 
 // code is what a client is told of an error of the runtime or its log. Who is
 // cut off by a drain asks the next coordinator.

@@ -8,6 +8,7 @@ import (
 	"github.com/myelin-stream/myelin/internal/coordinator"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/script"
+	"github.com/myelin-stream/myelin/internal/slicelog"
 	"github.com/myelin-stream/myelin/internal/wire/msg"
 )
 
@@ -42,7 +43,7 @@ func TestTxnEndsBehindVerification(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		asked, said := make(chan bool), make(chan error)
-		log := &sliceLog{epoch: 1}
+		log := slicelog.New(1)
 		s, wait := open(ctx, t, log, func(c *Config) {
 			c.Verify = func(_ context.Context, who TxnProducer, partition int32, add bool) error {
 				if who != (TxnProducer{"x", 7, 3}) || partition != 0 {

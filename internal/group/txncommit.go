@@ -58,7 +58,7 @@ func (s *Service) txnCommit(ctx context.Context, c Client, req *msg.TxnOffsetCom
 	if err != nil {
 		return nil, verdict(c, code(err))
 	}
-	err = s.write(ctx, req.GroupID, func(sh *shard, t *coordinator.Turn) error {
+	err = s.rt.WriteFor(ctx, req.GroupID, func(sh *shard, t *coordinator.Turn) error {
 		if !sh.release(req.ProducerID, guard) {
 			// The transaction ended after it was asked about: another commit of this
 			// epoch would open one that nobody ends.

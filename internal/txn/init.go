@@ -86,7 +86,7 @@ func (s *Service) InitProducerID(ctx context.Context, req *msg.InitProducerIDReq
 func (s *Service) begin(ctx context.Context, id string, b beginning) (got Producer, code kafka.Code) {
 	for {
 		got, code = noProducer, kafka.None
-		err := s.write(ctx, id, func(sh *shard, t *coordinator.Turn) error {
+		err := s.rt.WriteFor(ctx, id, func(sh *shard, t *coordinator.Turn) error {
 			b.now = t.Now.UnixMilli()
 			if got, code = sh.begin(t, id, b); code == needsID {
 				t.Soft()

@@ -147,13 +147,9 @@ func (s *Service) end(ctx context.Context, id string, e ending) (got Producer, c
 // committed.
 func (s *Service) Describe(id string) msg.DescribeTransactionsResponseTransactionState {
 	r := msg.DescribeTransactionsResponseTransactionState{TransactionalID: id}
-	p, ok := s.Partition(id)
-	err := error(kafka.NotCoordinator)
-	switch {
-	case id == "":
-		err = kafka.InvalidRequest
-	case ok:
-		err = s.rt.Read(p, func(sh *shard) error {
+	err := error(kafka.InvalidRequest)
+	if id != "" {
+		err = s.rt.ReadFor(id, func(sh *shard) error {
 			tx, ok := sh.ids.Committed(id)
 			if !ok {
 				return kafka.TransactionalIDNotFound

@@ -10,8 +10,8 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/myelin-stream/myelin/internal/coordinator"
 	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/record"
 	"github.com/myelin-stream/myelin/internal/wire/msg"
 	"github.com/myelin-stream/myelin/internal/wire/state"
 )
@@ -60,15 +60,15 @@ func (c *crowd) run(t *testing.T) (thrown any) {
 	defer func() {
 		thrown = recover()
 		c.desk.open()
-		c.log.commit()
+		c.log.Commit()
 		c.stop()
 	}()
 	for range rapid.SampledFrom([]int{5, 20, 100}).Draw(c.T, "steps") {
 		c.step()
 		c.collect()
 	}
-	c.log.set(func(l *sliceLog) { l.refuse = nil })
-	c.log.commit()
+	c.log.Refuse(nil)
+	c.log.Commit()
 	c.desk.open()
 	c.desk.mu.Lock()
 	clear(c.desk.refuse)
@@ -118,13 +118,13 @@ func (c *crowd) step() {
 	case "end":
 		c.end(id)
 	case "hold":
-		c.log.set(func(l *sliceLog) { l.hold = true })
+		c.log.Hold()
 	case "commit":
-		c.log.commit()
+		c.log.Commit()
 	case "lose":
-		c.log.lose()
+		c.log.Lose()
 	case "refuse":
-		c.log.set(func(l *sliceLog) { l.refuse = kafka.NotEnoughReplicas })
+		c.log.Refuse(kafka.NotEnoughReplicas)
 	case "reload":
 		c.reload()
 	case "close":
@@ -233,11 +233,8 @@ func (c *crowd) durable(j Joining) bool {
 }
 
 // committed are the records that the log has for certain.
-func (c *crowd) committed() []coordinator.Record {
-	list := c.log.records(c.t)
-	c.log.mu.Lock()
-	defer c.log.mu.Unlock()
-	return list[:min(int(c.log.committed), len(list))]
+func (c *crowd) committed() []record.Record {
+	return c.log.Upto(c.log.Durable()).Records(c.t)
 }
 
 func (c *crowd) end(id string) {
@@ -300,7 +297,7 @@ func valueOf(t testing.TB, key, value []byte, id string) *transaction {
 // what, and that epochs do not go back (invariants 2, 4 and 5).
 func (c *crowd) checkLog() {
 	last := map[string]*transaction{}
-	for i, r := range c.log.records(c.t) {
+	for i, r := range c.log.Records(c.t) {
 		k, _ := state.ParseKey(state.Transaction, r.Key)
 		id := k.(*state.TransactionLogKey).TransactionalID
 		tx := valueOf(c.t, r.Key, r.Value, "")

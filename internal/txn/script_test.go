@@ -131,13 +131,13 @@ func (p *play) request(c *script.Cmd, id string) func() string {
 func (p *play) world(c *script.Cmd) {
 	switch c.Name {
 	case "hold":
-		p.log.set(func(l *sliceLog) { l.hold = true })
+		p.log.Hold()
 	case "commit-log":
-		p.log.commit()
+		p.log.Commit()
 	case "lose":
-		p.log.lose()
+		p.log.Lose()
 	case "refuse":
-		p.log.set(func(l *sliceLog) { l.refuse = kafka.NotEnoughReplicas })
+		p.log.Refuse(kafka.NotEnoughReplicas)
 	case "reload":
 		p.reload()
 	case "level":
@@ -170,7 +170,7 @@ func (p *play) world(c *script.Cmd) {
 
 // setEpoch writes the id's record with another epoch, behind the service's back.
 func (p *play) setEpoch(c *script.Cmd) {
-	list := p.log.records(p.t)
+	list := p.log.Records(p.t)
 	for i := len(list) - 1; i >= 0; i-- {
 		k, err := state.ParseKey(state.Transaction, list[i].Key)
 		if err != nil || k.(*state.TransactionLogKey).TransactionalID != c.Key("id", "x") {
@@ -184,7 +184,7 @@ func (p *play) setEpoch(c *script.Cmd) {
 		next.Epoch = int16(c.Int(0))
 		build := record.Builder{}
 		build.Append(record.Record{Key: list[i].Key, Value: next.marshal(2)})
-		if _, err := p.log.Append(p.log.leads(), build.Bytes()); err != nil {
+		if _, err := p.log.Append(p.log.Leads(), build.Bytes()); err != nil {
 			c.Fatalf("%v", err)
 		}
 		p.reload()
@@ -219,7 +219,7 @@ func (p *play) list(c *script.Cmd) string {
 // records prints the log, the times left out.
 func (p *play) records() string {
 	var out strings.Builder
-	for _, r := range p.log.records(p.t) {
+	for _, r := range p.log.Records(p.t) {
 		k, err := state.ParseKey(state.Transaction, r.Key)
 		if err != nil {
 			p.t.Fatal(err)

@@ -3,7 +3,6 @@ package txn
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -32,12 +31,13 @@ func New(cfg Config) (*Service, error) {
 	s := &Service{cfg: cfg}
 	var err error
 	s.rt, err = coordinator.New(coordinator.Config[*shard]{
-		Topic:    kafka.TxnTopic,
-		Open:     cfg.Open,
-		New:      func(p int32, tl *coordinator.Timeline) *shard { return newShard(s, p, tl) },
-		Now:      cfg.Now,
-		Logger:   cfg.Logger,
-		MaxBatch: cfg.MaxBatch,
+		Topic:      kafka.TxnTopic,
+		Partitions: cfg.Partitions,
+		Open:       cfg.Open,
+		New:        func(p int32, tl *coordinator.Timeline) *shard { return newShard(s, p, tl) },
+		Now:        cfg.Now,
+		Logger:     cfg.Logger,
+		MaxBatch:   cfg.MaxBatch,
 	})
 	return s, err
 }
@@ -60,30 +60,14 @@ func (s *Service) Resign(partition, epoch int32) { s.rt.Resign(partition, epoch)
 
 // Partition is the partition of __transaction_state that keeps a transactional
 // id, false while the topic does not exist.
-func (s *Service) Partition(id string) (int32, bool) {
-	n := s.cfg.Partitions()
-	if n <= 0 {
-		return 0, false
-	}
-	return kafka.CoordinatorPartition(id, n), true
-}
-
-// write decides on an id's partition and waits for the commit of what was
-// decided and seen.
-func (s *Service) write(ctx context.Context, id string, decide func(sh *shard, t *coordinator.Turn) error) error {
-	p, ok := s.Partition(id)
-	if !ok {
-		return fmt.Errorf("transactional id %q: %w", id, kafka.NotCoordinator)
-	}
-	return s.rt.Write(ctx, p, decide)
-}
+func (s *Service) Partition(id string) (int32, bool) { return s.rt.Partition(id) }
 
 // change decides on one id, which must be known, and writes what comes out.
 // decide gives the next state, nil to leave it; a code other than NONE is the
 // answer.
 func (s *Service) change(ctx context.Context, id string, decide func(sh *shard, tx *transaction, now int64) (*transaction, kafka.Code)) kafka.Code {
 	code := kafka.None
-	err := s.write(ctx, id, func(sh *shard, t *coordinator.Turn) error {
+	err := s.rt.WriteFor(ctx, id, func(sh *shard, t *coordinator.Turn) error {
 		now := t.Now.UnixMilli()
 		tx, owed := sh.find(id, now)
 		if tx == nil {

@@ -16,20 +16,21 @@ import (
 	"github.com/myelin-stream/myelin/internal/record"
 	"github.com/myelin-stream/myelin/internal/script"
 	"github.com/myelin-stream/myelin/internal/share"
+	"github.com/myelin-stream/myelin/internal/slicelog"
 	"github.com/myelin-stream/myelin/internal/wire/state"
 )
 
 // rig is a service with one partition, on a log that is a slice.
 type rig struct {
 	t       *testing.T
-	log     *sliceLog
+	log     *slicelog.Log
 	s       *Service
 	exists  bool // __share_group_state
 	missing map[kafka.UUID]bool
 	stop    func()
 }
 
-func newRig(t *testing.T, log *sliceLog, set func(*Config)) *rig {
+func newRig(t *testing.T, log *slicelog.Log, set func(*Config)) *rig {
 	t.Helper()
 	r := &rig{t: t, log: log, exists: true, missing: map[kafka.UUID]bool{}}
 	cfg := DefaultConfig()
@@ -41,7 +42,7 @@ func newRig(t *testing.T, log *sliceLog, set func(*Config)) *rig {
 	}
 	cfg.Open = func(context.Context, int32) (coordinator.Log, int32, error) { return log, 0, nil }
 	cfg.Exists = func(topic kafka.UUID, p int32) bool { return !r.missing[topic] && p < 3 }
-	cfg.Prune = func(_ context.Context, _ int32, before int64) error { return log.prune(before) }
+	cfg.Prune = func(_ context.Context, _ int32, before int64) error { return log.Prune(before) }
 	cfg.Now = time.Now
 	if set != nil {
 		set(&cfg)
@@ -74,7 +75,7 @@ func TestScripts(t *testing.T) {
 	for _, f := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(f), ".txt"), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, &sliceLog{}, func(c *Config) {
+				r := newRig(t, slicelog.New(0), func(c *Config) {
 					c.SnapshotEvery, c.ColdAfter, c.PruneEvery = 3, time.Hour, 365*24*time.Hour
 				})
 				script.Run(t, f, func(c *script.Cmd) string { return r.do(c) })
@@ -87,7 +88,7 @@ func TestScripts(t *testing.T) {
 func (r *rig) do(c *script.Cmd) string {
 	ctx := r.t.Context()
 	key := share.Key{Group: c.Key("group", "g"), TopicID: topicID(byte(c.IntKey("topic", 1))), Partition: int32(c.IntKey("partition", 0))}
-	_, from := r.log.span()
+	_, from := r.log.Span()
 	var out string
 	var err error
 	switch c.Name {
@@ -117,7 +118,7 @@ func (r *rig) do(c *script.Cmd) string {
 		synctest.Wait()
 	case "prune":
 		err = r.s.pruneOne(ctx, 0, map[int32]int64{})
-		start, _ := r.log.span()
+		start, _ := r.log.Span()
 		return fmt.Sprintf("log from %d\n%s", start, fails(err))
 	case "reload":
 		r.s.Resign(0, kafka.NoEpoch)
@@ -234,7 +235,7 @@ func TestLocal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r *rig
 		made := 0
-		r = newRig(t, &sliceLog{}, func(c *Config) {
+		r = newRig(t, slicelog.New(0), func(c *Config) {
 			c.Create = func(context.Context) error {
 				made++
 				if made == 2 { // the first time nobody leads yet
@@ -290,7 +291,7 @@ func TestLocal(t *testing.T) {
 // log stays short, however much is written.
 func TestPruning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, &sliceLog{}, func(c *Config) { c.SnapshotEvery = 10 })
+		r := newRig(t, slicelog.New(0), func(c *Config) { c.SnapshotEvery = 10 })
 		idle, busy := share.Key{Group: "idle", TopicID: topicID(1)}, share.Key{Group: "busy", TopicID: topicID(1)}
 		for _, key := range []share.Key{idle, busy} {
 			if err := r.s.Initialize(t.Context(), key, 0, 0); err != nil {
@@ -305,22 +306,22 @@ func TestPruning(t *testing.T) {
 				t.Fatal(err)
 			}
 			time.Sleep(5 * time.Second)
-			start, end := r.log.span()
+			start, end := r.log.Span()
 			longest = max(longest, end-start)
 		}
 		synctest.Wait()
-		if _, end := r.log.span(); end < 2000 || longest > 250 {
+		if _, end := r.log.Span(); end < 2000 || longest > 250 {
 			t.Fatalf("%d records were written, and the log was %d long at times", end, longest)
 		}
 
 		// All are idle: the log comes to rest.
 		time.Sleep(time.Hour)
-		_, was := r.log.span()
+		_, was := r.log.Span()
 		time.Sleep(24 * time.Hour)
-		if _, end := r.log.span(); end != was {
+		if _, end := r.log.Span(); end != was {
 			t.Fatalf("an idle log grew by %d", end-was)
 		}
-		again := newRig(t, r.log.copy(), nil)
+		again := newRig(t, r.log.Copy(), nil)
 		for _, key := range []share.Key{idle, busy} {
 			was, err := r.s.Summary(t.Context(), key)
 			is, err2 := again.s.Summary(t.Context(), key)

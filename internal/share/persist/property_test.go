@@ -12,6 +12,7 @@ import (
 	"github.com/myelin-stream/myelin/internal/coordinator"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/share"
+	"github.com/myelin-stream/myelin/internal/slicelog"
 )
 
 // TestCombine compares combine with a map that has one entry for each offset.
@@ -88,7 +89,7 @@ func TestHistories(t *testing.T) {
 
 func playHistory(t *testing.T, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 7))
-	rig := newRig(t, &sliceLog{}, func(c *Config) {
+	rig := newRig(t, slicelog.New(0), func(c *Config) {
 		c.SnapshotEvery, c.ColdAfter, c.PruneEvery = r.IntN(6), 20*time.Second, 365*24*time.Hour
 	})
 	defer rig.stop()
@@ -101,12 +102,12 @@ func playHistory(t *testing.T, seed uint64) {
 		}
 		live := rig.shard(t)
 		whole := load(t, rig, rig.log)
-		start, _ := rig.log.span()
+		start, _ := rig.log.Span()
 		if start == 0 && !reflect.DeepEqual(live, whole) || !sameButFence(live, whole) {
 			t.Fatalf("%s: live %s\nloaded %s", at, show(live), show(whole))
 		}
-		pruned := rig.log.copy()
-		if err := pruned.prune(needed(t, rig)); err != nil {
+		pruned := rig.log.Copy()
+		if err := pruned.Prune(needed(t, rig)); err != nil {
 			t.Fatal(at, err)
 		}
 		if part := load(t, rig, pruned); !sameButFence(live, part) {
@@ -259,8 +260,8 @@ func values(sh *shard) map[share.Key]kept {
 }
 
 // load replays a log into a fresh machine.
-func load(t *testing.T, r *rig, log *sliceLog) map[share.Key]kept {
-	again := newRig(t, log.copy(), func(c *Config) { c.SnapshotEvery = r.s.cfg.SnapshotEvery })
+func load(t *testing.T, r *rig, log *slicelog.Log) map[share.Key]kept {
+	again := newRig(t, log.Copy(), func(c *Config) { c.SnapshotEvery = r.s.cfg.SnapshotEvery })
 	defer again.stop()
 	return again.shard(t)
 }

@@ -36,12 +36,13 @@ func New(cfg Config) (*Service, error) {
 	s := &Service{cfg: cfg}
 	var err error
 	s.rt, err = coordinator.New(coordinator.Config[*shard]{
-		Topic:    kafka.ShareStateTopic,
-		Open:     cfg.Open,
-		New:      func(int32, *coordinator.Timeline) *shard { return newShard(&s.cfg) },
-		Now:      cfg.Now,
-		Logger:   cfg.Logger,
-		MaxBatch: cfg.MaxBatch,
+		Topic:      kafka.ShareStateTopic,
+		Partitions: cfg.Partitions,
+		Open:       cfg.Open,
+		New:        func(int32, *coordinator.Timeline) *shard { return newShard(&s.cfg) },
+		Now:        cfg.Now,
+		Logger:     cfg.Logger,
+		MaxBatch:   cfg.MaxBatch,
 	})
 	return s, err
 }
@@ -69,13 +70,7 @@ func (s *Service) Resign(partition, epoch int32) { s.rt.Resign(partition, epoch)
 
 // Partition is the partition of __share_group_state that keeps a share
 // partition, false while the topic does not exist.
-func (s *Service) Partition(key share.Key) (int32, bool) {
-	n := s.cfg.Partitions()
-	if n <= 0 {
-		return 0, false
-	}
-	return kafka.CoordinatorPartition(key.String(), n), true
-}
+func (s *Service) Partition(key share.Key) (int32, bool) { return s.rt.Partition(key.String()) }
 
 // Initialize begins a share partition, or begins it anew under another state
 // epoch. startOffset may be [share.NoStart]: its first reader decides.

@@ -1,0 +1,37 @@
+package group
+
+import (
+	"context"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/myelin-stream/myelin/internal/coordinator"
+	"github.com/myelin-stream/myelin/internal/slicelog"
+)
+
+// open starts a service on one partition that lies in log. It ends with ctx;
+// wait for it then.
+func open(ctx context.Context, t testing.TB, log *slicelog.Log, adjust func(*Config)) (s *Service, wait func()) {
+	t.Helper()
+	cfg := DefaultConfig()
+	cfg.Partitions = func() int32 { return 1 }
+	cfg.Open = func(context.Context, int32) (coordinator.Log, int32, error) { return log, log.Leads(), nil }
+	cfg.Topics = testTopics(t)
+	cfg.Now = time.Now
+	cfg.Rand = rand.New(rand.NewPCG(1, 2))
+	cfg.Limits.InitialDelay = 0
+	if adjust != nil {
+		adjust(&cfg)
+	}
+	s, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = s.Run(ctx)
+	}()
+	return s, func() { <-done }
+}
