@@ -95,7 +95,7 @@ var modules = map[string][]string{
 	"listen":     {"golang.org/x/sys"},
 	"broker":     {"golang.org/x/sys", "github.com/prometheus/client_golang"},
 	"cli":        {"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/twmb/franz-go", "golang.org/x/term", "golang.org/x/sys", "github.com/goccy/go-yaml"},
-	"test/bench": {"github.com/twmb/franz-go/pkg/kmsg", "github.com/klauspost/compress", "github.com/pierrec/lz4/v4"},
+	"test/bench": {"github.com/twmb/franz-go/pkg/kerr", "github.com/twmb/franz-go/pkg/kmsg", "github.com/klauspost/compress", "github.com/pierrec/lz4/v4"},
 
 	"test/system/lazyfs":  {"github.com/hanwen/go-fuse/v2"},
 	"test/compat/wirecmp": {"github.com/twmb/franz-go/pkg/kmsg"},

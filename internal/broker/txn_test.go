@@ -3,6 +3,9 @@ package broker
 import (
 	"context"
 	"fmt"
+	"maps"
+	"path"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,16 +22,8 @@ import (
 // right behind another.
 func TestFlushesOfATransaction(t *testing.T) {
 	onNode(t, "", func(s *stand) {
-		if _, err := s.adm.CreateTopic(s.Context(), 3, 1, nil, "t"); err != nil {
-			s.Fatal(err)
-		}
-		p, err := kgo.NewClient(kgo.SeedBrokers("node1:9092"), kgo.Dialer(s.net.Host("client").Dial), kgo.TransactionalID("x"),
-			kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0))
-		if err != nil {
-			s.Fatal(err)
-		}
+		p, c := s.transacting()
 		defer p.Close()
-		c := s.client(kgo.ConsumeTopics("t"), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxWait(time.Minute))
 		defer c.Close()
 		transact(s, p, c) // the producer gets its id, the topics are made
 		s.fs.SetHook(func(op vfs.Op) (v vfs.Verdict) {
@@ -45,6 +40,69 @@ func TestFlushesOfATransaction(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestTraceOfATransaction writes down every sync of a log, each of which takes a
+// second, from begin until the COMPLETE is durable: four rounds, of which the
+// middle two and the last go to all partitions at once, lie between begin and
+// seen. The COMPLETE comes behind them, and here its sync takes an hour: neither
+// the answer to EndTxn nor the reader waits for it.
+func TestTraceOfATransaction(t *testing.T) {
+	onNode(t, "", func(s *stand) {
+		p, c := s.transacting()
+		defer p.Close()
+		defer c.Close()
+		transact(s, p, c)
+		s.pass(time.Second) // the COMPLETE of that one, and what else is due
+
+		var begin time.Time
+		rounds := map[string][]string{}
+		states := 0
+		s.fs.SetHook(func(op vfs.Op) (v vfs.Verdict) {
+			topic := path.Base(path.Dir(op.Name))
+			if op.Kind != vfs.OpSync || !strings.HasSuffix(op.Name, ".log") || topic == "__cluster_metadata-0" {
+				return v
+			}
+			v.Delay = time.Second
+			if strings.HasPrefix(topic, "__transaction_state") {
+				topic = "state"
+				if states++; states == 3 {
+					v.Delay = time.Hour
+				}
+			}
+			at := time.Since(begin).Truncate(100 * time.Millisecond).String()
+			rounds[at] = append(rounds[at], topic)
+			slices.Sort(rounds[at])
+			return v
+		})
+		defer s.fs.SetHook(nil)
+		begin = time.Now()
+		end, all := transact(s, p, c)
+		if end >= 1100*time.Millisecond || all >= 4200*time.Millisecond {
+			s.Errorf("EndTxn took %v, begin to seen %v", end, all)
+		}
+		s.pass(time.Minute)
+		want := map[string][]string{"0s": {"state"}, "1s": {"t-0", "t-1", "t-2"}, "2s": {"state"}, "3s": {"t-0", "t-1", "t-2"}, "4s": {"state"}}
+		if !maps.EqualFunc(rounds, want, slices.Equal) {
+			s.Errorf("syncs by when they begin: %v, want %v", rounds, want)
+		}
+		s.pass(time.Hour)
+	})
+}
+
+// transacting makes a topic of three partitions, a transactional producer and a
+// consumer of what is committed.
+func (s *stand) transacting() (p, c *kgo.Client) {
+	s.Helper()
+	if _, err := s.adm.CreateTopic(s.Context(), 3, 1, nil, "t"); err != nil {
+		s.Fatal(err)
+	}
+	p, err := kgo.NewClient(kgo.SeedBrokers("node1:9092"), kgo.Dialer(s.net.Host("client").Dial), kgo.TransactionalID("x"),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0))
+	if err != nil {
+		s.Fatal(err)
+	}
+	return p, s.client(kgo.ConsumeTopics("t"), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxWait(time.Minute))
 }
 
 // transact writes ten records over three partitions in a transaction, and waits

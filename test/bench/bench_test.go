@@ -161,7 +161,9 @@ func TestJudge(t *testing.T) {
 	}{
 		{atMost(0.5, "kafka"), "pass"}, {atMost(0.4, "kafka"), "MISS"}, {limit{of: "kafka", factor: 0.4, atLeast: true}, "pass"},
 		{limit{of: "kafka", factor: 0.6, atLeast: true}, "MISS"}, {atMost(2, ""), "pass"}, {atMost(1.9, ""), "MISS"},
-		{atMost(1, "floor"), "no floor"},
+		{atMost(1, "floor"), "no floor"}, {limit{of: "kafka", factor: 0.4, or: &limit{factor: 2}}, "pass"},
+		{limit{of: "kafka", factor: 0.4, or: &limit{factor: 1.9}}, "MISS"}, {limit{of: "floor", factor: 1, or: &limit{factor: 1.9}}, "MISS"},
+		{limit{of: "kafka", factor: 0.5, or: &limit{factor: 1.9}}, "pass"},
 	} {
 		if got := r.judge(0, c.limit); got.result != c.want {
 			t.Errorf("%s: %s %s, want %s", c.limit, got.ratio, got.result, c.want)

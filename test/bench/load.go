@@ -42,8 +42,9 @@ type lane struct {
 	requests int
 	window   int
 	isFetch  bool
-	answered int          // bytes that an answer has at least
-	advance  func([]byte) // changes the frame before it is sent again; may be nil
+	answered int                     // bytes that an answer has at least
+	advance  func([]byte)            // changes the frame before it is sent again; may be nil
+	check    func(body []byte) error // of an answer that is neither Produce's nor Fetch's
 }
 
 // run sends the load to a topic of a target and measures the target's process.
@@ -68,7 +69,15 @@ func (l load) run(ctx context.Context, to target, topic string) (worked, error) 
 		}
 		defer lanes[i].c.Close()
 	}
-	if err := drive(ctx, lanes, max(l.window, each/10)); err != nil {
+	w, err := drivePrepared(ctx, to, lanes, each, l.window)
+	w.bytes, w.records = w.requests*unit, w.requests*perRequest
+	return w, err
+}
+
+// drivePrepared lets every lane send each requests and measures the target's
+// process, after a tenth of that which does not count.
+func drivePrepared(ctx context.Context, to target, lanes []*lane, each, window int) (worked, error) {
+	if err := drive(ctx, lanes, max(window, each/10)); err != nil {
 		return worked{}, err
 	}
 	before, err := to.cpu()
@@ -81,8 +90,7 @@ func (l load) run(ctx context.Context, to target, topic string) (worked, error) 
 	}
 	elapsed := time.Since(begin)
 	after, err := to.cpu()
-	requests := int64(each) * int64(l.conns)
-	return worked{requests, requests * unit, requests * perRequest, elapsed, after - before}, err
+	return worked{requests: int64(each) * int64(len(lanes)), elapsed: elapsed, cpu: after - before}, err
 }
 
 func (l load) lane(ctx context.Context, to target, topic string, partition int32) (*lane, error) {
@@ -209,6 +217,9 @@ func (l *lane) receive() error {
 	body, err := l.c.answer()
 	if err != nil {
 		return err
+	}
+	if l.check != nil {
+		return l.check(body)
 	}
 	code, _, err := answerError(body, l.isFetch)
 	switch {

@@ -86,8 +86,8 @@ func bench(ctx context.Context, o options) (ok bool, err error) {
 	}
 	defer os.RemoveAll(dir)
 	s := &session{binary: o.binary, dir: dir, quick: o.quick, times: o.times, cache: newWarmCache(dir, o.noFill),
-		crowds: map[int]*crowd{},
-		tag:    fmt.Sprintf("%04x", rand.IntN(1<<16)), log: func(format string, args ...any) {
+		crowds: map[int]*crowd{}, transacted: map[string]bool{},
+		tag: fmt.Sprintf("%04x", rand.IntN(1<<16)), log: func(format string, args ...any) {
 			fmt.Fprintf(os.Stderr, time.Now().Format("15:04:05 ")+format+"\n", args...)
 		}}
 	if o.quick {

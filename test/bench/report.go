@@ -46,6 +46,16 @@ type verdict struct {
 }
 
 func (r *result) judge(metric int, l limit) verdict {
+	if l.or != nil {
+		or := *l.or
+		l.or = nil
+		a, b := r.judge(metric, l), r.judge(metric, or)
+		out := verdict{a.ratio + ", " + b.ratio, a.result}
+		if a.result != "pass" {
+			out.result = b.result
+		}
+		return out
+	}
 	values := func(side string) []float64 {
 		if m := r.samples[side]; m != nil {
 			return m[metric]

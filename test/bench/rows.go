@@ -25,6 +25,7 @@ type row struct {
 	own func(ctx context.Context, s *session, r *row) (*result, error)
 
 	peerConfigs []string // of the topic on the peer, besides load.configs
+	peerState   bool     // the peer flushes what it knows of transactions, too
 	probe       string   // what must hold still: "sync" or "echo"
 }
 
@@ -40,9 +41,15 @@ type limit struct {
 	of      string
 	factor  float64
 	atLeast bool
+	or      *limit // does as well
 }
 
 func (l limit) String() string {
+	if l.or != nil {
+		or := *l.or
+		l.or = nil
+		return l.String() + " or " + or.String()
+	}
 	sign := "<="
 	if l.atLeast {
 		sign = ">="
@@ -75,10 +82,10 @@ func packedLoad(codec string) load {
 	return l
 }
 
-// rows is the table of issues 3 and 4: what is done, what is measured, what it must
+// rows is the table of issues 3 to 5: what is done, what is measured, what it must
 // reach. Their order is that of the run: what starts brokers of its own is last.
 func rows() []*row {
-	return slices.Concat(produceRows(), durableRows(), packedRows(), fetchRows(), latencyRows(), cleanRows(), ownRows(), storageRows(), crowdRows())
+	return slices.Concat(produceRows(), durableRows(), packedRows(), fetchRows(), latencyRows(), txnRows(), cleanRows(), ownRows(), storageRows(), crowdRows(), hostRows())
 }
 
 func produceRows() []*row {

@@ -23,6 +23,8 @@ type session struct {
 	log     func(format string, args ...any)
 	crowds  map[int]*crowd // by partitions
 	deepDir string         // of the deep log, once it is made
+
+	transacted map[string]bool // by target: it has run transactions
 }
 
 // result is what a row's measurements came to: samples[side][metric][run].
@@ -123,7 +125,15 @@ func (s *session) onTopics(ctx context.Context, r *row, do func(context.Context,
 			return nil, fmt.Errorf("%s: filling %s: %w", to.name, name, err)
 		}
 	}
+	if r.peerState && s.peer != nil {
+		if err := syncState(ctx, *s.peer, true); err != nil {
+			return nil, fmt.Errorf("kafka: %w", err)
+		}
+	}
 	out, err := do(ctx, r, name)
+	if r.peerState && s.peer != nil {
+		err = errors.Join(err, syncState(context.WithoutCancel(ctx), *s.peer, false))
+	}
 	for _, to := range s.targets() {
 		err = errors.Join(err, deleteTopic(context.WithoutCancel(ctx), to.addr, name))
 	}

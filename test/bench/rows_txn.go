@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Rows of issue 5: transactions and groups.
+
+// txnRest is how long a producer rests between two transactions: both brokers
+// have written by then that the last is complete.
+const txnRest = 10 * time.Millisecond
+
+// serialFlushes is how many flushes a transaction may wait for, one after the
+// other; internal/broker counts them in a test.
+const serialFlushes = 4
+
+func txnRows() []*row {
+	l := load{conns: 2, window: 1, partitions: int32(len(txnShape)), acks: -1, batch: batchSpec{size: len(txnBatch(4)), record: txnRecord}}
+	of := func(id, work string, seen, end []limit) *row {
+		return &row{id: id, work: work, load: l, latency: true, probe: "sync",
+			metrics: []metric{{"begin to seen p50", "us", seen}, {"EndTxn p50", "us", end}, {"p99", "us", nil}},
+			measure: measureTxns, floor: txnFloor}
+	}
+	asKafka := atMost(1.0, "kafka")
+	asKafka.or = &limit{of: "floor", factor: 1.4}
+	synced := of("T1-flush", "the same; Kafka with flush.messages=1 everywhere", []limit{atMost(0.4, "kafka")}, nil)
+	synced.peerConfigs = []string{"flush.messages", "1"}
+	synced.peerState = true
+	return []*row{
+		of("T1", "transaction (TV2), 10 records over 3 partitions", []limit{atMost(1.0, "kafka")}, []limit{asKafka}),
+		synced,
+		heartbeatRow(),
+	}
+}
+
+// measureTxns gives p50 from begin to seen, of EndTxn alone, and p99 to seen.
+func measureTxns(ctx context.Context, s *session, to target, topic string) ([]float64, error) {
+	id := "bench-" + s.tag
+	if !s.transacted[to.name] { // a JVM compiles what is used often
+		s.transacted[to.name] = true
+		d := time.Second
+		if to.name == "kafka" {
+			d = s.span(20 * time.Second)
+		}
+		if _, err := (transactions{d: d}).run(ctx, to, id, topic); err != nil {
+			return nil, fmt.Errorf("warming: %w", err)
+		}
+	}
+	got, err := transactions{d: s.span(3 * time.Second), rest: txnRest}.run(ctx, to, id, topic)
+	if err != nil {
+		return nil, err
+	}
+	seen := percentiles(got.seen)
+	return []float64{seen[0], percentiles(got.end)[0], seen[1]}, nil
+}
+
+// txnFloor is what the disk takes for as many flushes as a transaction waits for,
+// and for that of its EndTxn.
+func txnFloor(_ context.Context, s *session) ([]float64, error) {
+	got, err := syncFloor(s.dir, 300)
+	if err != nil {
+		return nil, err
+	}
+	return []float64{serialFlushes * got[0], got[0], serialFlushes * got[1]}, nil
+}
+
+// syncState has the peer flush its topic of transactions after each batch, or
+// takes that back.
+func syncState(ctx context.Context, to target, on bool) error {
+	c, err := dial(ctx, to.addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	find := kmsg.NewPtrFindCoordinatorRequest()
+	find.CoordinatorType, find.CoordinatorKeys = 1, []string{"bench"}
+	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	r := kmsg.NewIncrementalAlterConfigsRequestResource()
+	r.ResourceType, r.ResourceName = kmsg.ConfigResourceTypeTopic, "__transaction_state"
+	set, each := kmsg.NewIncrementalAlterConfigsRequestResourceConfig(), "1"
+	set.Name, set.Op, set.Value = "flush.messages", kmsg.IncrementalAlterConfigOpSet, &each
+	if !on {
+		set.Op, set.Value = kmsg.IncrementalAlterConfigOpDelete, nil
+	}
+	r.Configs = append(r.Configs, set)
+	req.Resources = append(req.Resources, r)
+	for {
+		if _, err := c.call(find, 4); err != nil { // makes the topic, a moment later
+			return err
+		}
+		resp, err := c.call(req, 1)
+		if err != nil {
+			return err
+		}
+		code := resp.(*kmsg.IncrementalAlterConfigsResponse).Resources[0].ErrorCode
+		if code != kerr.UnknownTopicOrPartition.Code {
+			return kerr.ErrorForCode(code)
+		}
+		if err := pause(ctx, 50*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
