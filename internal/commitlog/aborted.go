@@ -1,6 +1,7 @@
 package commitlog
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -104,4 +105,75 @@ func (s *snapshotFiles) newest(state *ProducerState, floor, at int64) (int64, er
 	}
 	state.reset()
 	return floor, nil
+}
+
+// Aborted lists the rolled back transactions that overlap [from, to), by their
+// first offset.
+func (l *Log) Aborted(from, to int64) ([]AbortedTxn, error) { return abortedOf(l, from, to, nil) }
+
+// Aborted lists, by their first offset, the rolled back transactions that a
+// read_committed reader of a range of l must skip which it reads from an offset
+// on. The range ends below to. As in Kafka some may be listed that begin behind
+// the range, before the next batch that the index knows.
+func (r *Range) Aborted(l *Log, from, to int64) ([]AbortedTxn, error) {
+	return abortedOf(l, from, to, r)
+}
+
+func abortedOf(l *Log, from, to int64, in *Range) ([]AbortedTxn, error) {
+	var out []AbortedTxn
+	err := steady(l, func(r *reading) (err error) {
+		out, err = r.aborted(from, to, in)
+		return err
+	})
+	if err != nil {
+		return nil, storageError("log "+l.tp.String()+": aborted transactions", err)
+	}
+	slices.SortFunc(out, func(a, b AbortedTxn) int { return cmp.Compare(a.First, b.First) })
+	return out, nil
+}
+
+// aborted looks for the end of the range only when there is a transaction to
+// compare with it.
+func (r *reading) aborted(from, to int64, in *Range) (out []AbortedTxn, err error) {
+	for i := r.segmentOf(from); i < len(r.segs); i++ {
+		all, err := r.abortedIn(i)
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range all {
+			if in != nil {
+				if to, err = r.behind(in, to); err != nil {
+					return nil, err
+				}
+				in = nil
+			}
+			if a.Last >= from && a.First < to {
+				out = append(out, a)
+			}
+			if a.Stable >= to {
+				i = len(r.segs) // all that follow began later
+				break
+			}
+		}
+	}
+	return out, nil
+}
+
+// behind is an offset behind all that a range holds, as near as the index can
+// tell; at most to.
+func (r *reading) behind(in *Range, to int64) (int64, error) {
+	i := r.segmentOf(in.seg.Base())
+	if r.segs[i] != in.seg {
+		return to, nil // it was replaced: a longer list does no harm
+	}
+	offset, ok, err := in.seg.Ceiling(in.Off() + int64(in.Len()))
+	switch {
+	case err != nil:
+		return 0, err
+	case ok:
+		return min(to, offset), nil
+	case i+1 < len(r.segs):
+		return min(to, r.segs[i+1].Base()), nil
+	}
+	return to, nil
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 	"sort"
 
 	"github.com/myelin-stream/myelin/internal/kafka"
@@ -351,40 +350,6 @@ func (r *reading) maxTimestamp() (Found, bool, error) {
 		})
 	}
 	return found, ok, err
-}
-
-// Aborted lists the rolled back transactions that overlap [from, to), by their
-// first offset: what a read_committed reader of that range must skip.
-func (l *Log) Aborted(from, to int64) ([]AbortedTxn, error) {
-	var out []AbortedTxn
-	err := steady(l, func(r *reading) (err error) {
-		out, err = r.aborted(from, to)
-		return err
-	})
-	if err != nil {
-		return nil, storageError("log "+l.tp.String()+": aborted transactions", err)
-	}
-	slices.SortFunc(out, func(a, b AbortedTxn) int { return int(a.First - b.First) })
-	return out, nil
-}
-
-func (r *reading) aborted(from, to int64) (out []AbortedTxn, err error) {
-	for i := r.segmentOf(from); i < len(r.segs); i++ {
-		all, err := r.abortedIn(i)
-		if err != nil {
-			return nil, err
-		}
-		for _, a := range all {
-			if a.Last >= from && a.First < to {
-				out = append(out, a)
-			}
-			if a.Stable >= to {
-				i = len(r.segs) // all that follow began later
-				break
-			}
-		}
-	}
-	return out, nil
 }
 
 // LatestEpoch is the newest leader epoch the log knows, -1 if none.

@@ -120,7 +120,7 @@ func (r *Replica) readFrom(log *commitlog.Log, q *Read) (Result, error) {
 		return Result{}, r.storage(err)
 	}
 	if q.Isolation == ReadCommitted && res.Range.Len() > 0 {
-		if res.Aborted, err = log.Aborted(q.Offset, limit); err != nil {
+		if res.Aborted, err = res.Range.Aborted(log, q.Offset, limit); err != nil {
 			res.Range.Release()
 			return Result{}, r.storage(err)
 		}

@@ -45,6 +45,24 @@ func (s *Segment) FloorPosition(pos int64) (int64, error) {
 	return at, nil
 }
 
+// Ceiling gives the last offset of the first batch that the index knows to begin
+// at pos or behind it; false if it knows none.
+func (s *Segment) Ceiling(pos int64) (offset int64, ok bool, err error) {
+	x, err := s.view()
+	if err != nil {
+		return 0, false, err
+	}
+	n := sort.Search(x.offsetCount(), func(i int) bool {
+		_, p := x.offset(i)
+		return p >= pos
+	})
+	if n == x.offsetCount() {
+		return 0, false, nil
+	}
+	rel, _ := x.offset(n)
+	return s.base + int64(rel), true, nil
+}
+
 // Before gives an offset up to which every record is older than ts: the search
 // for ts begins behind it. Below the base if there is none.
 func (s *Segment) Before(ts int64) (int64, error) {
