@@ -2,6 +2,7 @@ package group
 
 import (
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/myelin-stream/myelin/internal/coordinator"
@@ -25,14 +26,14 @@ import (
 // group: what they send is answered from its state.
 type Migration struct{ Up, Down bool }
 
-// ParseMigration reads the property.
+// ParseMigration reads the property, whose case does not matter.
 func ParseMigration(policy string) Migration {
-	switch policy {
-	case "upgrade", "UPGRADE":
+	switch strings.ToLower(policy) {
+	case "upgrade":
 		return Migration{Up: true}
-	case "downgrade", "DOWNGRADE":
+	case "downgrade":
 		return Migration{Down: true}
-	case "disabled", "DISABLED":
+	case "disabled":
 		return Migration{}
 	}
 	return Migration{Up: true, Down: true}

@@ -6,9 +6,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"hash/fnv"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -147,7 +149,13 @@ var myelinBinary = sync.OnceValues(func() (string, error) {
 	if bin := os.Getenv("COMPAT_BINARY"); bin != "" {
 		return bin, nil
 	}
-	bin := filepath.Join(os.TempDir(), "myelin-compat-bin", "myelin")
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	tree := fnv.New64a() // one binary for each working tree: several may test at once
+	tree.Write([]byte(dir))
+	bin := filepath.Join(os.TempDir(), "myelin-compat-bin", strconv.FormatUint(tree.Sum64(), 36), "myelin")
 	cmd := exec.Command("go", "build", "-o", bin, "../../cmd/myelin")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -66,12 +66,18 @@ func instantly(d *dialogue, group string) {
 	req.Resources = []msg.IncrementalAlterConfigsRequestResource{{ResourceType: 32, ResourceName: group,
 		Configs: []msg.IncrementalAlterConfigsRequestResourceConfig{{Name: "consumer.assignment.interval.ms", Value: ptr("0")}}}}
 	ask[msg.IncrementalAlterConfigsResponse](d, "no pause", 1, same(&req))
+	awaitConfig(d, group, "consumer.assignment.interval.ms", "0")
+}
+
+// awaitConfig returns when both brokers know of a setting of a group.
+func awaitConfig(d *dialogue, group, name, value string) {
+	d.t.Helper()
 	await[msg.DescribeConfigsResponse](d, 4, func(int) msg.Request {
 		r := msg.NewDescribeConfigsRequest()
-		r.Resources = []msg.DescribeConfigsRequestResource{{ResourceType: 32, ResourceName: group, ConfigurationKeys: []string{"consumer.assignment.interval.ms"}}}
+		r.Resources = []msg.DescribeConfigsRequestResource{{ResourceType: 32, ResourceName: group, ConfigurationKeys: []string{name}}}
 		return &r
 	}, func(r *msg.DescribeConfigsResponse) bool {
-		return len(r.Results) == 1 && len(r.Results[0].Configs) == 1 && *r.Results[0].Configs[0].Value == "0"
+		return len(r.Results) == 1 && len(r.Results[0].Configs) == 1 && *r.Results[0].Configs[0].Value == value
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/wire/msg"
+	"github.com/myelin-stream/myelin/internal/wire/state"
 	"github.com/myelin-stream/myelin/test/compat/wirecmp"
 )
 
@@ -26,6 +27,9 @@ type member struct {
 	generation int32
 	session    int32 // ms; 0 for long enough
 	rebalance  int32
+	topic      string  // that it subscribes to; "" is "joined"
+	owned      []int32 // partitions of it that it says it has
+	userData   []byte  // in assignments that it makes
 }
 
 func (m *member) joining(protocols ...string) func(int) msg.Request {
@@ -34,13 +38,24 @@ func (m *member) joining(protocols ...string) func(int) msg.Request {
 		r.GroupID, r.MemberID, r.GroupInstanceID, r.ProtocolType = m.group, m.id[i], m.instance, "consumer"
 		r.SessionTimeoutMs, r.RebalanceTimeoutMs = cmp.Or(m.session, 30000), cmp.Or(m.rebalance, 30000)
 		for _, p := range protocols {
-			// A subscription to "joined": version, topics, user data.
-			r.Protocols = append(r.Protocols, msg.JoinGroupRequestProtocol{Name: p,
-				Metadata: append([]byte{0, 0, 0, 0, 0, 1, 0, 6}, "joined\x00\x00\x00\x00"...)})
+			r.Protocols = append(r.Protocols, msg.JoinGroupRequestProtocol{Name: p, Metadata: m.subscription()})
 		}
 		return &r
 	}
 }
+
+// subscription is what the member says of itself, for those who assign.
+func (m *member) subscription() []byte {
+	s := state.NewConsumerProtocolSubscription()
+	s.Topics = []string{m.topicName()}
+	if m.owned == nil {
+		return state.MarshalVersioned(&s, 0)
+	}
+	s.OwnedPartitions = []state.ConsumerProtocolSubscriptionOwnedPartition{{Topic: m.topicName(), Partitions: m.owned}}
+	return state.MarshalVersioned(&s, 1)
+}
+
+func (m *member) topicName() string { return cmp.Or(m.topic, "joined") }
 
 func (m *member) join(step string, protocols ...string) [2]*msg.JoinGroupResponse {
 	m.d.t.Helper()
@@ -63,9 +78,14 @@ func (m *member) syncing(assign ...*member) func(int) msg.Request {
 		r.GroupID, r.GenerationID, r.MemberID, r.GroupInstanceID = m.group, m.generation, m.id[i], m.instance
 		r.ProtocolType, r.ProtocolName = ptr("consumer"), ptr("range")
 		for n, a := range assign {
-			// An assignment of one partition: version, topic, partitions, user data.
-			r.Assignments = append(r.Assignments, msg.SyncGroupRequestAssignment{MemberID: a.id[i],
-				Assignment: append(append([]byte{0, 0, 0, 0, 0, 1, 0, 6}, "joined\x00\x00\x00\x01"...), 0, 0, 0, byte(n), 0, 0, 0, 0)})
+			parts := a.owned
+			if parts == nil {
+				parts = []int32{int32(n)}
+			}
+			as := state.NewConsumerProtocolAssignment()
+			as.AssignedPartitions = []state.ConsumerProtocolAssignmentAssignedPartition{{Topic: m.topicName(), Partitions: parts}}
+			as.UserData = m.userData
+			r.Assignments = append(r.Assignments, msg.SyncGroupRequestAssignment{MemberID: a.id[i], Assignment: state.MarshalVersioned(&as, 0)})
 		}
 		return &r
 	}

@@ -3,6 +3,7 @@
 package compat
 
 import (
+	"encoding/json"
 	"os"
 	"slices"
 	"testing"
@@ -17,53 +18,60 @@ import (
 // sequences are conversations of several requests, in which an answer depends
 // on what was said before.
 var sequences = map[string]func(*dialogue){
-	"streams group":         streamsGroup,
-	"streams statics":       streamsGroupOfStatics,
-	"streams troubles":      streamsTroubles,
-	"fetch session by name": func(d *dialogue) { fetchSession(d, 12) },
-	"fetch session by id":   func(d *dialogue) { fetchSession(d, 17) },
-	"fetch session mixed":   fetchSessionMixed,
-	"fetch out of range":    fetchOutOfRange,
-	"fetch limits":          fetchLimits,
-	"epochs":                epochs,
-	"offsets by time":       offsetsByTime,
-	"idempotent":            idempotent,
-	"idempotent restart":    idempotentRestart,
-	"bad batches":           badBatches,
-	"auto creation":         autoCreation,
-	"life of a topic":       lifeOfATopic,
-	"configs":               configsInTurn,
-	"group of one":          everyVersion,
-	"group of two":          groupOfTwo,
-	"group of statics":      groupOfStatics,
-	"group votes":           groupVotes,
-	"group expiry":          groupExpiry,
-	"offsets in newer txns": newerOffsets,
-	"offsets in older txns": olderOffsets,
-	"simple group":          simpleGroup,
-	"versions":              outsideTheRange,
-	"frames":                frames,
-	"odd topics":            oddTopics,
-	"odd commits":           oddCommits,
-	"compression":           compression,
-	"timestamps":            timestamps,
-	"properties":            properties,
-	"pages":                 pages,
-	"no acks":               noAcks,
-	"by id":                 byID,
-	"share group":           shareGroup,
-	"share state":           shareState,
-	"share records v1":      func(d *dialogue) { shareRecords(d, 1) },
-	"share records v2":      func(d *dialogue) { shareRecords(d, 2) },
-	"share sessions":        shareSessions,
-	"share limits":          shareLimits,
-	"newer transactions":    newerTransactions,
-	"older transactions":    olderTransactions,
-	"recovering producers":  recoveringProducers,
-	"consumer group":        consumerGroup,
-	"consumer statics":      consumerStatics,
-	"consumer patterns":     consumerPatterns,
-	"consumer names":        consumerNames,
+	"streams group":          streamsGroup,
+	"streams statics":        streamsGroupOfStatics,
+	"streams troubles":       streamsTroubles,
+	"fetch session by name":  func(d *dialogue) { fetchSession(d, 12) },
+	"fetch session by id":    func(d *dialogue) { fetchSession(d, 17) },
+	"fetch session mixed":    fetchSessionMixed,
+	"fetch out of range":     fetchOutOfRange,
+	"fetch limits":           fetchLimits,
+	"epochs":                 epochs,
+	"offsets by time":        offsetsByTime,
+	"idempotent":             idempotent,
+	"idempotent restart":     idempotentRestart,
+	"bad batches":            badBatches,
+	"auto creation":          autoCreation,
+	"life of a topic":        lifeOfATopic,
+	"configs":                configsInTurn,
+	"group of one":           everyVersion,
+	"group of two":           groupOfTwo,
+	"group of statics":       groupOfStatics,
+	"group votes":            groupVotes,
+	"group expiry":           groupExpiry,
+	"offsets in newer txns":  newerOffsets,
+	"offsets in older txns":  olderOffsets,
+	"simple group":           simpleGroup,
+	"versions":               outsideTheRange,
+	"frames":                 frames,
+	"odd topics":             oddTopics,
+	"odd commits":            oddCommits,
+	"compression":            compression,
+	"timestamps":             timestamps,
+	"properties":             properties,
+	"pages":                  pages,
+	"no acks":                noAcks,
+	"by id":                  byID,
+	"share group":            shareGroup,
+	"share state":            shareState,
+	"share records v1":       func(d *dialogue) { shareRecords(d, 1) },
+	"share records v2":       func(d *dialogue) { shareRecords(d, 2) },
+	"share sessions":         shareSessions,
+	"share limits":           shareLimits,
+	"newer transactions":     newerTransactions,
+	"older transactions":     olderTransactions,
+	"recovering producers":   recoveringProducers,
+	"consumer group":         consumerGroup,
+	"consumer statics":       consumerStatics,
+	"consumer patterns":      consumerPatterns,
+	"consumer names":         consumerNames,
+	"migration up and down":  migrationUpAndDown,
+	"migration of statics":   migrationOfStatics,
+	"migration refused":      migrationRefused,
+	"migration midway":       migrationMidway,
+	"migration with a pause": migrationWithPause,
+	"migration of newcomers": migrationOfNewcomers,
+	"migration of the empty": migrationOfTheEmpty,
 }
 
 // unsteady are conversations in which Kafka's answers depend on how soon it gets to
@@ -74,6 +82,7 @@ var unsteady = []string{"share group", "share records v1", "share records v2", "
 // by field in every answer.
 //
 // The unsteady ones are played with WIRE_UNSTEADY=1 only, on a machine in peace.
+// WIRE_TRACE=1 shows what Kafka answers to each step.
 func TestWireSequences(t *testing.T) {
 	peers := startBoth(t, "group.min.session.timeout.ms=100", "group.streams.initial.rebalance.delay.ms=0", "group.streams.assignment.interval.ms=0")
 	c := &comparison{peers: peers, listed: listed(t)}
@@ -172,6 +181,10 @@ func begin[R any, P interface {
 				d.t.Fatalf("%s: %s %s", step, d.peers[i].Name, r.outcomes[i])
 			}
 			out[i].Decode(wire.NewReader(r.answers[i]), version)
+		}
+		if os.Getenv("WIRE_TRACE") != "" {
+			told, _ := json.Marshal(out[1])
+			d.t.Logf("%s v%d [%s] %.600s", api, version, step, told)
 		}
 		return out
 	}

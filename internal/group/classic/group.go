@@ -141,7 +141,7 @@ func (g *Group) Kill() { g.before, g.state = g.state, Dead }
 // is answered with code.
 func (g *Group) Close(code kafka.Code) Step {
 	for _, m := range g.members {
-		g.answerJoin(m, failed(code))
+		g.answerJoin(m, failedAs(m.id, code))
 		g.answerSync(m, Synced{Code: code})
 	}
 	return g.done()
