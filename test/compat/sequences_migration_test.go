@@ -147,8 +147,8 @@ func migrationUpAndDown(d *dialogue) {
 	s.committed("by c", by{[2]string{"c", "c"}, s.c.epoch})
 	s.commit("by a", 9, by{s.a.id, s.a.generation}, 0, 20)
 	s.commit("by b", 2, by{s.b.id, s.b.generation}, 5, 25)
-	s.commit("by a in a generation to come", 9, by{s.a.id, s.a.generation+1}, 0, 21)
-	s.commit("by a in an old generation", 9, by{s.a.id, s.a.generation-1}, 0, 21)
+	s.commit("by a in a generation to come", 9, by{s.a.id, s.a.generation + 1}, 0, 21)
+	s.commit("by a in an old generation", 9, by{s.a.id, s.a.generation - 1}, 0, 21)
 	s.commit("from outside", 9, nobody, 2, 12)
 
 	s.follows("a gives up", s.a, []int32{0, 1})
