@@ -40,6 +40,7 @@ type Broker struct {
 	sessions   *api.FetchSessions
 	requests   *metrics.Requests
 	counted    *metrics.Sockets
+	lags       *lags
 	server     *listen.Server
 
 	places   *places             // what the controller is to be told of directories
@@ -106,6 +107,9 @@ func (b *Broker) build() error {
 		return err
 	}
 	b.requests, b.counted = metrics.NewRequests(), metrics.NewSockets()
+	if b.lags, err = newLags(b, props); err != nil {
+		return err
+	}
 	if b.server, err = b.newServer(props); err != nil {
 		return err
 	}
@@ -150,7 +154,7 @@ func (b *Broker) Run(ctx context.Context) error {
 		activity{"share", b.share.Run},
 		activity{"deleted topics", b.forgetDeleted})
 	if b.sockets.admin != nil {
-		list = append(list, activity{"admin", b.admin().run})
+		list = append(list, activity{"ages of lags", b.lags.run}, activity{"admin", b.admin().run})
 	}
 	list = append(list, activity{"server", b.server.Run}, activity{"ready", b.announce})
 	err := runAll(ctx, list)

@@ -1,19 +1,14 @@
 package broker
 
 import (
-	"context"
 	"net"
 	"net/http"
-	"slices"
-	"sort"
 	"strconv"
 
 	"github.com/myelin-stream/myelin/internal/cluster"
-	"github.com/myelin-stream/myelin/internal/group"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/metrics"
 	"github.com/myelin-stream/myelin/internal/replica"
-	"github.com/myelin-stream/myelin/internal/wire/msg"
 )
 
 // newMetrics shows what the parts count anyway; nothing is kept for a scrape.
@@ -23,10 +18,12 @@ func (b *Broker) newMetrics() http.Handler {
 		Logger: b.logger.With("component", "metrics"),
 		Source: metrics.Source{
 			Topics: b.topicCounts, Partitions: b.partitionStates, Controller: b.controllerState,
-			Raft: b.raftState, Brokers: b.brokerList, Groups: b.groupLags,
+			Raft: b.raftState, Brokers: b.brokerList,
 			Sessions:    b.sessions.Stats,
 			OfflineDirs: b.dirs.offline, LogDirs: b.dirHealth,
 			Cleaner: b.compactionFigures, Scrubbers: b.scrubbers.figures,
+			Groups: b.lags.census, GroupCounts: b.groupCounts, Coordinators: b.coordinators,
+			Transactions: b.transactionFigures, Share: b.shareFigures,
 		},
 	})
 }
@@ -141,45 +138,6 @@ func (b *Broker) brokerList() []metrics.Broker {
 		out = append(out, metrics.Broker{ID: r.ID, Address: addr})
 	}
 	return out
-}
-
-// groupLags asks the coordinator, as a client would, for the groups it has, and
-// the replicas for how far behind they are.
-func (b *Broker) groupLags() []metrics.Group {
-	asker := group.Client{ID: "metrics", Version: 5}
-	list := msg.NewListGroupsRequest()
-	found := b.groups.List(context.Background(), asker, &list)
-	describe := msg.NewDescribeGroupsRequest()
-	for _, g := range found.Groups {
-		describe.Groups = append(describe.Groups, g.GroupID)
-	}
-	sort.Strings(describe.Groups)
-	var out []metrics.Group
-	for _, g := range b.groups.Describe(context.Background(), asker, &describe).Groups {
-		m := metrics.Group{Name: g.GroupID, State: g.GroupState, Members: len(g.Members)}
-		fetch := msg.NewOffsetFetchRequestGroup()
-		fetch.GroupID = g.GroupID
-		for _, t := range b.groups.Fetch(context.Background(), asker, &fetch, false).Topics {
-			for _, p := range t.Partitions {
-				m.Offsets = append(m.Offsets, metrics.GroupOffset{Topic: t.Name, Partition: p.PartitionIndex,
-					Committed: p.CommittedOffset, Lag: b.lag(t.Name, p.PartitionIndex, p.CommittedOffset)})
-			}
-		}
-		slices.SortFunc(m.Offsets, func(x, y metrics.GroupOffset) int {
-			return kafka.TopicPartition{Topic: x.Topic, Partition: x.Partition}.Compare(kafka.TopicPartition{Topic: y.Topic, Partition: y.Partition})
-		})
-		out = append(out, m)
-	}
-	return out
-}
-
-// lag is how many records a committed offset is behind, -1 if unknown.
-func (b *Broker) lag(topic string, partition int32, committed int64) int64 {
-	s, ok := b.replicas.Standing(topic, partition)
-	if !ok || committed < 0 {
-		return -1
-	}
-	return max(0, s.HW-committed)
 }
 
 func hostPort(e cluster.Endpoint) string { return net.JoinHostPort(e.Host, strconv.Itoa(int(e.Port))) }

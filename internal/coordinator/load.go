@@ -17,14 +17,17 @@ import (
 // machine's newest state is its committed state too.
 func (p *partition[M]) load() {
 	for pause := retryFirst; ; pause = min(2*pause, retryMost) {
+		begun := p.rt.cfg.Now()
 		l, err := p.replayLog()
 		if err == nil {
+			p.rt.stats.loaded(p.rt.cfg.Now().Sub(begun))
 			p.install(l)
 			return
 		}
 		if p.ctx.Err() != nil {
 			return
 		}
+		p.rt.stats.failures.Add(1)
 		p.rt.cfg.Logger.Warn("coordinator cannot load its partition", "topic", p.rt.cfg.Topic, "partition", p.id,
 			"err", err, "again_in", pause)
 		t := time.NewTimer(pause)
@@ -47,6 +50,7 @@ func (p *partition[M]) install(l *live[M]) {
 		return
 	}
 	p.live = l
+	p.active.Store(true)
 	t := Turn{Now: p.rt.cfg.Now(), alarms: &l.alarms}
 	out, err := p.decide(l, &t, func(m M, t *Turn) error {
 		m.Loaded(t)

@@ -19,6 +19,7 @@ type partition[M Machine] struct {
 	turn   chan struct{} // holds one token while somebody has the turn
 	live   *live[M]      // the turn's; nil while it is loaded
 	closed error         // the turn's; why it will never be live again
+	active atomic.Bool   // whether it is loaded, for those without the turn
 
 	ctx  context.Context // ends when it is closed
 	quit context.CancelFunc
@@ -43,7 +44,17 @@ type live[M Machine] struct {
 	failed    atomic.Bool // a commit was lost: nothing more is decided
 }
 
-func (p *partition[M]) take() { p.turn <- struct{}{} }
+// take counts who has to wait.
+func (p *partition[M]) take() {
+	select { //house:select two cases, one of them default
+	case p.turn <- struct{}{}:
+	default:
+		p.rt.stats.waiting.Add(1)
+		p.turn <- struct{}{}
+		p.rt.stats.waiting.Add(-1)
+	}
+}
+
 func (p *partition[M]) give() { <-p.turn }
 
 // enter takes the turn and returns the loaded state, brought to what is
@@ -137,6 +148,7 @@ func (p *partition[M]) append(l *live[M], t *Turn) error {
 	}
 	l.written = end
 	l.tl.seal(end)
+	p.rt.stats.appended(t)
 	return nil
 }
 
@@ -285,6 +297,7 @@ func (p *partition[M]) fail(l *live[M], why error) {
 	if l.failed.Swap(true) {
 		return
 	}
+	p.active.Store(false)
 	p.rt.spawn(func() {
 		p.take()
 		current := p.live == l

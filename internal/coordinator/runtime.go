@@ -51,6 +51,7 @@ const (
 type Runtime[M Machine] struct {
 	cfg   Config[M]
 	tasks sync.WaitGroup // goroutines at work: loading, alarms, unloading
+	stats stats
 
 	mu struct {
 		sync.Mutex // memory only

@@ -119,6 +119,13 @@ func (t *Table[K, V]) Len() int { return len(t.newest) }
 // dropped.
 func (t *Table[K, V]) Idle() bool { return len(t.newest) == 0 && len(t.older) == 0 }
 
+// Each shows every key of the newest state, in no order: for what adds up only.
+func (t *Table[K, V]) Each(visit func(K)) {
+	for k := range t.newest {
+		visit(k)
+	}
+}
+
 // Keys are the keys of the newest state in order.
 func (t *Table[K, V]) Keys() []K {
 	return slices.SortedFunc(maps.Keys(t.newest), t.order)

@@ -36,8 +36,8 @@ func (s *Service) OffsetDelete(ctx context.Context, _ Client, req *msg.OffsetDel
 				rp := msg.OffsetDeleteResponseTopicPartition{PartitionIndex: p.PartitionIndex}
 				if g.subscribed(topic.Name) {
 					rp.ErrorCode = int16(kafka.GroupSubscribedToTopic)
-				} else {
-					sh.forget(t, req.GroupID, kafka.TopicPartition{Topic: topic.Name, Partition: p.PartitionIndex})
+				} else if sh.forget(t, req.GroupID, kafka.TopicPartition{Topic: topic.Name, Partition: p.PartitionIndex}) {
+					sh.stats.Deleted.Add(1)
 				}
 				rt.Partitions = append(rt.Partitions, rp)
 			}

@@ -41,6 +41,7 @@ func (sh *shard) expire(t *coordinator.Turn) {
 				o, _ := offsets.Get(tp)
 				if left > 0 && sh.expired(g, tp, o, now) && !sh.pending.has(id, tp) {
 					t.Delete(offsetKey(id, tp))
+					sh.stats.Expired.Add(1)
 					kept--
 					left--
 				}

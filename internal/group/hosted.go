@@ -174,6 +174,7 @@ func notFound(id string) error { return kind.Refuse(kafka.GroupIDNotFound, "Grou
 
 // followKind does what a step of a group asks for.
 func (sh *shard) followKind(t *coordinator.Turn, g kind.Group, step kind.Step) {
+	sh.stats.follow(t.Now, g.Type(), &step)
 	for _, m := range step.Gone {
 		sh.cfg.Logger.Info("a member is out of its group", "group", g.ID(), "kind", g.Type(), "member", m.Member,
 			"client", m.ClientID, "why", m.Why)

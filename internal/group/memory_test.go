@@ -35,7 +35,7 @@ func TestMemoryOfIdleGroups(t *testing.T) {
 		cfg := DefaultConfig()
 		cfg.Now = time.Now
 		before := heap()
-		sh := newShard(&cfg, coordinator.NewTimeline())
+		sh := newShard(&cfg, new(Stats), coordinator.NewTimeline())
 		for i := range groups {
 			id := fmt.Sprintf("group-%06d", i)
 			if err := k.put(sh, id); err != nil {

@@ -162,6 +162,7 @@ func (sh *shard) Marker(m coordinator.Marker) error {
 		for _, tp := range slices.SortedFunc(maps.Keys(of), kafka.TopicPartition.Compare) {
 			if o := of[tp]; !o.late {
 				sh.tableOf(group).Put(tp, &o.offset)
+				sh.committed(1)
 				sh.pending.superseded(group, tp, o.at)
 			}
 		}

@@ -15,9 +15,10 @@ import (
 // Service coordinates the groups of the partitions that this broker leads. Its
 // methods may be called at once from any number of goroutines.
 type Service struct {
-	cfg Config
-	rt  *coordinator.Runtime[*shard]
-	ids ids
+	cfg   Config
+	rt    *coordinator.Runtime[*shard]
+	ids   ids
+	stats Stats
 
 	shares *Shares
 }
@@ -46,7 +47,7 @@ func New(cfg Config) (*Service, error) {
 		Topic:      kafka.OffsetsTopic,
 		Partitions: cfg.Partitions,
 		Open:       cfg.Open,
-		New:        func(_ int32, tl *coordinator.Timeline) *shard { return newShard(&s.cfg, tl) },
+		New:        func(_ int32, tl *coordinator.Timeline) *shard { return newShard(&s.cfg, &s.stats, tl) },
 		Now:        cfg.Now,
 		Logger:     cfg.Logger,
 		MaxBatch:   cfg.MaxBatch,

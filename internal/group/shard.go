@@ -21,6 +21,7 @@ import (
 // with the coordinator, and its members join again.
 type shard struct {
 	cfg    *Config
+	stats  *Stats
 	groups *coordinator.Table[string, *classic.Group]
 	kinds  *coordinator.Table[string, kind.Group] // the other kinds; no id is in both
 	ledger
@@ -39,10 +40,11 @@ type shard struct {
 	syncs map[classic.Ticket]chan<- classic.Synced
 }
 
-func newShard(all *Config, tl *coordinator.Timeline) *shard {
+func newShard(all *Config, stats *Stats, tl *coordinator.Timeline) *shard {
 	cfg := new(*all)
 	sh := &shard{
 		cfg:     cfg,
+		stats:   stats,
 		groups:  coordinator.NewTable[string, *classic.Group](tl, strings.Compare),
 		kinds:   coordinator.NewTable[string, kind.Group](tl, strings.Compare),
 		ledger:  ledger{cfg: cfg, tl: tl, offsets: map[string]offsets{}, pending: newPending()},
@@ -103,9 +105,17 @@ func (sh *shard) replayOffset(group string, tp kafka.TopicPartition, r coordinat
 		return err
 	}
 	sh.tableOf(group).Put(tp, &o)
+	sh.committed(1)
 	sh.pending.superseded(group, tp, r.Offset)
 	sh.confirmOffsets(group)
 	return nil
+}
+
+// committed counts offsets that were just committed.
+func (sh *shard) committed(n int) {
+	if sh.loading == nil {
+		sh.stats.Commits.Add(int64(n))
+	}
 }
 
 // confirmOffsets sees to it that there is a group to which offsets belong.
@@ -229,8 +239,14 @@ func (sh *shard) follow(t *coordinator.Turn, g *classic.Group, step classic.Step
 	for _, m := range step.Gone {
 		sh.cfg.Logger.Info("a member is out of its group", "group", g.ID(), "member", m.Member, "client", m.ClientID,
 			"why", m.Why, "left", m.Left)
+		if m.Expired {
+			sh.stats.Classic.Sessions.Add(1)
+		}
 	}
 	if s := step.Store; s != nil {
+		if s.Rebalanced() {
+			sh.stats.Classic.rebalanced(t.Now)
+		}
 		t.Put(groupKey(g.ID()), marshalGroup(&s.Snapshot))
 		t.After(func(m coordinator.Machine, t *coordinator.Turn, err error) {
 			t.Soft()

@@ -39,12 +39,12 @@ func (e *emitter) partitions(all []Partition) {
 		if counts[p.Topic]++; counts[p.Topic] == 1 {
 			topics = append(topics, p.Topic)
 		}
-		offline += int(flag(p.Offline))
+		offline += int(truth(p.Offline))
 		if p.Leads {
 			leads++
-			under += int(flag(p.InSync < p.Replicas))
-			underMin += int(flag(p.InSync < p.MinISR))
-			atMin += int(flag(p.InSync == p.MinISR))
+			under += int(truth(p.InSync < p.Replicas))
+			underMin += int(truth(p.InSync < p.MinISR))
+			atMin += int(truth(p.InSync == p.MinISR))
 			e.led(p)
 		}
 		labels := []string{"topic", p.Topic, "partition", number(p.Partition)}
@@ -77,22 +77,22 @@ func (e *emitter) led(p *Partition) {
 	const cluster = "kafka_cluster_partition_"
 	e.gauge(cluster+"replicascount", "Replicas.", float64(p.Replicas), labels...)
 	e.gauge(cluster+"insyncreplicascount", "Replicas in sync.", float64(p.InSync), labels...)
-	e.gauge(cluster+"underreplicated", "1 if replicas are out of sync.", flag(p.InSync < p.Replicas), labels...)
-	e.gauge(cluster+"underminisr", "1 if below min.insync.replicas.", flag(p.InSync < p.MinISR), labels...)
-	e.gauge(cluster+"atminisr", "1 if at min.insync.replicas.", flag(p.InSync == p.MinISR), labels...)
+	e.gauge(cluster+"underreplicated", "1 if replicas are out of sync.", truth(p.InSync < p.Replicas), labels...)
+	e.gauge(cluster+"underminisr", "1 if below min.insync.replicas.", truth(p.InSync < p.MinISR), labels...)
+	e.gauge(cluster+"atminisr", "1 if at min.insync.replicas.", truth(p.InSync == p.MinISR), labels...)
 	const topic = "kafka_topic_partition_"
 	e.gauge(topic+"current_offset", "High watermark.", float64(p.HW), labels...)
 	e.gauge(topic+"oldest_offset", "First offset.", float64(p.Start), labels...)
 	e.gauge(topic+"in_sync_replica", "Replicas in sync.", float64(p.InSync), labels...)
 	e.gauge(topic+"replicas", "Replicas.", float64(p.Replicas), labels...)
 	e.gauge(topic+"leader", "The broker that leads.", float64(p.Leader), labels...)
-	e.gauge(topic+"leader_is_preferred", "1 if the preferred broker leads.", flag(p.Leader == p.Preferred), labels...)
-	e.gauge(topic+"under_replicated_partition", "1 if replicas are out of sync.", flag(p.InSync < p.Replicas), labels...)
+	e.gauge(topic+"leader_is_preferred", "1 if the preferred broker leads.", truth(p.Leader == p.Preferred), labels...)
+	e.gauge(topic+"under_replicated_partition", "1 if replicas are out of sync.", truth(p.InSync < p.Replicas), labels...)
 }
 
 func (e *emitter) controller(c Controller) {
 	const prefix = "kafka_controller_kafkacontroller_"
-	e.gauge(prefix+"activecontrollercount", "1 if this node decides.", flag(c.Active))
+	e.gauge(prefix+"activecontrollercount", "1 if this node decides.", truth(c.Active))
 	e.gauge(prefix+"activebrokercount", "Brokers in service.", float64(c.ActiveBrokers))
 	e.gauge(prefix+"fencedbrokercount", "Brokers registered, but not in service.", float64(c.FencedBrokers))
 	e.gauge(prefix+"globaltopiccount", "Topics.", float64(c.Topics))
@@ -119,38 +119,6 @@ func (e *emitter) brokers(all []Broker) {
 	e.gauge("kafka_brokers", "Brokers in the cluster.", float64(len(all)))
 	for _, b := range all {
 		e.gauge("kafka_broker_info", "A broker; always 1.", 1, "id", number(b.ID), "address", b.Address)
-	}
-}
-
-func (e *emitter) groups(all []Group) {
-	for i := range all {
-		g := &all[i]
-		e.gauge("kafka_consumergroup_members", "Members of the group.", float64(g.Members), "consumergroup", g.Name)
-		e.groupOffsets(g)
-	}
-}
-
-func (e *emitter) groupOffsets(g *Group) {
-	type sum struct{ committed, lag int64 }
-	sums := map[string]*sum{}
-	var topics []string
-	for _, o := range g.Offsets {
-		labels := []string{"consumergroup", g.Name, "topic", o.Topic, "partition", number(o.Partition)}
-		e.gauge("kafka_consumergroup_current_offset", "Offset committed.", float64(o.Committed), labels...)
-		e.gauge("kafka_consumergroup_lag", "Records not yet consumed, -1 if unknown.", float64(o.Lag), labels...)
-		s := sums[o.Topic]
-		if s == nil {
-			s = new(sum)
-			sums[o.Topic] = s
-			topics = append(topics, o.Topic)
-		}
-		s.committed += o.Committed
-		s.lag += max(o.Lag, 0)
-	}
-	for _, t := range topics {
-		labels := []string{"consumergroup", g.Name, "topic", t}
-		e.gauge("kafka_consumergroup_current_offset_sum", "Offsets committed, all partitions.", float64(sums[t].committed), labels...)
-		e.gauge("kafka_consumergroup_lag_sum", "Records not yet consumed, all partitions.", float64(sums[t].lag), labels...)
 	}
 }
 
@@ -187,7 +155,7 @@ func (e *emitter) scrubber(s Scrubber) {
 
 func number(n int32) string { return strconv.Itoa(int(n)) }
 
-func flag(b bool) float64 {
+func truth(b bool) float64 {
 	if b {
 		return 1
 	}
@@ -197,10 +165,10 @@ func flag(b bool) float64 {
 func (e *emitter) logDirs(list []LogDir) {
 	cordoned := 0.0
 	for _, d := range list {
-		cordoned += flag(d.Cordoned)
+		cordoned += truth(d.Cordoned)
 		own := func(name, help string, v float64) { e.gauge("myelin_log_dir_"+name, help, v, "logDirectory", d.Dir) }
-		e.gauge("kafka_log_logmanager_logdirectoryoffline", "1 if the log directory failed.", flag(d.Offline), "logDirectory", d.Dir)
-		e.gauge("kafka_log_logmanager_logdirectorycordoned", "1 if the log directory takes no new replicas.", flag(d.Cordoned), "logDirectory", d.Dir)
+		e.gauge("kafka_log_logmanager_logdirectoryoffline", "1 if the log directory failed.", truth(d.Offline), "logDirectory", d.Dir)
+		e.gauge("kafka_log_logmanager_logdirectorycordoned", "1 if the log directory takes no new replicas.", truth(d.Cordoned), "logDirectory", d.Dir)
 		own("room", "Room on the volume: 0 plenty, 1 clients' records are refused, 2 the ballast is given up.", float64(d.Room))
 		own("free_bytes", "Free bytes of the volume.", float64(d.Free))
 		own("total_bytes", "Size of the volume.", float64(d.Total))
@@ -208,7 +176,7 @@ func (e *emitter) logDirs(list []LogDir) {
 		own("full_writes", "Writes that found the volume full since the start.", float64(d.Full))
 		own("failed_reads", "Reads that the device answered with an error since the start.", float64(d.FailedReads))
 		own("slowest_call_seconds", "Age of the oldest call to the device that is under way, 0 below one second.", d.Slowest)
-		own("clock_doubted", "1 while the wall clock has jumped and retention does not go by it.", flag(d.ClockDoubted))
+		own("clock_doubted", "1 while the wall clock has jumped and retention does not go by it.", truth(d.ClockDoubted))
 		own("waiting_calls", "Calls that wait for others to end, see log.dir.io.tokens.", float64(d.Waiting))
 	}
 	e.gauge("kafka_log_logmanager_cordonedlogdirectorycount", "Log directories that take no new replicas.", cordoned)

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -68,9 +69,6 @@ func (x *exposition) Collect(ch chan<- prometheus.Metric) {
 	if s.Brokers != nil {
 		e.brokers(s.Brokers())
 	}
-	if s.Groups != nil {
-		e.groups(s.Groups())
-	}
 	if s.Sessions != nil {
 		e.sessions(s.Sessions())
 	}
@@ -88,6 +86,26 @@ func (x *exposition) Collect(ch chan<- prometheus.Metric) {
 			e.scrubber(one)
 		}
 	}
+	e.coordinated(s)
+}
+
+// coordinated sends what groups and transactions are about.
+func (e *emitter) coordinated(s *Source) {
+	if s.Groups != nil {
+		e.census(s.Groups())
+	}
+	if s.GroupCounts != nil {
+		e.groupCoordinator(s.GroupCounts())
+	}
+	if s.Coordinators != nil {
+		e.coordinators(s.Coordinators())
+	}
+	if s.Transactions != nil {
+		e.transactions(s.Transactions())
+	}
+	if s.Share != nil {
+		e.share(s.Share())
+	}
 }
 
 // emitter sends metrics of one scrape.
@@ -101,7 +119,7 @@ func (e *emitter) desc(name, help string, labels []string) (d *prometheus.Desc, 
 	key := name
 	for i := 0; i < len(labels); i += 2 {
 		key += "," + labels[i]
-		values = append(values, labels[i+1])
+		values = append(values, labelled(labels[i+1]))
 	}
 	if d = e.descs[key]; d == nil {
 		var names []string
@@ -112,6 +130,16 @@ func (e *emitter) desc(name, help string, labels []string) (d *prometheus.Desc, 
 		e.descs[key] = d
 	}
 	return d, values
+}
+
+// labelled is a value as labels take it: in UTF-8. Other bytes are written as in
+// a string of Go.
+func labelled(v string) string {
+	if utf8.ValidString(v) {
+		return v
+	}
+	quoted := strconv.Quote(v)
+	return quoted[1 : len(quoted)-1]
 }
 
 func (e *emitter) gauge(name, help string, v float64, labels ...string) {

@@ -64,29 +64,8 @@ func TestQuantiles(t *testing.T) {
 // TestNames pins the names that dashboards made for the JMX exporter and for
 // kafka_exporter query.
 func TestNames(t *testing.T) {
-	requests, sockets := NewRequests(), NewSockets()
-	q := requests.Request("Produce")
-	q.Observe(1, 9, 100, 3*time.Millisecond)
-	q.Fail()
-	sockets.Listener("PLAINTEXT").Opened()
-	h := NewHandler(Config{Requests: requests, Sockets: sockets, Version: "1", Now: time.Now, Logger: slog.New(slog.DiscardHandler), Source: Source{
-		Topics: func() []Topic { return []Topic{{Name: "t", MessagesIn: 7}, {Name: "u", MessagesIn: 5}} },
-		Partitions: func() []Partition {
-			return []Partition{{Topic: "t", Leads: true, Leader: 1, Preferred: 1, Replicas: 1, InSync: 1, MinISR: 1, Size: 99, HW: 12, End: 12, Segments: 1,
-				Copy: &Copy{Size: 44, End: 6}}}
-		},
-		Controller:  func() Controller { return Controller{Active: true, Topics: 2} },
-		Raft:        func() Raft { return Raft{State: "leader", Leader: 1, Epoch: 2} },
-		Brokers:     func() []Broker { return []Broker{{ID: 1, Address: "localhost:9092"}} },
-		Sessions:    func() (int, int, uint64) { return 3, 4, 5 },
-		OfflineDirs: func() int { return 0 },
-		LogDirs:     func() []LogDir { return []LogDir{{Dir: "/a", Cordoned: true}, {Dir: "/b", Offline: true}} },
-		Groups: func() []Group {
-			return []Group{{Name: "g", Members: 2, Offsets: []GroupOffset{{"t", 0, 10, 2}, {"t", 1, 5, -1}}}}
-		},
-	}})
 	w := httptest.NewRecorder()
-	h.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	NewHandler(everything()).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	body := w.Body.String()
 	for _, want := range []string{
 		`kafka_network_requestmetrics_requests_total{request="Produce",version="9"} 1`,
@@ -125,6 +104,38 @@ func TestNames(t *testing.T) {
 	if w.Code != 200 {
 		t.Errorf("status %d: %.300s", w.Code, body)
 	}
+}
+
+// everything is a broker that has something to say under every name.
+func everything() Config {
+	requests, sockets := NewRequests(), NewSockets()
+	q := requests.Request("Produce")
+	q.Observe(1, 9, 100, 3*time.Millisecond)
+	q.Fail()
+	sockets.Listener("PLAINTEXT").Opened()
+	all := coordinated()
+	return Config{Requests: requests, Sockets: sockets, Version: "1", Now: time.Now, Logger: slog.New(slog.DiscardHandler), Source: Source{
+		Topics: func() []Topic { return []Topic{{Name: "t", MessagesIn: 7}, {Name: "u", MessagesIn: 5}} },
+		Partitions: func() []Partition {
+			return []Partition{{Topic: "t", Leads: true, Leader: 1, Preferred: 1, Replicas: 1, InSync: 1, MinISR: 1, Size: 99, HW: 12, End: 12, Segments: 1,
+				Copy: &Copy{Size: 44, End: 6}}}
+		},
+		Controller:  func() Controller { return Controller{Active: true, Topics: 2} },
+		Raft:        func() Raft { return Raft{State: "leader", Leader: 1, Epoch: 2} },
+		Brokers:     func() []Broker { return []Broker{{ID: 1, Address: "localhost:9092"}} },
+		Sessions:    func() (int, int, uint64) { return 3, 4, 5 },
+		OfflineDirs: func() int { return 0 },
+		LogDirs:     func() []LogDir { return []LogDir{{Dir: "/a", Cordoned: true}, {Dir: "/b", Offline: true}} },
+		Groups: func() *Census {
+			c := NewCensus()
+			c.Add(&Group{Name: "g", Kind: "consumer", State: "Stable", Members: 2, Offsets: []GroupOffset{{"t", 0, 10, 2, 1.5}, {"t", 1, 5, -1, -1}}})
+			c.Bound(Bounds{Groups: 1, Partitions: 2})
+			return c
+		},
+		Cleaner:      func() Cleaner { return Cleaner{Dirs: []CleanerDir{{Dir: "/a"}}} },
+		Scrubbers:    func() []Scrubber { return []Scrubber{{Dir: "/a"}} },
+		Coordinators: all.Coordinators, GroupCounts: all.GroupCounts, Transactions: all.Transactions, Share: all.Share,
+	}}
 }
 
 func BenchmarkObserve(b *testing.B) {

@@ -9,12 +9,17 @@ type Source struct {
 	Controller  func() Controller
 	Raft        func() Raft
 	Brokers     func() []Broker
-	Groups      func() []Group
 	Sessions    func() (sessions, partitions int, evicted uint64)
 	OfflineDirs func() int
 	Cleaner     func() Cleaner
 	LogDirs     func() []LogDir
 	Scrubbers   func() []Scrubber
+
+	Groups       func() *Census
+	GroupCounts  func() GroupCoordinator
+	Coordinators func() []Coordinator
+	Transactions func() Transactions
+	Share        func() Share
 }
 
 // LogDir is how a log directory and its volume are.
@@ -118,20 +123,4 @@ type Raft struct {
 type Broker struct {
 	ID      int32
 	Address string // "host:port" on the first client listener
-}
-
-// Group is a consumer group that this broker coordinates.
-type Group struct {
-	Name    string
-	State   string
-	Members int
-	Offsets []GroupOffset // by topic, then partition
-}
-
-// GroupOffset is what a group committed for a partition.
-type GroupOffset struct {
-	Topic     string
-	Partition int32
-	Committed int64
-	Lag       int64 // records up to the high watermark, -1 if unknown
 }

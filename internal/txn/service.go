@@ -18,6 +18,7 @@ type Service struct {
 	cfg   Config
 	rt    *coordinator.Runtime[*shard]
 	tasks sync.WaitGroup // markers under way
+	stats Stats
 }
 
 // New makes a service that coordinates nothing yet. It starts nothing.

@@ -19,6 +19,8 @@ type shard struct {
 	partition int32
 	epoch     int32 // the coordinator's, which is the leader's
 	ids       *coordinator.Table[string, *transaction]
+	open      map[string]*transaction // of ids, those that are ongoing or being ended
+	live      bool                    // all is loaded: what is replayed is new
 
 	// What follows is in memory only.
 	recoveries map[string]recovery
@@ -44,6 +46,7 @@ func newShard(s *Service, partition int32, tl *coordinator.Timeline) *shard {
 	sh := &shard{
 		s: s, partition: partition,
 		ids:        coordinator.NewTable[string, *transaction](tl, strings.Compare),
+		open:       map[string]*transaction{},
 		recoveries: map[string]recovery{},
 		waiting:    map[string][]chan struct{}{},
 		sending:    map[string]*transaction{},
@@ -79,6 +82,7 @@ func (sh *shard) replay(r coordinator.Record) error {
 	id := k.TransactionalID
 	if r.Value == nil {
 		sh.ids.Delete(id)
+		delete(sh.open, id)
 		delete(sh.recoveries, id)
 		return nil
 	}
@@ -86,7 +90,13 @@ func (sh *shard) replay(r coordinator.Record) error {
 	if err != nil {
 		return err
 	}
+	sh.count(id, tx)
 	sh.ids.Put(id, tx)
+	if tx.status == Ongoing || tx.status.preparing() {
+		sh.open[id] = tx
+	} else {
+		delete(sh.open, id)
+	}
 	if tx.status.preparing() {
 		return nil
 	}
@@ -163,14 +173,20 @@ func (sh *shard) arm(t *coordinator.Turn, aborts, expires bool) {
 // Loaded sends the markers of all that was being ended: the last coordinator may
 // have sent some of them, none, or all.
 func (sh *shard) Loaded(t *coordinator.Turn) {
-	for _, id := range sh.ids.Keys() {
-		tx, _ := sh.ids.Get(id)
+	sh.live = true
+	for _, id := range sh.openIDs() {
+		tx := sh.open[id]
 		if tx.status.preparing() {
 			sh.send(id)
 		}
-		sh.arm(t, tx.status == Ongoing, true)
+		sh.arm(t, tx.status == Ongoing, false)
 	}
+	sh.arm(t, false, sh.ids.Len() > 0)
 }
+
+// openIDs are the ids of open in order. An alarm that came by often and looked at
+// all ids would keep requests waiting where a million are idle.
+func (sh *shard) openIDs() []string { return slices.Sorted(maps.Keys(sh.open)) }
 
 // Alarm aborts transactions that are overdue, or forgets ids that are idle. What
 // does not fit a turn comes in the next.
@@ -191,8 +207,8 @@ const atOnce = 128 << 10
 
 func (sh *shard) abortOverdue(t *coordinator.Turn) {
 	now, size := t.Now.UnixMilli(), 0
-	for _, id := range sh.ids.Keys() {
-		tx, _ := sh.ids.Get(id)
+	for _, id := range sh.openIDs() {
+		tx := sh.open[id]
 		if tx.status != Ongoing {
 			continue
 		}
@@ -206,6 +222,7 @@ func (sh *shard) abortOverdue(t *coordinator.Turn) {
 		}
 		sh.s.cfg.Logger.Info("a transaction is aborted: it was open for longer than its timeout", "transactional_id", id,
 			"producer", tx.ID, "epoch", tx.Epoch, "timeout", time.Duration(tx.timeout)*time.Millisecond)
+		sh.s.stats.TimedOut.Add(1)
 		sh.fence(t, id, tx, tx.fenced(now))
 		size += len(id) + 64*(1+len(tx.partitions))
 	}
@@ -226,6 +243,7 @@ func (sh *shard) expireIdle(t *coordinator.Turn) {
 			t.Wake(expireAlarm, t.Now)
 			return
 		}
+		sh.s.stats.Expired.Add(1)
 		t.Delete(recordKey(id))
 		size += len(id) + 64
 	}

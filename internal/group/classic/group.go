@@ -62,7 +62,8 @@ type Step struct {
 type Gone struct {
 	Member, ClientID string
 	Why              string
-	Left             int // members that remain
+	Left             int  // members that remain
+	Expired          bool // it ran out of time, it did not leave
 }
 
 // Store is a snapshot on its way to the log.
@@ -70,6 +71,9 @@ type Store struct {
 	Snapshot Snapshot
 	then     pending
 }
+
+// Rebalanced says that it ends a rebalance: the leader's assignment is in it.
+func (s *Store) Rebalanced() bool { return s.then.assignments != nil }
 
 // Group is one group. Its methods must be called one at a time.
 type Group struct {

@@ -75,7 +75,7 @@ func (g *Group) leave(w Identity) (code kafka.Code, gone bool) {
 	}
 	g.answerJoin(m, failed(kafka.UnknownMemberID))
 	g.answerSync(m, Synced{Code: kafka.UnknownMemberID})
-	g.remove(m, "left")
+	g.remove(m, left)
 	return kafka.None, true
 }
 

@@ -48,10 +48,16 @@ func (r *roster) add(m *member) {
 	r.dropPending(m.id)
 }
 
+// left is why a member is gone that asked to be.
+const left = "left"
+
+// Size is the number of members.
+func (r *roster) Size() int { return len(r.members) }
+
 // remove takes a member out; what it waits for must be answered before.
 func (r *roster) remove(m *member, why string) {
 	r.members = slices.DeleteFunc(r.members, func(o *member) bool { return o == m })
-	r.step.Gone = append(r.step.Gone, Gone{m.id, m.clientID, why, len(r.members)})
+	r.step.Gone = append(r.step.Gone, Gone{m.id, m.clientID, why, len(r.members), why != left})
 	delete(r.byID, m.id)
 	if m.instance != nil && r.statics[*m.instance] == m.id {
 		delete(r.statics, *m.instance)

@@ -197,7 +197,7 @@ func (g *Group) Tick(now time.Time) kind.Step {
 		c := g.clocks[id]
 		if why := c.due(now, m); why != "" {
 			late = append(late, m)
-			gone = append(gone, kind.Gone{Member: id, ClientID: m.clientID, Why: why})
+			gone = append(gone, kind.Gone{Member: id, ClientID: m.clientID, Why: why, Expired: true})
 			continue
 		}
 		if at := c.next(); g.wake.IsZero() || at.Before(g.wake) {

@@ -51,6 +51,7 @@ type Step struct {
 type Gone struct {
 	Member, ClientID string
 	Why              string
+	Expired          bool // it ran out of time, it did not leave
 }
 
 // Committer is who commits or fetches offsets in the name of a group.
@@ -74,6 +75,9 @@ type Group interface {
 
 	// Empty says that the group has no members, so that it may be deleted.
 	Empty() bool
+
+	// Size is the number of members.
+	Size() int
 
 	// Subscribed says whether a member reads the topic: its offsets then stay.
 	Subscribed(topic string) bool

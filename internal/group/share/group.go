@@ -78,6 +78,9 @@ func (g *Group) State() string {
 // Empty says that the group has no members.
 func (g *Group) Empty() bool { return len(g.members) == 0 }
 
+// Size is the number of members.
+func (g *Group) Size() int { return len(g.members) }
+
 // Subscribed says whether a member reads the topic.
 func (g *Group) Subscribed(topic string) bool {
 	for _, m := range g.members {
@@ -124,7 +127,7 @@ func (g *Group) Tick(now time.Time) kind.Step {
 		slices.SortFunc(gone, byID)
 		step.Records = g.without(gone, g.cfg.Topics())
 		for _, m := range gone {
-			step.Gone = append(step.Gone, kind.Gone{Member: m.id, ClientID: m.clientID, Why: "its session has ended"})
+			step.Gone = append(step.Gone, kind.Gone{Member: m.id, ClientID: m.clientID, Why: "its session has ended", Expired: true})
 		}
 	}
 	step.Wake = g.wake()

@@ -95,6 +95,9 @@ func (g *Group) State() string {
 // Empty says that the group has no members.
 func (g *Group) Empty() bool { return len(g.members) == 0 }
 
+// Size is the number of members.
+func (g *Group) Size() int { return len(g.members) }
+
 // Subscribed says whether the topic is a source of the topology.
 func (g *Group) Subscribed(topic string) bool {
 	return len(g.members) > 0 && g.topology != nil && g.topology.reader(topic) != nil

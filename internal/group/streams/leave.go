@@ -97,6 +97,9 @@ func (g *Group) Tick(now time.Time) kind.Step {
 	switch {
 	case late != nil || slow != nil:
 		step = g.expel(append(late, slow...), "its session timed out, or it did not give up its tasks in time")
+		for i := range step.Gone {
+			step.Gone[i].Expired = true
+		}
 	case gathered && len(g.members) > 0 && g.ready != nil:
 		cfg := g.cfg()
 		if g.wait(now, g.epoch, cfg.Between) == "" {

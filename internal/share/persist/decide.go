@@ -164,7 +164,7 @@ func (sh *shard) summary(key share.Key) (Summary, error) {
 	if s == nil {
 		return Summary{StartOffset: share.NoStart, DeliveryComplete: -1}, nil
 	}
-	return Summary{StateEpoch: s.stateEpoch, LeaderEpoch: s.leaderEpoch, StartOffset: s.start, DeliveryComplete: s.complete}, nil
+	return s.summary(), nil
 }
 
 // remove forgets a share partition; one that is not known is forgotten already.

@@ -21,8 +21,9 @@ import (
 // COORDINATOR_NOT_AVAILABLE or COORDINATOR_LOAD_IN_PROGRESS when it is worth to
 // ask again, here or elsewhere.
 type Service struct {
-	cfg Config
-	rt  *coordinator.Runtime[*shard]
+	cfg   Config
+	rt    *coordinator.Runtime[*shard]
+	stats Stats
 }
 
 // New makes a service that coordinates nothing yet. It starts nothing.
@@ -99,7 +100,10 @@ func (s *Service) Read(ctx context.Context, key share.Key, leaderEpoch int32) (s
 // Errors: INVALID_REQUEST, also of one that was not initialized;
 // FENCED_LEADER_EPOCH, FENCED_STATE_EPOCH, UNKNOWN_TOPIC_OR_PARTITION.
 func (s *Service) Write(ctx context.Context, key share.Key, u share.Update) error {
-	return s.turn(ctx, key, func(sh *shard, t *coordinator.Turn) error { return sh.write(t, key, &u) })
+	begun := s.cfg.Now()
+	err := s.turn(ctx, key, func(sh *shard, t *coordinator.Turn) error { return sh.write(t, key, &u) })
+	s.stats.wrote(s.cfg.Now().Sub(begun), err)
+	return err
 }
 
 // Summary tells how far a share partition is; one that was not initialized has no
