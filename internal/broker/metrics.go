@@ -13,6 +13,7 @@ import (
 
 // newMetrics shows what the parts count anyway; nothing is kept for a scrape.
 func (b *Broker) newMetrics() http.Handler {
+	figures := coordinatorFigures{b}
 	return metrics.NewHandler(metrics.Config{
 		Requests: b.requests, Sockets: b.counted, Version: b.cfg.Version, Now: b.cfg.Now,
 		Logger: b.logger.With("component", "metrics"),
@@ -22,8 +23,8 @@ func (b *Broker) newMetrics() http.Handler {
 			Sessions:    b.sessions.Stats,
 			OfflineDirs: b.dirs.offline, LogDirs: b.dirHealth,
 			Cleaner: b.compactionFigures, Scrubbers: b.scrubbers.figures,
-			Groups: b.lags.census, GroupCounts: b.groupCounts, Coordinators: b.coordinators,
-			Transactions: b.transactionFigures, Share: b.shareFigures,
+			Groups: b.lags.census, GroupCounts: figures.groupCounts, Coordinators: figures.coordinators,
+			Transactions: figures.transactions, Share: figures.shares,
 		},
 	})
 }

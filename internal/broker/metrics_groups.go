@@ -10,7 +10,10 @@ import (
 	"github.com/myelin-stream/myelin/internal/share/persist"
 )
 
-func (b *Broker) groupCounts() metrics.GroupCoordinator {
+// coordinatorFigures are what the metrics say of the coordinators of a broker.
+type coordinatorFigures struct{ *Broker }
+
+func (b coordinatorFigures) groupCounts() metrics.GroupCoordinator {
 	s := b.groups.Stats()
 	out := metrics.GroupCoordinator{Commits: s.Commits.Load(), Expired: s.Expired.Load(), Deleted: s.Deleted.Load()}
 	for _, k := range []struct {
@@ -26,7 +29,7 @@ func (b *Broker) groupCounts() metrics.GroupCoordinator {
 	return out
 }
 
-func (b *Broker) coordinators() []metrics.Coordinator {
+func (b coordinatorFigures) coordinators() []metrics.Coordinator {
 	shown := func(name string, f coordinator.Figures) metrics.Coordinator {
 		return metrics.Coordinator{Name: name, Active: f.Active, Loading: f.Loading, Waiting: f.Waiting, Loads: f.Loads,
 			Failures: f.Failures, LoadTime: f.LoadTime, LongestLoad: f.LongestLoad, Batches: f.Batches, Records: f.Records}
@@ -35,17 +38,17 @@ func (b *Broker) coordinators() []metrics.Coordinator {
 		shown("share", b.shareState.Coordinator())}
 }
 
-func (b *Broker) transactionFigures() metrics.Transactions {
+func (b coordinatorFigures) transactions() metrics.Transactions {
 	s, now := b.txns.Stats(), b.txns.Standing()
 	out := metrics.Transactions{IDs: now.IDs, Open: now.Open, Ending: now.Ending,
 		Started: s.Started.Load(), Committed: s.Committed.Load(), Aborted: s.Aborted.Load(), TimedOut: s.TimedOut.Load(), Expired: s.Expired.Load()}
 	if !now.Oldest.IsZero() {
-		out.Oldest = max(0, b.cfg.Now().Sub(now.Oldest))
+		out.Oldest = max(0, b.cfg.Now().Sub(now.Oldest).Truncate(time.Millisecond))
 	}
 	return out
 }
 
-func (b *Broker) shareFigures() metrics.Share {
+func (b coordinatorFigures) shares() metrics.Share {
 	s, states := &b.share.Stats, b.shareState.Stats()
 	out := metrics.Share{Held: s.Held.Load(), Requests: s.Requests.Load(), Timeouts: s.Timeouts.Load(), Failed: s.Failures.Load(),
 		Loads: s.Loads.Load(), LoadTime: time.Duration(s.LoadTime.Load()),

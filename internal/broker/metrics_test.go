@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -72,66 +73,8 @@ func (s *stand) commits(group string, offset int64) {
 func TestGroupMetrics(t *testing.T) {
 	onNode(t, scraped+" offsets.topic.num.partitions=2 transaction.state.log.num.partitions=2 group.streams.initial.rebalance.delay.ms=0"+
 		" group.consumer.session.timeout.ms=45000 share.coordinator.state.topic.num.partitions=1", func(s *stand) {
-		m := sharers(s, 6, "", "a")[0] // share group g, at the start of t
-		m.wantRecords("first", m.fetch(0, -1), 6)
-		m.fetch(0, 1) // accept
-		m.fetch(1, 2) // release
-		s.commits("k", 2)
-		s.commits("done", 6)
-		beat(s, "c1", 0, func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.Group = "c" })
-		app := &streamsMember{s: s, id: "m1"}
-		app.beat()
-		app.beat()
-		s.pass(30 * time.Second)
-		p := inits(s, s.cl, 60_000)
-		s.wantErr("produce", producesInTxn(s, s.cl, p.ProducerID, p.ProducerEpoch, 0), nil)
-		s.pass(5 * time.Second)
-		have := s.scrape()
-		s.wantSeries(have,
-			`kafka_server_group_coordinator_metrics_group_count{protocol="classic"} 2`,
-			`kafka_server_group_coordinator_metrics_group_count{protocol="consumer"} 1`,
-			`kafka_server_group_coordinator_metrics_group_count{protocol="share"} 1`,
-			`kafka_server_group_coordinator_metrics_group_count{protocol="streams"} 1`,
-			`kafka_server_group_coordinator_metrics_classic_group_count{state="Empty"} 2`,
-			`kafka_server_group_coordinator_metrics_share_group_count{state="Stable"} 1`,
-			`kafka_server_group_coordinator_metrics_offset_count 2`,
-			`kafka_server_group_coordinator_metrics_offset_commit_count 2`,
-			`myelin_group_members{kind="consumer"} 1`,
-			`myelin_group_members{kind="share"} 1`,
-			`myelin_group_members{kind="streams"} 1`,
-			`myelin_consumergroup_info{consumergroup="c",kind="consumer",state="Stable"} 1`,
-			`kafka_consumergroup_members{consumergroup="c"} 1`,
-			`kafka_consumergroup_current_offset{consumergroup="k",partition="0",topic="t"} 2`,
-			`kafka_consumergroup_lag{consumergroup="k",partition="0",topic="t"} 5`,
-			`kafka_consumergroup_lag_sum{consumergroup="k",topic="t"} 5`,
-			`kafka_consumergroup_lag{consumergroup="done",partition="0",topic="t"} 1`,
-			`kafka_consumergroup_current_offset{consumergroup="g",partition="0",topic="t"} 1`,
-			`kafka_consumergroup_lag{consumergroup="g",partition="0",topic="t"} 6`,
-			`myelin_consumergroup_lag_seconds{consumergroup="done",partition="0",topic="t"} 5`,
-			`myelin_consumergroup_max_lag_seconds{consumergroup="done"} 5`,
-			`myelin_metrics_groups_left_out 0`,
-			`myelin_transactional_ids 1`,
-			`myelin_transactions_open 1`,
-			`myelin_transactions_oldest_seconds 5`,
-			`myelin_transactions_started_total 1`,
-			`myelin_transactions_committed_total 0`,
-			`kafka_server_transaction_coordinator_metrics_num_partitions{state="active"} 2`,
-			`kafka_server_transaction_coordinator_metrics_num_partitions{state="loading"} 0`,
-			`kafka_server_group_coordinator_metrics_num_partitions{state="active"} 2`,
-			`kafka_server_group_coordinator_metrics_event_queue_size 0`,
-			`myelin_coordinator_loads_total{coordinator="share"} 1`,
-			`kafka_server_sharegroupmetrics_recordacknowledgements_total{acktype="accept"} 1`,
-			`kafka_server_sharegroupmetrics_recordacknowledgements_total{acktype="release"} 1`,
-			`kafka_server_sharesessioncache_sharesessionscount 1`,
-			`kafka_server_sharepartitionmetrics_inflightmessagecount 0`, // their locks have run out
-			`kafka_server_sharepartitionmetrics_acquisitionlocktimeout_total 5`,
-			`myelin_share_states 1`,
-		)
-		for _, kind := range []string{"consumer", "share", "streams"} {
-			if l := only(have, "myelin_group_rebalances_total"); slices.Contains(l, `myelin_group_rebalances_total{kind="`+kind+`"} 0`) {
-				s.Errorf("no rebalance: %v", l)
-			}
-		}
+		p := s.coordinate()
+		s.wantCoordinated(s.scrape())
 		s.wantErr("end", ends(s, s.cl, p.ProducerID, p.ProducerEpoch), nil)
 		s.pass(20 * time.Second) // the consumer's session has ended
 		s.wantSeries(s.scrape(), `myelin_transactions_open 0`, `myelin_transactions_ending 0`, `myelin_transactions_oldest_seconds 0`,
@@ -139,6 +82,90 @@ func TestGroupMetrics(t *testing.T) {
 			`myelin_group_sessions_expired_total{kind="consumer"} 1`,
 			`kafka_consumergroup_members{consumergroup="c"} 0`)
 	})
+}
+
+// coordinate makes a group of each kind and leaves a transaction open for 5 s.
+func (s *stand) coordinate() *kmsg.InitProducerIDResponse {
+	s.Helper()
+	m := sharers(s, 6, "", "a")[0] // share group g, at the start of t
+	m.wantRecords("first", m.fetch(0, -1), 6)
+	m.fetch(0, 1) // accept
+	m.fetch(1, 2) // release
+	s.commits("k", 2)
+	s.commits("done", 6)
+	beat(s, "c1", 0, func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.Group = "c" })
+	app := &streamsMember{s: s, id: "m1"}
+	app.beat()
+	app.beat()
+	s.pass(30 * time.Second)
+	p := inits(s, s.cl, 60_000)
+	s.wantErr("produce", producesInTxn(s, s.cl, p.ProducerID, p.ProducerEpoch, 0), nil)
+	s.pass(5 * time.Second)
+	return p
+}
+
+func (s *stand) wantCoordinated(have []string) {
+	s.Helper()
+	s.wantSeries(have,
+		`kafka_server_group_coordinator_metrics_group_count{protocol="classic"} 2`,
+		`kafka_server_group_coordinator_metrics_group_count{protocol="consumer"} 1`,
+		`kafka_server_group_coordinator_metrics_group_count{protocol="share"} 1`,
+		`kafka_server_group_coordinator_metrics_group_count{protocol="streams"} 1`,
+		`kafka_server_group_coordinator_metrics_classic_group_count{state="Empty"} 2`,
+		`kafka_server_group_coordinator_metrics_share_group_count{state="Stable"} 1`,
+		`kafka_server_group_coordinator_metrics_offset_count 2`,
+		`kafka_server_group_coordinator_metrics_offset_commit_count 2`,
+		`myelin_group_members{kind="consumer"} 1`,
+		`myelin_group_members{kind="share"} 1`,
+		`myelin_group_members{kind="streams"} 1`,
+		`myelin_consumergroup_info{consumergroup="c",kind="consumer",state="Stable"} 1`,
+		`kafka_consumergroup_members{consumergroup="c"} 1`,
+		`kafka_consumergroup_current_offset{consumergroup="k",partition="0",topic="t"} 2`,
+		`kafka_consumergroup_lag{consumergroup="k",partition="0",topic="t"} 5`,
+		`kafka_consumergroup_lag_sum{consumergroup="k",topic="t"} 5`,
+		`kafka_consumergroup_lag{consumergroup="done",partition="0",topic="t"} 1`,
+		`kafka_consumergroup_current_offset{consumergroup="g",partition="0",topic="t"} 1`,
+		`kafka_consumergroup_lag{consumergroup="g",partition="0",topic="t"} 6`,
+		`myelin_metrics_groups_left_out 0`,
+		`myelin_transactional_ids 1`,
+		`myelin_transactions_open 1`,
+		`myelin_transactions_started_total 1`,
+		`myelin_transactions_committed_total 0`,
+		`kafka_server_transaction_coordinator_metrics_num_partitions{state="active"} 2`,
+		`kafka_server_transaction_coordinator_metrics_num_partitions{state="loading"} 0`,
+		`kafka_server_group_coordinator_metrics_num_partitions{state="active"} 2`,
+		`kafka_server_group_coordinator_metrics_event_queue_size 0`,
+		`myelin_coordinator_loads_total{coordinator="share"} 1`,
+		`kafka_server_sharegroupmetrics_recordacknowledgements_total{acktype="accept"} 1`,
+		`kafka_server_sharegroupmetrics_recordacknowledgements_total{acktype="release"} 1`,
+		`kafka_server_sharesessioncache_sharesessionscount 1`,
+		`kafka_server_sharepartitionmetrics_inflightmessagecount 0`, // their locks have run out
+		`kafka_server_sharepartitionmetrics_acquisitionlocktimeout_total 5`,
+		`myelin_share_states 1`,
+	)
+	s.wantNear(have, 5, `myelin_transactions_oldest_seconds`, `myelin_consumergroup_lag_seconds{consumergroup="done",partition="0",topic="t"}`,
+		`myelin_consumergroup_max_lag_seconds{consumergroup="done"}`)
+	for _, kind := range []string{"consumer", "share", "streams"} {
+		if l := only(have, "myelin_group_rebalances_total"); slices.Contains(l, `myelin_group_rebalances_total{kind="`+kind+`"} 0`) {
+			s.Errorf("no rebalance: %v", l)
+		}
+	}
+}
+
+// wantNear wants values that are a few milliseconds above one.
+func (s *stand) wantNear(have []string, want float64, names ...string) {
+	s.Helper()
+	for _, name := range names {
+		at := slices.IndexFunc(have, func(l string) bool { return strings.HasPrefix(l, name+" ") })
+		if at < 0 {
+			s.Errorf("missing %s", name)
+			continue
+		}
+		v, err := strconv.ParseFloat(strings.TrimPrefix(have[at], name+" "), 64)
+		if err != nil || v < want || v > want+0.5 {
+			s.Errorf("%s, want %v", have[at], want)
+		}
+	}
 }
 
 // TestMetricsProperties shows the effect of the properties that bound a scrape.

@@ -106,7 +106,7 @@ func (s *Service) Walk(visit func(*Seen)) {
 	for _, p := range s.rt.Owned() {
 		var ids []string
 		if s.rt.Read(p, func(sh *shard) error {
-			ids = sh.unsortedIDs()
+			ids = unsortedIDs(sh)
 			return nil
 		}) != nil {
 			continue
@@ -114,7 +114,7 @@ func (s *Service) Walk(visit func(*Seen)) {
 		for len(ids) > 0 {
 			var seen []Seen
 			if s.rt.Read(p, func(sh *shard) error {
-				seen, ids = sh.show(ids)
+				seen, ids = show(sh, ids)
 				return nil
 			}) != nil {
 				break
@@ -127,7 +127,7 @@ func (s *Service) Walk(visit func(*Seen)) {
 }
 
 // unsortedIDs are the ids of all groups.
-func (sh *shard) unsortedIDs() []string {
+func unsortedIDs(sh *shard) []string {
 	ids := make([]string, 0, sh.groups.Len()+sh.kinds.Len())
 	sh.groups.Each(func(id string) { ids = append(ids, id) })
 	sh.kinds.Each(func(id string) { ids = append(ids, id) })
@@ -135,7 +135,7 @@ func (sh *shard) unsortedIDs() []string {
 }
 
 // show gives what is committed of the first groups, and which are left.
-func (sh *shard) show(ids []string) (seen []Seen, left []string) {
+func show(sh *shard, ids []string) (seen []Seen, left []string) {
 	offsets := 0
 	for i, id := range ids {
 		if len(seen) >= groupsATurn || offsets >= offsetsATurn {

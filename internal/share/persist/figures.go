@@ -47,7 +47,7 @@ func (s *Service) Walk(visit func(*Seen)) {
 		var keys []share.Key
 		if s.rt.Read(p, func(sh *shard) error {
 			keys = make([]share.Key, 0, len(sh.kept))
-			for k := range sh.kept {
+			for k := range sh.kept { //house:maporder what is seen has no order
 				keys = append(keys, k)
 			}
 			return nil
