@@ -50,11 +50,11 @@ const layers = `
 	group/kind, assign/tasks < group/streams;
 	coordinator, cluster, group/classic, group/consumer, group/share, group/streams, metrics < group;
 	coordinator, cluster, wire/msg, metrics < txn;
-	coordinator, cluster, wire/msg, metrics < share < share/persist;
+	coordinator, cluster, wire/msg, metrics < share < share/persist, share/letters;
 
 	# Requests, sockets, the whole.
 	auth, quota, compact, follow, metadata, group, txn, share, share/persist < api;
-	api < listen < broker;
+	share/letters, api < listen < broker;
 
 	# What a user starts or embeds.
 	broker < myelin;

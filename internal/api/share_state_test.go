@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -107,6 +108,47 @@ func (m *memState) show(name string) string {
 	return "nothing"
 }
 
+// outbox takes dead letters, or fails when it is told to.
+type outbox struct {
+	slow  time.Duration
+	fails string
+
+	mu struct {
+		sync.Mutex
+		sent strings.Builder
+	}
+}
+
+func (o *outbox) Send(ctx context.Context, key share.Key, letters []share.Letter) []error {
+	errs := make([]error, len(letters))
+	if o.slow > 0 {
+		wait := time.NewTimer(o.slow)
+		defer wait.Stop()
+		//house:select in a bubble only one of the two can come
+		select {
+		case <-wait.C:
+		case <-ctx.Done():
+		}
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for i, l := range letters {
+		if o.fails != "" {
+			errs[i] = errors.New(o.fails)
+			continue
+		}
+		fmt.Fprintf(&o.mu.sent, "%s t-%d: %d-%d(%d) %s\n", key.Group, key.Partition, l.First, l.Last, l.Count, l.Cause)
+	}
+	return errs
+}
+
+func (o *outbox) show() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	defer o.mu.sent.Reset()
+	return o.mu.sent.String()
+}
+
 // codeNamed is the error of a name, nil for "".
 func codeNamed(name string) error {
 	for c := range kafka.Code(140) {
@@ -118,9 +160,12 @@ func codeNamed(name string) error {
 }
 
 // stageLog is a replica as a share.Log.
-type stageLog struct{ r *replica.Replica }
+type stageLog struct {
+	r     *replica.Replica
+	epoch int32
+}
 
-func (l stageLog) Epoch() int32 { return 1 }
+func (l stageLog) Epoch() int32 { return l.epoch }
 func (l stageLog) Start() int64 { return l.r.LogStart() }
 
 func (l stageLog) OffsetFor(at int64) (int64, error) {

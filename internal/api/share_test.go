@@ -23,12 +23,14 @@ import (
 // TestShareScripts runs testdata/share_*.txt against the stage of data_test.go.
 //
 //	produce TOPIC PARTITION records=N size=N after=MS
-//	set locks=N limit=N lock=MS committed=BOOL reset=earliest|latest
+//	set locks=N limit=N lock=MS committed=BOOL letters=BOOL reset=earliest|latest
 //	fetch M EPOCH v=N wait=MS min=N max=N records=N batch=N mode=N renew=BOOL PARTITION... -PARTITION...
 //	ack M EPOCH v=N renew=BOOL after=MS PARTITION...
 //	marker PARTITION N end=abort seq=N   N records of a transaction, and its end
 //	persister fails=CODE|lost=CODE|slow=MS
 //	stored TOPIC-N
+//	letters fails=TEXT slow=MS   what dead letters were sent; how it goes on
+//	elect            this broker leads anew, with what is stored
 //	close M          its connection ends
 //	trim TOPIC-N OFFSET
 //	sleep DURATION
@@ -57,22 +59,24 @@ type shareStage struct {
 	stop    func()
 	share   *share.Service
 	store   *memState
+	letters *outbox
 	set     share.Settings
+	epoch   int32
 	members map[string]*client
 }
 
 func newShareStage(t *testing.T) *shareStage {
-	s := &shareStage{stage: &stage{fs: vfs.NewMem(vfs.MemConfig{Now: time.Now})}, store: newMemState(),
+	s := &shareStage{stage: &stage{fs: vfs.NewMem(vfs.MemConfig{Now: time.Now})}, store: newMemState(), letters: &outbox{}, epoch: 1,
 		set: share.DefaultSettings(), members: map[string]*client{}}
 	s.set.Reset.Timestamp = kafka.EarliestTimestamp
 	image := shareImage(t)
 	s.more = func(cfg *Config) {
 		var err error
-		s.share, err = share.New(share.Config{Persister: s.store, MaxSessions: 2, Now: time.Now,
+		s.share, err = share.New(share.Config{Persister: s.store, MaxSessions: 2, Now: time.Now, Letters: s.letters,
 			Settings: func(string) share.Settings { return s.set },
 			Open: func(id kafka.UUID, p int32) (share.Log, error) {
 				r, err := s.replicas.GetID(id, p)
-				return stageLog{r}, err
+				return stageLog{r, s.epoch}, err
 			}})
 		if err != nil {
 			t.Fatal(err)
@@ -123,6 +127,7 @@ func (s *shareStage) do(cmd *script.Cmd) string {
 		s.set.Deliveries = int16(cmd.IntKey("limit", int64(s.set.Deliveries)))
 		s.set.Lock = time.Duration(cmd.IntKey("lock", s.set.Lock.Milliseconds())) * time.Millisecond
 		s.set.Committed = cmd.Key("committed", strconv.FormatBool(s.set.Committed)) == "true"
+		s.set.Letters = cmd.Key("letters", strconv.FormatBool(s.set.Letters)) == "true"
 		if cmd.Key("reset", "") == "latest" {
 			s.set.Reset.Timestamp = kafka.LatestTimestamp
 		}
@@ -134,6 +139,13 @@ func (s *shareStage) do(cmd *script.Cmd) string {
 	case "persister":
 		s.store.slow = time.Duration(cmd.IntKey("slow", 0)) * time.Millisecond
 		s.store.fails, s.store.lost = codeNamed(cmd.Key("fails", "")), codeNamed(cmd.Key("lost", ""))
+		return ""
+	case "letters":
+		s.letters.slow = time.Duration(cmd.IntKey("slow", 0)) * time.Millisecond
+		s.letters.fails = cmd.Key("fails", "")
+		return s.letters.show()
+	case "elect":
+		s.epoch++
 		return ""
 	case "stored":
 		return s.store.show(cmd.Arg(0))

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/myelin-stream/myelin/internal/config"
+	"github.com/myelin-stream/myelin/internal/controller"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/replica"
 	"github.com/myelin-stream/myelin/internal/share"
@@ -14,6 +15,10 @@ import (
 // newShare makes the leader side of share groups.
 func newShare(b *Broker, props *config.Broker) (*share.Service, error) {
 	world := groupWorld{b.metadata}
+	mail, err := newLetters(b)
+	if err != nil {
+		return nil, err
+	}
 	return share.New(share.Config{
 		Persister: persist.Local{Service: b.shareState},
 		Open: func(topicID kafka.UUID, partition int32) (share.Log, error) {
@@ -23,7 +28,12 @@ func newShare(b *Broker, props *config.Broker) (*share.Service, error) {
 			}
 			return shareLog{r}, nil
 		},
-		Settings:    func(group string) share.Settings { return shareSettings(world.settings(group)) },
+		Settings: func(group string) share.Settings {
+			set := shareSettings(world.settings(group))
+			set.Letters = set.Letters && b.metadata.Image().Feature(controller.FeatureShare) >= lettersFrom
+			return set
+		},
+		Letters:     mail,
 		MaxSessions: props.Int("group.share.max.share.sessions"),
 		Now:         b.cfg.Now,
 		Logger:      b.logger.With("component", "share"),
@@ -46,6 +56,7 @@ func shareSettings(s settingsOf) share.Settings {
 		Renews:     s.Bool("share.renew.acknowledge.enable"),
 		Committed:  s.String("share.isolation.level") == "read_committed",
 		Reset:      shareReset(s.String("share.auto.offset.reset")),
+		Letters:    s.String(letterTopic) != "",
 	}
 }
 

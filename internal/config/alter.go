@@ -275,6 +275,9 @@ func judgeGroup(b *Broker, next map[string]string, names []string) error {
 			return badConfig(fmt.Sprintf("%s must be in the range %d to %d inclusive.", bound.name, b.Int64(bound.min), b.Int64(bound.max)))
 		}
 	}
+	if strings.HasPrefix(next["errors.deadletterqueue.topic.name"], "__") {
+		return badConfig("errors.deadletterqueue.topic.name: DLQ topic name must not start with '__'")
+	}
 	if name, set := next["streams.assignor.name"]; set && !slices.Contains(b.List("group.streams.assignors"), name) {
 		return badConfig(fmt.Sprintf("streams.assignor.name '%s' is not a registered task assignor. Registered assignors are: [%s].",
 			name, strings.Join(b.List("group.streams.assignors"), ", ")))

@@ -27,7 +27,7 @@ var topicDefs = []Def{
 		Owner:    "compact", Status: Served, Test: "broker.TestCompactionProperties",
 		Doc: "how long compaction keeps tombstones and transaction markers"},
 	{Name: "errors.deadletterqueue.group.enable", Type: Boolean, Default: val("false"),
-		Owner: "share", Reason: yetShare,
+		Owner: "share", Status: Served, Test: "broker.TestDeadLetterProperties",
 		Doc: "lets share groups write what they could not deliver into this topic"},
 	{Name: "file.delete.delay.ms", Type: Long, Default: val("60000"), Valid: atLeast(0),
 		Synonyms: []Synonym{{Name: "log.segment.delete.delay.ms"}},

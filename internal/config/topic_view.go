@@ -47,6 +47,8 @@ type TopicConfig struct {
 	LocalRetentionMs    int64 // -2: as RetentionMs
 	LocalRetentionBytes int64 // -2: as RetentionBytes
 
+	DeadLetters bool // share groups may write what they gave up (KIP-1191)
+
 	LeaderThrottled   []string // partition:broker pairs or "*"
 	FollowerThrottled []string
 }
@@ -71,6 +73,7 @@ func (b *Broker) Topic(overrides map[string]string) TopicConfig {
 		MinCleanableRatio: get("min.cleanable.dirty.ratio").Float(), DeleteRetentionMs: num("delete.retention.ms"),
 		MinCompactionLagMs: num("min.compaction.lag.ms"), MaxCompactionLagMs: num("max.compaction.lag.ms"),
 		RemoteStorage:    get("remote.storage.enable").Bool(),
+		DeadLetters:      get("errors.deadletterqueue.group.enable").Bool(),
 		LocalRetentionMs: num("local.retention.ms"), LocalRetentionBytes: num("local.retention.bytes"),
 		LeaderThrottled:   get("leader.replication.throttled.replicas").List(),
 		FollowerThrottled: get("follower.replication.throttled.replicas").List(),

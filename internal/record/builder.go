@@ -51,6 +51,20 @@ func (b *Builder) Count() int { return int(b.count) }
 // Size is how many bytes the batch has before compression.
 func (b *Builder) Size() int { return HeaderSize + len(b.body) }
 
+// SizeWith is what Size would be after Append(r).
+func (b *Builder) SizeWith(r *Record) int {
+	ts, delta := r.Timestamp, b.lastDelta+1
+	if b.Flags.Has(AppendTime) {
+		ts = b.AppendedAt
+	}
+	base := b.base
+	if b.count == 0 {
+		base, delta = ts, 0
+	}
+	n := recordSize(r, ts-base, delta)
+	return b.Size() + varintSize(int64(n)) + n
+}
+
 // Append adds a record at the next offset; what r.Offset says does not matter.
 // A nil key or value is null, an empty one is not.
 func (b *Builder) Append(r Record) *Builder {

@@ -22,6 +22,10 @@ type Config struct {
 	// called often.
 	Settings func(group string) Settings
 
+	// Letters writes what groups gave up; nil where no group's Settings ask for
+	// that.
+	Letters Letters
+
 	// MaxSessions is group.share.max.share.sessions.
 	MaxSessions int
 
@@ -50,6 +54,7 @@ type Settings struct {
 	Lock       time.Duration // share.record.lock.duration.ms
 	Renews     bool          // share.renew.acknowledge.enable
 	Committed  bool          // share.isolation.level is read_committed
+	Letters    bool          // what is given up goes to errors.deadletterqueue.topic.name
 	Reset      Reset         // share.auto.offset.reset
 }
 
@@ -68,7 +73,7 @@ func DefaultSettings() Settings {
 }
 
 func (s *Settings) limits() limits {
-	return limits{locks: int64(s.Locks), deliveries: s.Deliveries, lock: s.Lock}
+	return limits{locks: int64(s.Locks), deliveries: s.Deliveries, lock: s.Lock, letters: s.Letters}
 }
 
 func (c *Config) validate() error {

@@ -7,7 +7,10 @@
 //	window           the offsets in flight: start ≤ … ≤ end; before it all is
 //	                 done, behind it nothing was handed out yet
 //	acquired         with one member, under a lock that runs out
-//	state            Available, Acquired, Acknowledged, Archived of a record
+//	state            Available, Acquired, Acknowledged, Archiving, Archived of a
+//	                 record
+//	letter           of records that were given up, for the group's dead-letter
+//	                 topic
 //	delivery count   how often a record was acquired
 //	session          what one member asks for, between its requests
 //

@@ -35,6 +35,7 @@ type Partition struct {
 		gone       error // no use any more
 		news       int64 // how often more may have become available
 		watchers   []*Watcher
+		sending    bool // somebody sends letters
 		timer      *time.Timer
 		wake       time.Time // when the timer rings, zero if it does not
 	}
@@ -81,6 +82,9 @@ func (p *Partition) load(ctx context.Context, log Log) {
 	p.mu.w.limits = set.limits()
 	p.mu.w.open(start, state.Batches)
 	p.mu.w.logStart(log.Start())
+	if p.postLocked() {
+		p.s.post(p)
+	}
 	p.s.Stats.Loads.Add(1)
 	p.s.Stats.LoadTime.Add(int64(p.s.cfg.Now().Sub(began)))
 }
@@ -105,7 +109,7 @@ func (p *Partition) end(why error) {
 func (p *Partition) idle() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.mu.w.held == 0 && !p.mu.w.dirty() && len(p.mu.w.writing) == 0 && len(p.mu.watchers) == 0
+	return p.mu.w.held == 0 && !p.mu.w.dirty() && len(p.mu.w.writing) == 0 && len(p.mu.watchers) == 0 && !p.mu.sending
 }
 
 // Begin gives the offset to read from, false if there is no room for more; seen
@@ -189,12 +193,13 @@ func (p *Partition) LogStart(offset int64) {
 //
 // Errors: INVALID_REQUEST, INVALID_RECORD_STATE; of the persister those of told.
 func (p *Partition) Acknowledge(ctx context.Context, member string, acks []Ack) error {
-	now := p.s.cfg.Now()
+	now, set := p.s.cfg.Now(), p.s.cfg.Settings(p.key.Group)
 	p.mu.Lock()
 	if p.mu.gone != nil {
 		defer p.mu.Unlock()
 		return p.mu.gone
 	}
+	p.mu.w.limits = set.limits()
 	t, err := p.mu.w.acknowledge(member, acks, now)
 	p.mu.Unlock()
 	if t != nil {
@@ -208,9 +213,14 @@ func (p *Partition) Acknowledge(ctx context.Context, member string, acks []Ack) 
 
 // release gives back what a member has. True if that is to be stored.
 func (p *Partition) release(member string) bool {
+	set := p.s.cfg.Settings(p.key.Group)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.mu.gone == nil && p.mu.w.release(member) != nil
+	if p.mu.gone != nil {
+		return false
+	}
+	p.mu.w.limits = set.limits()
+	return p.mu.w.release(member) != nil
 }
 
 // settled waits for a ticket.
@@ -263,23 +273,30 @@ func (p *Partition) store(ctx context.Context) {
 	held := p.mu.w.held
 	p.mu.w.settle(say, now)
 	p.s.Stats.Held.Add(p.mu.w.held - held)
-	ring := p.newsLocked()
+	ring, post := p.newsLocked(), (err == nil || !fenced(err)) && p.postLocked()
 	p.mu.Unlock()
 	ringAll(ring)
-	if err != nil && fenced(err) {
+	switch {
+	case err != nil && fenced(err):
 		p.s.forget(p, told(err))
+	case err != nil:
+		p.s.ring(p) // locks that ran out meanwhile, or have no clock
+	}
+	if post {
+		p.s.post(p)
 	}
 }
 
 // expire takes back what was locked too long, and sets the clock anew. True if
 // something is to be stored.
 func (p *Partition) expire() bool {
-	now := p.s.cfg.Now()
+	now, set := p.s.cfg.Now(), p.s.cfg.Settings(p.key.Group)
 	p.mu.Lock()
 	if p.mu.gone != nil {
 		p.mu.Unlock()
 		return false
 	}
+	p.mu.w.limits = set.limits()
 	p.mu.wake = time.Time{}
 	held := p.mu.w.held
 	n, wake := p.mu.w.expire(now)
@@ -292,10 +309,10 @@ func (p *Partition) expire() bool {
 	if n > 0 {
 		ring = p.newsLocked()
 	}
-	dirty := p.mu.w.dirty()
+	pressing := p.mu.w.pressing()
 	p.mu.Unlock()
 	ringAll(ring)
-	return dirty
+	return pressing
 }
 
 // armLocked has expire called at a time, or before.

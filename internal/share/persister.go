@@ -33,7 +33,7 @@ const (
 	Available    Delivery = 0
 	Acquired     Delivery = 1
 	Acknowledged Delivery = 2
-	Archiving    Delivery = 3 // on its way to the dead-letter topic
+	Archiving    Delivery = 3 // given up, its letter is on its way
 	Archived     Delivery = 4
 )
 

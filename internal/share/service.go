@@ -22,12 +22,13 @@ type Service struct {
 	Stats    Stats
 
 	tasks sync.WaitGroup // goroutines that store
-	bell  chan struct{}  // one slot: due or leaving has something
+	bell  chan struct{}  // one slot: due, mailing or leaving has something
 
 	mu struct {
 		sync.Mutex // memory only
 		groups     map[string]map[TopicPartition]*Partition
 		due        []*Partition // whose locks may have run out
+		mailing    []*Partition // which have letters to send
 		leaving    []leaver
 		closed     bool
 	}
@@ -47,6 +48,9 @@ func New(cfg Config) (*Service, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Letters == nil {
+		cfg.Letters = noLetters{}
+	}
 	s := &Service{cfg: cfg, Sessions: newSessions(cfg.MaxSessions), bell: make(chan struct{}, 1)}
 	s.mu.groups = map[string]map[TopicPartition]*Partition{}
 	return s, nil
@@ -55,8 +59,9 @@ func New(cfg Config) (*Service, error) {
 // Settings are those of a group.
 func (s *Service) Settings(group string) Settings { return s.cfg.Settings(group) }
 
-// Run takes back what was locked too long and what members who left had, until
-// ctx ends. It returns when all is stored that was begun.
+// Run takes back what was locked too long and what members who left had, and
+// sends dead letters, until ctx ends. It returns when all is stored that was
+// begun.
 func (s *Service) Run(ctx context.Context) error {
 	for {
 		select { //house:select what was rung for is done either way, or by the next leader
@@ -67,9 +72,15 @@ func (s *Service) Run(ctx context.Context) error {
 		case <-s.bell:
 		}
 		s.mu.Lock()
-		due, leaving := s.mu.due, s.mu.leaving
-		s.mu.due, s.mu.leaving = nil, nil
+		due, mailing, leaving := s.mu.due, s.mu.mailing, s.mu.leaving
+		s.mu.due, s.mu.mailing, s.mu.leaving = nil, nil, nil
 		s.mu.Unlock()
+		for _, p := range mailing {
+			s.tasks.Go(func() {
+				p.deliver(ctx)
+				s.retire(p)
+			})
+		}
 		for _, p := range due {
 			if p.expire() {
 				s.background(ctx, p)
@@ -113,6 +124,14 @@ func (s *Service) retire(p *Partition) {
 func (s *Service) ring(p *Partition) {
 	s.mu.Lock()
 	s.mu.due = append(s.mu.due, p)
+	s.mu.Unlock()
+	s.wake()
+}
+
+// post has Run send a partition's letters.
+func (s *Service) post(p *Partition) {
+	s.mu.Lock()
+	s.mu.mailing = append(s.mu.mailing, p)
 	s.mu.Unlock()
 	s.wake()
 }

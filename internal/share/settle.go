@@ -116,26 +116,36 @@ func (w *window) say(t *ticket, kind int8, b *batch, r *run, now time.Time) {
 	if b.hole || b.gap {
 		return
 	}
-	to := Archived
+	c := &change{to: Archived, ticket: t}
 	switch kind {
 	case Renew:
 		r.until = now.Add(w.limits.lock)
 		return
 	case Accept:
-		to = Acknowledged
+		c.to = Acknowledged
 	case Free:
-		to = w.again(r.count)
+		c.to, c.cause = w.again(r.count), TooOften
+	case Reject:
+		c.to, c.cause = w.givenUp(), Rejected
 	}
-	r.change = &change{to, t}
+	r.change = c
 	t.spans = append(t.spans, r.span)
 }
 
 // again is the state of a record that was delivered so often without success.
 func (w *window) again(count int16) Delivery {
 	if count >= w.deliveries {
-		return Archived
+		return w.givenUp()
 	}
 	return Available
+}
+
+// givenUp is the state of a record that is not to be delivered again.
+func (w *window) givenUp() Delivery {
+	if w.letters {
+		return Archiving
+	}
+	return Archived
 }
 
 // release gives back all that a member has, as when its session ends. What it
@@ -146,7 +156,7 @@ func (w *window) release(member string) *ticket {
 		for i := range b.runs {
 			r := &b.runs[i]
 			if r.state == Acquired && r.change == nil && r.member == member {
-				r.change = &change{w.again(r.count), t}
+				r.change = &change{w.again(r.count), TooOften, t}
 				t.spans = append(t.spans, r.span)
 			}
 		}
@@ -179,6 +189,9 @@ func (w *window) expire(now time.Time) (records int64, wake time.Time) {
 func (w *window) loosen(r *run) {
 	w.turn(r, w.again(r.count))
 	w.loose = append(w.loose, r.span)
+	if r.state == Archiving {
+		w.late = append(w.late, Letter{r.first, r.last, r.count, TooOften})
+	}
 }
 
 func (w *window) tidyAll() {
@@ -190,7 +203,10 @@ func (w *window) tidyAll() {
 }
 
 // dirty says whether there is something to store.
-func (w *window) dirty() bool { return len(w.queued) > 0 || len(w.loose) > 0 }
+func (w *window) dirty() bool { return w.pressing() || len(w.filed) > 0 }
+
+// pressing says whether there is something to store that was not tried yet.
+func (w *window) pressing() bool { return len(w.queued) > 0 || len(w.loose) > 0 }
 
 // store begins to store all that is queued. [window.settle] has to follow, also
 // where nothing came out to be stored (false).
@@ -198,6 +214,8 @@ func (w *window) store() (u Update, any bool) {
 	w.writing, w.queued = w.queued, nil
 	spans := w.loose
 	w.loose = nil
+	any = w.seal()
+	spans = append(spans, w.filing...)
 	complete := w.done
 	for _, t := range w.writing {
 		spans = append(spans, t.spans...)
@@ -224,7 +242,7 @@ func (w *window) store() (u Update, any bool) {
 		at = s.last + 1
 	}
 	u.StartOffset, u.DeliveryComplete = w.start, int32(complete)
-	return u, len(u.Batches) > 0
+	return u, any || len(u.Batches) > 0
 }
 
 // add appends a batch, or makes the last one longer.
@@ -248,7 +266,9 @@ func (w *window) settle(err error, now time.Time) {
 				switch {
 				case c == nil || c.ticket != t:
 				case err == nil:
-					w.turn(r, c.to)
+					if w.turn(r, c.to); c.to == Archiving {
+						w.post = append(w.post, Letter{r.first, r.last, r.count, c.cause})
+					}
 				default:
 					r.change = nil
 					if !r.until.After(now) {
@@ -260,6 +280,7 @@ func (w *window) settle(err error, now time.Time) {
 		t.settled, t.err = true, err
 	}
 	w.writing = nil
+	w.sealed(err)
 	w.tidyAll()
 	w.advance()
 }

@@ -11,6 +11,9 @@ type Stats struct {
 	Failures atomic.Int64    // writes of state that failed
 	Loads    atomic.Int64    // share partitions loaded
 	LoadTime atomic.Int64    // how long that took in all, in ns
+
+	Letters     atomic.Int64 // records that were to go to a dead-letter topic
+	LettersLost atomic.Int64 // those of them that could not be written there
 }
 
 // said counts acknowledgements.

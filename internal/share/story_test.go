@@ -40,18 +40,23 @@ type fate struct {
 	done    bool // acknowledged or rejected, and answered
 	maybe   bool // such an answer was lost
 	excused bool // was given up for another reason
+	closed  bool // accepted, or said to be none: there is no letter of it
+	gone    bool // aborted, vanished, or before the log's start
+	letters int
 }
 
 // claim is a ticket and what it said.
 type claim struct {
-	t     *ticket
-	final []int64
+	t      *ticket
+	final  []int64
+	closed []int64 // those of them that were not rejected
 }
 
 func newStory(rt *rapid.T) *story {
 	s := &story{T: rt, now: time.Unix(1000, 0), aborted: map[int64]bool{}, records: map[int64]*fate{}, stored: map[int64]Batch{},
 		members: []string{"a", "b", "c"}, last: map[string][]AcquiredRecords{}}
-	s.limits = limits{locks: rapid.Int64Range(1, 40).Draw(rt, "locks"), deliveries: int16(rapid.IntRange(2, 7).Draw(rt, "limit")), lock: 10 * time.Second}
+	s.limits = limits{locks: rapid.Int64Range(1, 40).Draw(rt, "locks"), deliveries: int16(rapid.IntRange(2, 7).Draw(rt, "limit")), lock: 10 * time.Second,
+		letters: rapid.Bool().Draw(rt, "letters")}
 	s.origin = rapid.Int64Range(0, 5).Draw(rt, "origin")
 	s.next, s.start = s.origin, s.origin
 	s.w.limits = s.limits
@@ -73,7 +78,9 @@ func (s *story) of(offset int64) *fate {
 func (s *story) produce() {
 	for range rapid.IntRange(1, 4).Draw(s.T, "batches") {
 		if rapid.IntRange(0, 9).Draw(s.T, "hole") == 0 {
-			s.of(s.next).excused, s.of(s.next+1).excused = true, true
+			for _, f := range []*fate{s.of(s.next), s.of(s.next + 1)} {
+				f.excused, f.gone = true, true
+			}
 			s.next += 2
 		}
 		n := rapid.Int64Range(1, 8).Draw(s.T, "size")
@@ -83,7 +90,7 @@ func (s *story) produce() {
 			s.of(o)
 			if bad {
 				s.aborted[o] = true
-				s.of(o).excused = true
+				s.of(o).excused, s.of(o).gone = true, true
 			}
 		}
 		s.next += n
@@ -104,7 +111,7 @@ func (s *story) read(from int64, n int) (read, aborted []span) {
 }
 
 func (s *story) step() {
-	switch rapid.IntRange(0, 15).Draw(s.T, "step") {
+	switch rapid.IntRange(0, 17).Draw(s.T, "step") {
 	case 0:
 		s.produce()
 	case 1, 2, 3, 4:
@@ -128,6 +135,45 @@ func (s *story) step() {
 	case 15:
 		if rapid.IntRange(0, 3).Draw(s.T, "lost") == 0 {
 			s.lose()
+		}
+	case 16, 17:
+		s.mail()
+	}
+}
+
+// mail sends the letters there are. The leader may be lost before they are sent,
+// or before anybody knows that they were.
+func (s *story) mail() {
+	letters := s.w.outgoing()
+	how := rapid.SampledFrom([]string{"ok", "ok", "ok", "lost before", "lost after"}).Draw(s.T, "mail")
+	if how == "lost before" {
+		s.lose()
+		return
+	}
+	s.send(letters)
+	if how == "lost after" {
+		s.lose()
+		return
+	}
+	s.w.sent(letters)
+	s.sync()
+}
+
+func (s *story) send(letters []Letter) {
+	s.sync()
+	if len(letters) > 0 && !s.limits.letters {
+		s.Fatalf("letters %v", letters)
+	}
+	for i, l := range letters {
+		if l.First > l.Last || i > 0 && l.First <= letters[i-1].Last || l.Count < 1 || l.Count > s.limits.deliveries {
+			s.Fatalf("letters %+v", letters)
+		}
+		for o := l.First; o <= l.Last; o++ {
+			f := s.of(o)
+			if f.owner != "" || f.closed {
+				s.Fatalf("a letter of offset %d, which is %+v", o, f)
+			}
+			f.letters++
 		}
 	}
 }
@@ -228,7 +274,10 @@ func (s *story) ack() {
 		switch k, _ := a.of(o); k {
 		case Renew:
 			s.of(o).until = s.now.Add(s.limits.lock)
-		case Gap, Accept, Reject:
+		case Gap, Accept:
+			c.closed = append(c.closed, o)
+			c.final = append(c.final, o)
+		case Reject:
 			c.final = append(c.final, o)
 		}
 	}
@@ -283,6 +332,11 @@ func (s *story) write() {
 		err = kafka.CoordinatorNotAvailable
 	}
 	s.w.settle(err, s.now)
+	s.answer(how == "unsure")
+}
+
+// answer tells those whose tickets are settled.
+func (s *story) answer(unsure bool) {
 	s.sync()
 	for _, c := range s.tickets {
 		if !c.t.settled {
@@ -291,7 +345,10 @@ func (s *story) write() {
 		for _, o := range c.final {
 			f := s.of(o)
 			f.done = f.done || c.t.err == nil
-			f.maybe = f.maybe || how == "unsure"
+			f.maybe = f.maybe || unsure
+		}
+		for _, o := range c.closed {
+			s.of(o).closed = s.of(o).closed || c.t.err == nil
 		}
 	}
 	s.tickets = slices.DeleteFunc(s.tickets, func(c *claim) bool { return c.t.settled })
@@ -349,7 +406,7 @@ func (s *story) trim() {
 	s.w.logStart(s.logFrom)
 	for o, f := range s.records {
 		if o < s.logFrom {
-			f.excused = true
+			f.excused, f.gone = true, true
 		}
 	}
 	s.sync()
@@ -362,7 +419,7 @@ func (s *story) vanish() {
 	}
 	i := rapid.IntRange(0, len(s.log)-1).Draw(s.T, "which")
 	for o := s.log[i].first; o <= s.log[i].last; o++ {
-		s.of(o).excused = true
+		s.of(o).excused, s.of(o).gone = true, true
 		delete(s.aborted, o)
 	}
 	s.log = slices.Delete(s.log, i, i+1)
@@ -413,7 +470,11 @@ func (s *story) drain() {
 		s.now = s.now.Add(20 * time.Second)
 		s.w.store()
 		s.w.settle(nil, s.now)
+		s.answer(false)
 		s.w.expire(s.now)
+		letters := s.w.outgoing()
+		s.send(letters)
+		s.w.sent(letters)
 		s.sync()
 		from := s.w.next()
 		read, aborted := s.read(from, 5)
@@ -428,12 +489,18 @@ func (s *story) drain() {
 			if _, err := s.w.acknowledge("z", []Ack{{row.First, row.Last, []int8{Accept}}}, s.now); err != nil {
 				s.Fatalf("%v", err)
 			}
+			for o := row.First; o <= row.Last; o++ {
+				s.of(o).closed = true
+			}
 		}
 		s.check()
 	}
 	for o, f := range s.records {
 		if o >= s.origin && !f.ever && !f.excused && !f.done && !f.maybe {
 			s.Fatalf("offset %d was never handed out: %s", o, s.show())
+		}
+		if s.limits.letters && f.ever && !f.closed && !f.maybe && !f.gone && f.letters == 0 {
+			s.Fatalf("offset %d was given up without a letter: %+v", o, f)
 		}
 	}
 	if last := len(s.log) - 1; last >= 0 && (s.w.held > 0 || s.w.next() <= s.log[last].last) {

@@ -22,9 +22,13 @@ import (
 //	                 acquire
 //	Available ───────────────────▶ Acquired
 //	    ▲                             │ acknowledge, release, lock ran out
-//	    ├─────────────────────────────┤
-//	    │                             ▼
-//	    └── not yet too often    Acknowledged, Archived    done for good
+//	    ├─────────────────────────────┼───────────────────────┐
+//	    │                             ▼                       ▼
+//	    └── not yet too often    Acknowledged, Archived ◀─ Archiving
+//	                             done for good             until its [Letter] is sent
+//
+// Only groups with a dead-letter topic archive by way of Archiving. A letter is
+// sent when that state was stored, so that who comes after a crash sends it.
 //
 // What a member says of a record changes nothing until it is stored: the run
 // keeps its state and a change, and the [ticket] tells when that is settled. A
@@ -42,6 +46,7 @@ type window struct {
 	queued  []*ticket // changes that are to be stored
 	writing []*ticket // changes that are being stored
 	loose   []span    // of states that changed at once and are to be stored too
+	mail
 
 	done int64 // records in a final state
 	held int64 // records acquired
@@ -53,6 +58,7 @@ type limits struct {
 	locks      int64         // records in the window (share.partition.max.record.locks)
 	deliveries int16         // share.delivery.count.limit
 	lock       time.Duration // share.record.lock.duration.ms
+	letters    bool          // records that are given up go to a dead-letter topic
 }
 
 // throttle is the delivery count from which records are handed out in smaller
@@ -86,6 +92,7 @@ type run struct {
 // change is what a run becomes when a ticket is settled well.
 type change struct {
 	to     Delivery
+	cause  Cause // where that is Archiving
 	ticket *ticket
 }
 
@@ -110,13 +117,14 @@ func (w *window) open(start int64, stored []Batch) {
 			w.push(&batch{gap: true}, run{span: span{w.end, first - 1}})
 		}
 		state := s.State
-		switch state {
-		case Acquired:
+		if state == Acquired {
 			state = Available
-		case Archiving: // a Kafka was about to write it to a dead-letter topic
-			state = Archived
 		}
-		w.push(&batch{}, run{span: span{first, s.Last}, state: state, count: s.Count})
+		r := run{span: span{first, s.Last}, state: state, count: s.Count}
+		if state == Archiving { // its leader went before it could say that the letter is sent
+			w.post = append(w.post, w.resumed(&r))
+		}
+		w.push(&batch{}, r)
 	}
 	w.advance()
 }

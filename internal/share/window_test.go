@@ -63,7 +63,9 @@ func (w *window) verify() error {
 //   - no record is with two members at once;
 //   - nobody gets a record more often than the limit says;
 //   - in the end every record was handed out or has a reason not to be, and the
-//     window is empty.
+//     window is empty;
+//   - where the group has a dead-letter topic, there was a letter of every record
+//     that was given up, also when the leader was lost on the way.
 func TestWindowAgainstRecords(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		s := newStory(rt)
