@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,12 +18,11 @@ import (
 
 // memState is a persister in memory that fails when it is told to.
 type memState struct {
-	slow  time.Duration
-	fails error // instead of storing
-	lost  error // after storing
-
 	mu struct {
 		sync.Mutex
+		slow   time.Duration
+		fails  error // instead of storing
+		lost   error // after storing
 		states map[share.Key]*share.State
 		counts map[share.Key]int32
 	}
@@ -34,17 +34,29 @@ func newMemState() *memState {
 	return m
 }
 
-// wait is how slow it is.
-func (m *memState) wait() {
-	if m.slow > 0 {
-		<-time.NewTimer(m.slow).C
+// behave says how it goes on.
+func (m *memState) behave(slow time.Duration, fails, lost error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.mu.slow, m.mu.fails, m.mu.lost = slow, fails, lost
+}
+
+// wait is how slow it is, and how it fails.
+func (m *memState) wait() error {
+	m.mu.Lock()
+	slow := m.mu.slow
+	m.mu.Unlock()
+	if slow > 0 {
+		<-time.NewTimer(slow).C
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.mu.fails
 }
 
 func (m *memState) Read(_ context.Context, key share.Key, _ int32) (share.State, error) {
-	m.wait()
-	if m.fails != nil {
-		return share.State{}, m.fails
+	if err := m.wait(); err != nil {
+		return share.State{}, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -55,9 +67,8 @@ func (m *memState) Read(_ context.Context, key share.Key, _ int32) (share.State,
 }
 
 func (m *memState) Write(_ context.Context, key share.Key, u share.Update) error {
-	m.wait()
-	if m.fails != nil {
-		return m.fails
+	if err := m.wait(); err != nil {
+		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -87,7 +98,7 @@ func (m *memState) Write(_ context.Context, key share.Key, u share.Update) error
 			s.Batches = append(s.Batches, share.Batch{First: o, Last: o, State: b.State, Count: b.Count})
 		}
 	}
-	return m.lost
+	return m.mu.lost
 }
 
 // show prints what is stored of a partition of topic t.
@@ -110,19 +121,21 @@ func (m *memState) show(name string) string {
 
 // outbox takes dead letters, or fails when it is told to.
 type outbox struct {
-	slow  time.Duration
-	fails string
-
 	mu struct {
 		sync.Mutex
-		sent strings.Builder
+		slow  time.Duration
+		fails string
+		sent  []string
 	}
 }
 
 func (o *outbox) Send(ctx context.Context, key share.Key, letters []share.Letter) []error {
 	errs := make([]error, len(letters))
-	if o.slow > 0 {
-		wait := time.NewTimer(o.slow)
+	o.mu.Lock()
+	slow := o.mu.slow
+	o.mu.Unlock()
+	if slow > 0 {
+		wait := time.NewTimer(slow)
 		defer wait.Stop()
 		//house:select in a bubble only one of the two can come
 		select {
@@ -133,20 +146,23 @@ func (o *outbox) Send(ctx context.Context, key share.Key, letters []share.Letter
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for i, l := range letters {
-		if o.fails != "" {
-			errs[i] = errors.New(o.fails)
+		if o.mu.fails != "" {
+			errs[i] = errors.New(o.mu.fails)
 			continue
 		}
-		fmt.Fprintf(&o.mu.sent, "%s t-%d: %d-%d(%d) %s\n", key.Group, key.Partition, l.First, l.Last, l.Count, l.Cause)
+		o.mu.sent = append(o.mu.sent, fmt.Sprintf("%s t-%d: %d-%d(%d) %s\n", key.Group, key.Partition, l.First, l.Last, l.Count, l.Cause))
 	}
 	return errs
 }
 
-func (o *outbox) show() string {
+// show lists what was sent, and says how it goes on.
+func (o *outbox) show(slow time.Duration, fails string) string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	defer o.mu.sent.Reset()
-	return o.mu.sent.String()
+	sent := o.mu.sent
+	o.mu.slow, o.mu.fails, o.mu.sent = slow, fails, nil
+	slices.Sort(sent) // two partitions send side by side
+	return strings.Join(sent, "")
 }
 
 // codeNamed is the error of a name, nil for "".

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -60,9 +61,11 @@ type shareStage struct {
 	share   *share.Service
 	store   *memState
 	letters *outbox
-	set     share.Settings
-	epoch   int32
 	members map[string]*client
+
+	mu    sync.Mutex
+	set   share.Settings
+	epoch int32 // this broker leads in
 }
 
 func newShareStage(t *testing.T) *shareStage {
@@ -73,9 +76,15 @@ func newShareStage(t *testing.T) *shareStage {
 	s.more = func(cfg *Config) {
 		var err error
 		s.share, err = share.New(share.Config{Persister: s.store, MaxSessions: 2, Now: time.Now, Letters: s.letters,
-			Settings: func(string) share.Settings { return s.set },
+			Settings: func(string) share.Settings {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				return s.set
+			},
 			Open: func(id kafka.UUID, p int32) (share.Log, error) {
 				r, err := s.replicas.GetID(id, p)
+				s.mu.Lock()
+				defer s.mu.Unlock()
 				return stageLog{r, s.epoch}, err
 			}})
 		if err != nil {
@@ -123,6 +132,8 @@ func (s *shareStage) do(cmd *script.Cmd) string {
 	case "marker":
 		return s.marker(cmd)
 	case "set":
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		s.set.Locks = int(cmd.IntKey("locks", int64(s.set.Locks)))
 		s.set.Deliveries = int16(cmd.IntKey("limit", int64(s.set.Deliveries)))
 		s.set.Lock = time.Duration(cmd.IntKey("lock", s.set.Lock.Milliseconds())) * time.Millisecond
@@ -137,14 +148,13 @@ func (s *shareStage) do(cmd *script.Cmd) string {
 	case "ack":
 		return s.ack(cmd)
 	case "persister":
-		s.store.slow = time.Duration(cmd.IntKey("slow", 0)) * time.Millisecond
-		s.store.fails, s.store.lost = codeNamed(cmd.Key("fails", "")), codeNamed(cmd.Key("lost", ""))
+		s.store.behave(time.Duration(cmd.IntKey("slow", 0))*time.Millisecond, codeNamed(cmd.Key("fails", "")), codeNamed(cmd.Key("lost", "")))
 		return ""
 	case "letters":
-		s.letters.slow = time.Duration(cmd.IntKey("slow", 0)) * time.Millisecond
-		s.letters.fails = cmd.Key("fails", "")
-		return s.letters.show()
+		return s.letters.show(time.Duration(cmd.IntKey("slow", 0))*time.Millisecond, cmd.Key("fails", ""))
 	case "elect":
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		s.epoch++
 		return ""
 	case "stored":
