@@ -114,7 +114,7 @@ func (s *Service) Walk(visit func(*Seen)) {
 		for len(ids) > 0 {
 			var seen []Seen
 			if s.rt.Read(p, func(sh *shard) error {
-				seen, ids = show(sh, ids)
+				seen, ids = portray(sh, ids)
 				return nil
 			}) != nil {
 				break
@@ -134,8 +134,8 @@ func unsortedIDs(sh *shard) []string {
 	return ids
 }
 
-// show gives what is committed of the first groups, and which are left.
-func show(sh *shard, ids []string) (seen []Seen, left []string) {
+// portray gives what is committed of the first groups, and which are left.
+func portray(sh *shard, ids []string) (seen []Seen, left []string) {
 	offsets := 0
 	for i, id := range ids {
 		if len(seen) >= groupsATurn || offsets >= offsetsATurn {
