@@ -87,8 +87,8 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage("%s; see: %s --help", err, c.CommandPath())
 	})
-	root.AddCommand(devCmd(a), serveCmd(a), storageCmd(a), topicCmd(a), produceCmd(a), consumeCmd(a), groupCmd(a), txnCmd(a), pingCmd(a),
-		configCmd(a), benchCmd(a), healthCmd(a), versionCmd(a))
+	root.AddCommand(devCmd(a), serveCmd(a), storageCmd(a), topicCmd(a), produceCmd(a), consumeCmd(a), groupCmd(a), shareGroupCmd(a),
+		streamsGroupCmd(a), txnCmd(a), pingCmd(a), configCmd(a), benchCmd(a), healthCmd(a), versionCmd(a))
 	root.CompletionOptions.HiddenDefaultCmd = false
 	wrapArgs(root)
 	return root

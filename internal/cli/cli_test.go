@@ -65,7 +65,7 @@ func TestUsage(t *testing.T) {
 		{"produce t -z brotli", exitUsage, "myelin: -z brotli: want none, gzip, snappy, lz4 or zstd"},
 		{"produce t --tombstone", exitUsage, "myelin: --tombstone: say whose, with -k KEY"},
 		{"topic trim t", exitUsage, "myelin: --before: say which records: an offset, @TIME or end"},
-		{"group seek g", exitUsage, "myelin: --to: say where: start, end, N, +N, -N, @TIME or group:OTHER"},
+		{"group seek g", exitUsage, "myelin: --to: say where: start, end, N, +N, -N, @TIME, group:OTHER or file:FILE"},
 		{"dev --set num.partition=1", exitUsage, "myelin: --set num.partition=1: unknown property num.partition; did you mean num.partitions?"},
 		{"dev --set num.partitions=x", exitUsage, "myelin: --set: Invalid value x for configuration num.partitions: Not a number of type INT"},
 		{"dev --listen nonsense", exitUsage, "myelin: --listen nonsense: want HOST:PORT"},

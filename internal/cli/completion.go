@@ -23,16 +23,24 @@ func (a *app) completeTopics(c *cobra.Command, _ []string, _ string) ([]string, 
 	return details.Names(), cobra.ShellCompDirectiveNoFileComp
 }
 
-func (a *app) completeGroups(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+func (a groups) complete(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 	a.timeout = completionBudget
-	adm, done, err := a.admin(c.Context())
+	cl, err := a.connect(c.Context())
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	defer done()
-	groups, err := adm.ListGroups(c.Context())
+	defer cl.Close()
+	var kinds []string
+	if a.kind != "" {
+		kinds = []string{a.kind}
+	}
+	rows, err := listGroups(c.Context(), cl, nil, kinds)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return groups.Groups(), cobra.ShellCompDirectiveNoFileComp
+	names := make([]string, len(rows))
+	for i, g := range rows {
+		names[i] = g.Group
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
 }

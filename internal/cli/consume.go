@@ -19,6 +19,7 @@ import (
 type consumeFlags struct {
 	from, to      string
 	group         string
+	share, ack    string
 	number        int64
 	end           bool
 	tail          bool
@@ -34,7 +35,8 @@ func consumeCmd(a *app) *cobra.Command {
 		Use: "consume TOPIC...", Short: "Read records", Args: cobra.MinimumNArgs(1),
 		Example: "  myelin consume orders\n" +
 			"  myelin consume orders --from @2h -e -f '%p/%o %k=%v\\n'\n" +
-			"  myelin consume orders -n 10 -o jsonl",
+			"  myelin consume orders -n 10 -o jsonl\n" +
+			"  myelin consume orders --share workers --from start",
 		ValidArgsFunction: a.completeTopics,
 		RunE: func(c *cobra.Command, topics []string) error {
 			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
@@ -46,6 +48,8 @@ func consumeCmd(a *app) *cobra.Command {
 	fl.StringVar(&f.from, "from", "", "start, end, N, +N, -N or @TIME (default start; with -g where the group stands, else start)")
 	fl.StringVar(&f.to, "to", "", "stop before: end, N, +N, -N or @TIME")
 	fl.StringVarP(&f.group, "group", "g", "", "read as a member of this group and commit")
+	fl.StringVar(&f.share, "share", "", "read as a member of this share group, which hands each record to one member")
+	fl.StringVar(&f.ack, "ack", "accept", "with --share, what to say of records that were written: accept, release or reject")
 	fl.Int64VarP(&f.number, "number", "n", 0, "stop after so many records")
 	fl.BoolVarP(&f.end, "exit", "e", false, "stop at what is the end now (--to end)")
 	fl.BoolVar(&f.tail, "tail", false, "begin at the end (--from end)")
@@ -66,6 +70,9 @@ func (a *app) runConsume(ctx context.Context, topics []string, f consumeFlags) e
 	write, err := a.recordWriter(f.format)
 	if err != nil {
 		return err
+	}
+	if f.share != "" {
+		return a.consumeShare(ctx, topics, f, write)
 	}
 	opts := []kgo.Opt{kgo.KeepControlRecords(), kgo.KeepRetryableFetchErrors()}
 	if f.readCommitted {
@@ -191,6 +198,7 @@ type consumedRecord struct {
 	KeyBase64   string           `json:"key_base64,omitempty"`   // instead of key, if that is not UTF-8
 	ValueBase64 string           `json:"value_base64,omitempty"` // instead of value, if that is not UTF-8
 	Headers     []consumedHeader `json:"headers,omitempty"`
+	Delivery    int32            `json:"delivery_count,omitempty"` // of a share group: how often it was given out
 }
 
 type consumedHeader struct {
@@ -222,7 +230,7 @@ func (a *app) recordWriter(format string) (func(*kgo.Record), error) {
 }
 
 func recordJSON(r *kgo.Record) consumedRecord {
-	c := consumedRecord{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Timestamp: r.Timestamp.UnixMilli()}
+	c := consumedRecord{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Timestamp: r.Timestamp.UnixMilli(), Delivery: r.DeliveryCount()}
 	c.Key, c.KeyBase64 = textOrBase64(r.Key)
 	c.Value, c.ValueBase64 = textOrBase64(r.Value)
 	for _, h := range r.Headers {

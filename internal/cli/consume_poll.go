@@ -112,6 +112,8 @@ func (r *reader) refused(ctx context.Context, fetches kgo.Fetches) error {
 			unknown, waiting = true, true
 		case kerr.IsRetriable(err) && !errors.Is(err, kerr.UnknownTopicID):
 			waiting = true
+		case failed == nil && topic == "" && r.group != "":
+			failed = r.notJoined(ctx, err)
 		case failed == nil:
 			failed = refusal("topic "+topic, err, "")
 		}
@@ -134,6 +136,16 @@ func (r *reader) refused(ctx context.Context, fetches kgo.Fetches) error {
 		}
 	}
 	return failed
+}
+
+// notJoined is the fault of a group that does not take this member.
+func (r *reader) notJoined(ctx context.Context, err error) error {
+	if isAny(err, kerr.InconsistentGroupProtocol, kerr.GroupIDNotFound) {
+		if g, found := (groups{r.app, ""}).find(ctx, r.cl, r.group); found == nil && g.Type != classicGroup && g.Type != consumerGroup {
+			return &fault{exitFailed, fmt.Sprintf("group %s is a %s group, and -g reads as a consumer; see: myelin group describe %s", r.group, g.Type, r.group)}
+		}
+	}
+	return refusal("group "+r.group, err, "")
 }
 
 // damaged goes on behind damage, or says what is damaged.

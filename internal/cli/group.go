@@ -1,217 +1,158 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
+// The kinds of groups, in Kafka's words.
+const (
+	classicGroup  = "classic"
+	consumerGroup = "consumer" // KIP-848
+	shareGroup    = "share"    // KIP-932
+	streamsGroup  = "streams"  // KIP-1071
+)
+
+// groups is the command tree over groups of one kind, or of all kinds.
+type groups struct {
+	*app
+	kind string // "" for all
+}
+
+// command is what the tree is called.
+func (a groups) command() string {
+	if a.kind == "" {
+		return "myelin group"
+	}
+	return "myelin " + a.kind + "-group"
+}
+
+// noun is "groups", or "share groups" and the like.
+func (a groups) noun() string { return strings.TrimSpace(a.kind + " groups") }
+
 func groupCmd(a *app) *cobra.Command {
-	c := parent("group", "List, describe, move and delete consumer groups",
-		groupListCmd(a), groupDescribeCmd(a), groupSeekCmd(a), groupDeleteCmd(a))
+	all := groups{a, ""}
+	c := parent("group", "List, describe, move and delete groups of every kind",
+		groupListCmd(all), groupDescribeCmd(all), groupSeekCmd(all), groupOffsetsCmd(all), groupDeleteCmd(all))
+	c.Long = "List, describe, move and delete groups: those of consumers (classic and KIP-848), share groups (KIP-932) and groups of\n" +
+		"Kafka Streams (KIP-1071). Their names are in one space, so these commands find the kind by themselves; myelin share-group\n" +
+		"and myelin streams-group are the same for one kind."
 	c.Aliases = []string{"groups"}
+	return c
+}
+
+func shareGroupCmd(a *app) *cobra.Command {
+	share := groups{a, shareGroup}
+	c := parent("share-group", "The commands of group, for share groups",
+		groupListCmd(share), groupDescribeCmd(share), groupSeekCmd(share), groupOffsetsCmd(share), groupDeleteCmd(share))
+	c.Aliases = []string{"share-groups"}
+	return c
+}
+
+func streamsGroupCmd(a *app) *cobra.Command {
+	streams := groups{a, streamsGroup}
+	c := parent("streams-group", "The commands of group, for groups of Kafka Streams, and their topologies",
+		groupListCmd(streams), groupDescribeCmd(streams), groupTopologyCmd(streams), groupSeekCmd(streams), groupOffsetsCmd(streams),
+		groupDeleteCmd(streams))
+	c.Aliases = []string{"streams-groups"}
 	return c
 }
 
 type listedGroup struct {
 	Group       string `json:"group"`
+	Type        string `json:"type"`
 	State       string `json:"state"`
-	Type        string `json:"protocol_type"`
+	Protocol    string `json:"protocol_type,omitempty"`
 	Coordinator int32  `json:"coordinator"`
 }
 
-func groupListCmd(a *app) *cobra.Command {
-	var states []string
+func groupListCmd(a groups) *cobra.Command {
+	var states, kinds []string
 	c := &cobra.Command{
-		Use: "list", Short: "List groups", Args: cobra.NoArgs, Aliases: []string{"ls"},
+		Use: "list", Short: "List " + a.noun(), Args: cobra.NoArgs, Aliases: []string{"ls"},
 		RunE: func(c *cobra.Command, _ []string) error {
-			adm, done, err := a.admin(c.Context())
+			if a.kind != "" {
+				kinds = []string{a.kind}
+			}
+			for _, k := range kinds {
+				if !slices.Contains([]string{classicGroup, consumerGroup, shareGroup, streamsGroup}, strings.ToLower(k)) {
+					return usage("--type %s: want classic, consumer, share or streams", k)
+				}
+			}
+			cl, err := a.connect(c.Context())
 			if err != nil {
 				return err
 			}
-			defer done()
-			got, err := adm.ListGroups(c.Context(), states...)
+			defer cl.Close()
+			rows, err := listGroups(c.Context(), cl, states, kinds)
 			if err != nil {
 				return err
-			}
-			var rows []listedGroup
-			for _, g := range got.Sorted() {
-				rows = append(rows, listedGroup{g.Group, g.State, g.ProtocolType, g.Coordinator})
 			}
 			if len(rows) == 0 {
-				a.hint("no groups; one appears when a consumer joins: myelin consume TOPIC -g NAME")
+				a.hint("%s", a.none(len(states)+len(kinds) > 0))
 			}
-			return show(a, rows,
+			return show(a.app, rows,
 				column[listedGroup]{"GROUP", false, func(g listedGroup) string { return g.Group }},
+				column[listedGroup]{"TYPE", false, func(g listedGroup) string { return g.Type }},
 				column[listedGroup]{"STATE", false, func(g listedGroup) string { return g.State }},
-				column[listedGroup]{"PROTOCOL", false, func(g listedGroup) string { return g.Type }},
+				column[listedGroup]{"PROTOCOL", true, func(g listedGroup) string { return orDash(g.Protocol) }},
 				column[listedGroup]{"COORDINATOR", true, func(g listedGroup) string { return strconv.Itoa(int(g.Coordinator)) }})
 		},
 	}
-	c.Flags().StringSliceVar(&states, "state", nil, "only groups in these states: Stable, Empty, PreparingRebalance, ...")
+	c.Flags().StringSliceVar(&states, "state", nil, "only in these states: Stable, Empty, PreparingRebalance, Reconciling, ...")
+	if a.kind == "" {
+		c.Flags().StringSliceVar(&kinds, "type", nil, "only of these types: classic, consumer, share, streams")
+	}
 	return c
 }
 
-type describedGroup struct {
-	Group       string        `json:"group"`
-	State       string        `json:"state"`
-	Assignor    string        `json:"assignor"`
-	Coordinator int32         `json:"coordinator"`
-	Lag         int64         `json:"lag"`
-	Why         string        `json:"why,omitempty"`
-	Members     []groupMember `json:"members"`
-	Offsets     []groupOffset `json:"offsets"`
-}
-
-type groupMember struct {
-	Member   string   `json:"member"`
-	Instance string   `json:"instance,omitempty"`
-	Client   string   `json:"client"`
-	Host     string   `json:"host"`
-	Topics   []string `json:"topics"`
-	Assigned int      `json:"partitions"`
-}
-
-type groupOffset struct {
-	Topic     string `json:"topic"`
-	Partition int32  `json:"partition"`
-	Committed int64  `json:"committed"`
-	Start     int64  `json:"log_start_offset"`
-	End       int64  `json:"end"`
-	Lag       int64  `json:"lag"`
-	Member    string `json:"member,omitempty"`
-	Metadata  string `json:"metadata,omitempty"`
-	Error     string `json:"error,omitempty"`
-}
-
-func groupDescribeCmd(a *app) *cobra.Command {
-	var members bool
-	c := &cobra.Command{
-		Use: "describe GROUP...", Short: "Show a group's state, members, offsets and lag", Args: cobra.MinimumNArgs(1),
-		ValidArgsFunction: a.completeGroups,
-		RunE: func(c *cobra.Command, groups []string) error {
-			adm, done, err := a.admin(c.Context())
-			if err != nil {
-				return err
-			}
-			defer done()
-			lags, err := adm.Lag(c.Context(), groups...)
-			if err != nil {
-				return err
-			}
-			var all []describedGroup
-			for _, l := range lags.Sorted() {
-				if err := l.Error(); err != nil {
-					return refusal("group "+l.Group, err, "")
-				}
-				if l.State == "Dead" {
-					return refusal("group "+l.Group, kerr.GroupIDNotFound, "")
-				}
-				all = append(all, groupOf(l))
-			}
-			if a.output != "table" && a.output != "wide" {
-				return show(a, all, column[describedGroup]{"GROUP", false, func(g describedGroup) string { return g.Group }})
-			}
-			for i, g := range all {
-				if i > 0 {
-					fmt.Fprintln(a.Out)
-				}
-				if err := showGroup(a, g, members); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
-	}
-	c.Flags().BoolVar(&members, "members", false, "the members rather than the offsets")
-	return c
-}
-
-func groupOf(l kadm.DescribedGroupLag) describedGroup {
-	g := describedGroup{Group: l.Group, State: l.State, Assignor: l.Protocol, Coordinator: l.Coordinator.NodeID,
-		Members: []groupMember{}, Offsets: []groupOffset{}}
-	for _, m := range l.Members {
-		row := groupMember{Member: m.MemberID, Client: m.ClientID, Host: m.ClientHost, Topics: []string{}}
-		if m.InstanceID != nil {
-			row.Instance = *m.InstanceID
-		}
-		if join, ok := m.Join.AsConsumer(); ok {
-			row.Topics = join.Topics
-		}
-		if mine, ok := m.Assigned.AsConsumer(); ok {
-			for _, t := range mine.Topics {
-				row.Assigned += len(t.Partitions)
-			}
-		}
-		g.Members = append(g.Members, row)
-	}
-	for _, o := range l.Lag.Sorted() {
-		row := groupOffset{Topic: o.Topic, Partition: o.Partition, Committed: o.Commit.At, Start: o.Start.Offset, End: o.End.Offset, Lag: o.Lag, Metadata: o.Commit.Metadata}
-		if o.Member != nil {
-			row.Member = o.Member.MemberID
-		}
-		if o.Err != nil {
-			row.Error = o.Err.Error()
-		}
-		g.Lag += max(o.Lag, 0)
-		g.Offsets = append(g.Offsets, row)
-	}
-	g.Why = whyBehind(g)
-	return g
-}
-
-// whyBehind says in words what stands between a group and the end, or "".
-func whyBehind(g describedGroup) string {
-	lost, idle := 0, 0
-	for _, o := range g.Offsets {
-		if o.Committed >= 0 && o.Committed < o.Start {
-			lost++
-		}
-		if o.Lag > 0 && o.Member == "" && len(g.Members) > 0 {
-			idle++
-		}
-	}
+// none says what to do when a list is empty.
+func (a groups) none(filtered bool) string {
 	switch {
-	case lost > 0:
-		return fmt.Sprintf("%d partitions: the committed offset is older than the oldest record, so records were deleted unread", lost)
-	case g.Lag > 0 && len(g.Members) == 0:
-		return "nobody reads: the group has no members"
-	case g.State == "PreparingRebalance" || g.State == "CompletingRebalance":
-		return "a rebalance is under way; nothing is read meanwhile"
-	case idle > 0:
-		return fmt.Sprintf("%d partitions with unread records are assigned to no member", idle)
-	case g.Lag > 0:
-		return "members read, but are behind; run it again to see whether the lag falls"
+	case a.kind == shareGroup:
+		return "no share groups; one appears when a member joins: myelin consume TOPIC --share NAME"
+	case a.kind == streamsGroup:
+		return "no streams groups; one appears when a Kafka Streams application with group.protocol=streams starts"
+	case filtered:
+		return "no such groups"
 	}
-	return ""
+	return "no groups; one appears when a consumer joins: myelin consume TOPIC -g NAME"
 }
 
-func showGroup(a *app, g describedGroup, members bool) error {
-	fmt.Fprintf(a.Out, "group %s  state %s  assignor %s  members %d  lag %d\n", g.Group, g.State, orDash(g.Assignor), len(g.Members), g.Lag)
-	if g.Why != "" {
-		a.hint("%s", g.Why)
+// listGroups asks every broker for its groups. A broker that does not tell types
+// knows consumer groups of the classic protocol only.
+func listGroups(ctx context.Context, cl *kgo.Client, states, kinds []string) ([]listedGroup, error) {
+	req := kmsg.NewPtrListGroupsRequest()
+	req.StatesFilter, req.TypesFilter = states, kinds
+	rows := []listedGroup{}
+	for _, shard := range cl.RequestSharded(ctx, req) {
+		if shard.Err != nil {
+			return nil, shard.Err
+		}
+		resp := shard.Resp.(*kmsg.ListGroupsResponse)
+		if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
+			return nil, err
+		}
+		for _, g := range resp.Groups {
+			kind := strings.ToLower(g.GroupType)
+			if kind == "" {
+				kind = classicGroup
+			}
+			rows = append(rows, listedGroup{g.Group, kind, g.GroupState, g.ProtocolType, shard.Meta.NodeID})
+		}
 	}
-	fmt.Fprintln(a.Out)
-	if members {
-		return show(a, g.Members,
-			column[groupMember]{"MEMBER", false, func(m groupMember) string { return m.Member }},
-			column[groupMember]{"INSTANCE", true, func(m groupMember) string { return orDash(m.Instance) }},
-			column[groupMember]{"CLIENT", false, func(m groupMember) string { return m.Client }},
-			column[groupMember]{"HOST", false, func(m groupMember) string { return m.Host }},
-			column[groupMember]{"PARTITIONS", false, func(m groupMember) string { return strconv.Itoa(m.Assigned) }})
-	}
-	return show(a, g.Offsets,
-		column[groupOffset]{"TOPIC", false, func(o groupOffset) string { return o.Topic }},
-		column[groupOffset]{"PARTITION", false, func(o groupOffset) string { return strconv.Itoa(int(o.Partition)) }},
-		column[groupOffset]{"COMMITTED", false, func(o groupOffset) string { return offsetText(o.Committed) }},
-		column[groupOffset]{"END", false, func(o groupOffset) string { return offsetText(o.End) }},
-		column[groupOffset]{"LAG", false, func(o groupOffset) string { return offsetText(o.Lag) }},
-		column[groupOffset]{"MEMBER", false, func(o groupOffset) string { return orDash(o.Member) }},
-		column[groupOffset]{"ERROR", true, func(o groupOffset) string { return o.Error }})
+	slices.SortFunc(rows, func(x, y listedGroup) int { return strings.Compare(x.Group, y.Group) })
+	return rows, nil
 }
 
 func orDash(s string) string {
@@ -228,38 +169,58 @@ func offsetText(n int64) string {
 	return strconv.FormatInt(n, 10)
 }
 
-func groupDeleteCmd(a *app) *cobra.Command {
+// busy is the fault of a change that a group with members refuses.
+func (a groups) busy(group string) error {
+	return &fault{exitFailed, fmt.Sprintf("group %s has members; stop them first, see: %s describe %s --members", group, a.command(), group)}
+}
+
+func groupDeleteCmd(a groups) *cobra.Command {
 	return &cobra.Command{
-		Use: "delete GROUP...", Short: "Delete groups without members, and their offsets", Args: cobra.MinimumNArgs(1), Aliases: []string{"rm"},
-		ValidArgsFunction: a.completeGroups,
-		RunE: func(c *cobra.Command, groups []string) error {
-			adm, done, err := a.admin(c.Context())
+		Use: "delete GROUP...", Short: "Delete " + a.noun() + " without members, and their offsets", Args: cobra.MinimumNArgs(1), Aliases: []string{"rm"},
+		ValidArgsFunction: a.complete,
+		RunE: func(c *cobra.Command, names []string) error {
+			cl, err := a.connect(c.Context())
 			if err != nil {
 				return err
 			}
-			defer done()
-			ok, err := a.confirm("These groups and their committed offsets go for good:", groups...)
+			defer cl.Close()
+			var plan []string
+			for _, name := range names {
+				g, err := a.find(c.Context(), cl, name)
+				if err != nil {
+					return err
+				}
+				plan = append(plan, fmt.Sprintf("%s (%s, %s)", name, g.Type, g.State))
+				if own := g.internalTopics(); len(own) > 0 {
+					plan = append(plan, fmt.Sprintf("  its topics stay; delete them with: myelin topic delete %s", strings.Join(own, " ")))
+				}
+			}
+			ok, err := a.confirm("These groups and what they have committed go for good:", plan...)
 			if err != nil || !ok {
 				return err
 			}
-			got, err := adm.DeleteGroups(c.Context(), groups...)
-			if err != nil {
-				return err
-			}
-			var failed []error
-			gone := 0
-			for _, r := range got.Sorted() {
-				switch {
-				case errors.Is(r.Err, kerr.NonEmptyGroup):
-					failed = append(failed, &fault{exitFailed, fmt.Sprintf("group %s has members; stop them first, see: myelin group describe %s --members", r.Group, r.Group)})
-				case r.Err != nil:
-					failed = append(failed, refusal("group "+r.Group, r.Err, ""))
-				default:
-					gone++
-					fmt.Fprintln(a.Out, r.Group)
-				}
-			}
-			return partial(gone, failed)
+			return a.delete(c.Context(), kadm.NewClient(cl), names)
 		},
 	}
+}
+
+func (a groups) delete(ctx context.Context, adm *kadm.Client, names []string) error {
+	got, err := adm.DeleteGroups(ctx, names...)
+	if err != nil {
+		return err
+	}
+	var failed []error
+	gone := 0
+	for _, r := range got.Sorted() {
+		switch {
+		case errors.Is(r.Err, kerr.NonEmptyGroup):
+			failed = append(failed, a.busy(r.Group))
+		case r.Err != nil:
+			failed = append(failed, refusal("group "+r.Group, r.Err, ""))
+		default:
+			gone++
+			fmt.Fprintln(a.Out, r.Group)
+		}
+	}
+	return partial(gone, failed)
 }

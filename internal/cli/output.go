@@ -139,3 +139,11 @@ func shape(t reflect.Type, indent string) string {
 	}
 	return t.Kind().String()
 }
+
+// count is a number with its noun.
+func count(n int64, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

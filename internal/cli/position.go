@@ -80,6 +80,12 @@ type place struct {
 	partition int32
 }
 
+// String is the place as the commands take it.
+func (p place) String() string { return p.topic + "/" + strconv.Itoa(int(p.partition)) }
+
+// dashed is the place as Kafka writes it.
+func (p place) dashed() string { return p.topic + "-" + strconv.Itoa(int(p.partition)) }
+
 // bounds are where the partitions of some topics start and end.
 type bounds struct {
 	start, end map[place]int64
@@ -95,10 +101,10 @@ func (b bounds) sorted() []place {
 	return all
 }
 
-func sortPlaces(all []place) {
-	slices.SortFunc(all, func(x, y place) int {
-		return cmp.Or(strings.Compare(x.topic, y.topic), cmp.Compare(x.partition, y.partition))
-	})
+func sortPlaces(all []place) { slices.SortFunc(all, comparePlaces) }
+
+func comparePlaces(x, y place) int {
+	return cmp.Or(strings.Compare(x.topic, y.topic), cmp.Compare(x.partition, y.partition))
 }
 
 func (b bounds) topics() []string {
