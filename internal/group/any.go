@@ -84,8 +84,11 @@ func (g anyGroup) subscribed(topic string) bool {
 }
 
 // checkOffsetDelete says whether offsets of topics that nobody reads may be
-// deleted.
+// deleted. Share groups have none of that kind.
 func (g anyGroup) checkOffsetDelete() error {
+	if g.kind != nil && g.kind.Type() == kind.Share {
+		return kafka.GroupIDNotFound
+	}
 	c := g.classic
 	if c != nil && c.State() != classic.Empty && c.ProtocolType() != classic.ConsumerType {
 		return kafka.NonEmptyGroup

@@ -29,7 +29,12 @@ type difference struct {
 
 func listed(t *testing.T) []*difference {
 	t.Helper()
-	f, err := os.Open("testdata/differences.txt")
+	return readDifferences(t, "testdata/differences.txt")
+}
+
+func readDifferences(t *testing.T, file string) []*difference {
+	t.Helper()
+	f, err := os.Open(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,12 +47,12 @@ func listed(t *testing.T) []*difference {
 		}
 		parts := strings.Split(line, "|")
 		if len(parts) != 4 || strings.TrimSpace(parts[3]) == "" {
-			t.Fatalf("testdata/differences.txt: %q is not API | case | field | reason", line)
+			t.Fatalf("%s: %q is not API | case | field | reason", file, line)
 		}
 		out = append(out, &difference{api: strings.TrimSpace(parts[0]), name: strings.TrimSpace(parts[1]), field: strings.TrimSpace(parts[2]), reason: parts[3]})
 	}
 	if len(out) > 40 {
-		t.Errorf("%d listed differences, at most 40 are allowed", len(out))
+		t.Errorf("%s: %d listed differences, at most 40 are allowed", file, len(out))
 	}
 	return out
 }

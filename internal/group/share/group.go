@@ -94,8 +94,9 @@ func (g *Group) Subscribed(topic string) bool {
 // CheckCommit lets nobody commit: share groups have no offsets of that kind.
 func (g *Group) CheckCommit(kind.Committer) kafka.Code { return kafka.GroupIDNotFound }
 
-// CheckFetch lets nobody fetch offsets.
-func (g *Group) CheckFetch(kind.Committer) kafka.Code { return kafka.GroupIDNotFound }
+// CheckFetch lets everybody see that there are no offsets, as of a group that
+// nobody knows.
+func (g *Group) CheckFetch(kind.Committer) kafka.Code { return kafka.None }
 
 // Loaded begins the members' sessions, and takes the requests to initialize that
 // nobody answered for just made.

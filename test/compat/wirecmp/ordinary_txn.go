@@ -97,3 +97,25 @@ func txnRequests(m map[int16]Build, p *Peer, id kafka.UUID) {
 		return &r
 	}
 }
+
+// Hang leaves a transaction behind of which the coordinator knows nothing: a
+// batch of an older client that forgot to add the partition. A broker takes it
+// with transaction.partition.verification.enable=false only; Hang waits for that,
+// and returns the producer's id.
+func (p *Peer) Hang(id, topic string, partition int32) (int64, error) {
+	who, err := p.Producer(id)
+	if err != nil {
+		return 0, err
+	}
+	return who.ProducerID, p.until(func() (kafka.Code, error) {
+		req := msg.NewProduceRequest()
+		req.TransactionalID, req.Acks, req.TimeoutMs = &id, -1, 5000
+		req.TopicData = []msg.ProduceRequestTopicData{{Name: topic, PartitionData: []msg.ProduceRequestTopicDataPartitionData{
+			{Index: partition, Records: InTransaction(Batch(2), who.ProducerID, who.ProducerEpoch, 0)}}}}
+		var resp msg.ProduceResponse
+		if err := p.Do(&req, 11, &resp); err != nil {
+			return 0, err
+		}
+		return kafka.Code(resp.Responses[0].PartitionResponses[0].ErrorCode), nil
+	})
+}
