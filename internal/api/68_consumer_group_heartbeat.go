@@ -10,6 +10,7 @@ import (
 // 1), by which a member of a consumer group joins, keeps its place, learns what
 // to read, tells what it gave up, and leaves (KIP-848).
 //
+//	feature    UNSUPPORTED_VERSION unless the protocol is on and group.version is 1
 //	authorize  GROUP_AUTHORIZATION_FAILED, TOPIC_AUTHORIZATION_FAILED if one of
 //	           the topics may not be described
 //	check      INVALID_REQUEST, UNSUPPORTED_ASSIGNOR
@@ -23,7 +24,10 @@ func (h *GroupHandlers) consumerGroupHeartbeat(c *Call, req *msg.ConsumerGroupHe
 		resp.ErrorCode = int16(bad)
 		return &resp
 	}
-	if !c.Allowed(auth.Read, auth.Group, req.GroupID) {
+	switch {
+	case !h.consuming():
+		return refuse(kafka.UnsupportedVersion)
+	case !c.Allowed(auth.Read, auth.Group, req.GroupID):
 		return refuse(kafka.GroupAuthorizationFailed)
 	}
 	for _, t := range req.SubscribedTopicNames {

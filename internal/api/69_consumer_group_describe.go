@@ -8,6 +8,7 @@ import (
 
 // consumerGroupDescribe answers ConsumerGroupDescribe (key 69, versions 0 to 1).
 //
+//	feature    UNSUPPORTED_VERSION unless the protocol is on and group.version is 1
 //	authorize  GROUP_AUTHORIZATION_FAILED
 //	find       INVALID_GROUP_ID, GROUP_ID_NOT_FOUND, also if the group is of
 //	           another kind
@@ -19,12 +20,15 @@ func (h *GroupHandlers) consumerGroupDescribe(c *Call, req *msg.ConsumerGroupDes
 	resp := msg.NewConsumerGroupDescribeResponse()
 	var ids []string
 	for _, id := range req.GroupIDs {
-		if c.Allowed(auth.Describe, auth.Group, id) {
+		bad := kafka.GroupAuthorizationFailed
+		if !h.consuming() {
+			bad = kafka.UnsupportedVersion
+		} else if c.Allowed(auth.Describe, auth.Group, id) {
 			ids = append(ids, id)
 			continue
 		}
 		g := msg.NewConsumerGroupDescribeResponseGroup()
-		g.GroupID, g.ErrorCode = id, int16(kafka.GroupAuthorizationFailed)
+		g.GroupID, g.ErrorCode = id, int16(bad)
 		resp.Groups = append(resp.Groups, g)
 	}
 	for _, g := range h.Groups.ConsumerGroupDescribe(c.Ctx, ids) {

@@ -15,6 +15,7 @@ import (
 // by which a member of a Kafka Streams application joins, tells its topology and
 // its tasks, learns what tasks it is to have, and leaves (KIP-1071).
 //
+//	feature    UNSUPPORTED_VERSION unless the protocol is on and streams.version is 1
 //	authorize  GROUP_AUTHORIZATION_FAILED, TOPIC_AUTHORIZATION_FAILED if one of
 //	           the topology's topics may not be described
 //	topics     STREAMS_INVALID_TOPOLOGY: Kafka's own topics, or names that are none
@@ -36,8 +37,11 @@ func (h *GroupHandlers) streamsGroupHeartbeat(c *Call, req *msg.StreamsGroupHear
 		}
 		return &resp
 	}
-	if !c.Allowed(auth.Read, auth.Group, req.GroupID) {
-		return refuse(kafka.GroupAuthorizationFailed, kafka.GroupAuthorizationFailed.Name())
+	switch {
+	case !h.streaming():
+		return refuse(kafka.UnsupportedVersion, "")
+	case !c.Allowed(auth.Read, auth.Group, req.GroupID):
+		return refuse(kafka.GroupAuthorizationFailed, "")
 	}
 	names := topologyTopics(req.Topology)
 	if own := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !kafka.IsInternalTopic(n) }); len(own) > 0 {

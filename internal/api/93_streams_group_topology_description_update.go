@@ -10,6 +10,7 @@ import (
 // version 0), by which a member describes its topology when a heartbeat asked for
 // it (KIP-1331).
 //
+//	feature    UNSUPPORTED_VERSION unless the protocol is on and streams.version is 1
 //	authorize  GROUP_AUTHORIZATION_FAILED
 //	check      UNSUPPORTED_VERSION when descriptions are not kept, INVALID_REQUEST
 //	find       GROUP_ID_NOT_FOUND, UNKNOWN_MEMBER_ID
@@ -20,9 +21,16 @@ import (
 func (h *GroupHandlers) streamsGroupTopologyDescriptionUpdate(
 	c *Call, req *msg.StreamsGroupTopologyDescriptionUpdateRequest,
 ) *msg.StreamsGroupTopologyDescriptionUpdateResponse {
-	if !c.Allowed(auth.Read, auth.Group, req.GroupID) {
+	bad := kafka.None
+	switch {
+	case !h.streaming():
+		bad = kafka.UnsupportedVersion
+	case !c.Allowed(auth.Read, auth.Group, req.GroupID):
+		bad = kafka.GroupAuthorizationFailed
+	}
+	if bad != kafka.None {
 		resp := msg.NewStreamsGroupTopologyDescriptionUpdateResponse()
-		resp.ErrorCode = int16(kafka.GroupAuthorizationFailed)
+		resp.ErrorCode = int16(bad)
 		return &resp
 	}
 	return h.Groups.StreamsGroupTopologyDescriptionUpdate(c.Ctx, req)

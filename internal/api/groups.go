@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"context"
+	"slices"
 
 	"github.com/myelin-stream/myelin/internal/auth"
 	"github.com/myelin-stream/myelin/internal/cluster"
@@ -21,6 +22,26 @@ type GroupHandlers struct {
 
 	// MinVersion is as in [TxnHandlers].
 	MinVersion func(listener string) int16
+
+	// Protocols are those that are on: group.coordinator.rebalance.protocols. The
+	// classic one always is, and share groups hang on their feature alone.
+	Protocols []string
+}
+
+// The features that protocols of groups hang on; level 0 turns them off.
+const (
+	groupVersion   = "group.version"
+	streamsVersion = "streams.version"
+)
+
+// consuming says whether the broker serves the consumer protocol.
+func (h *GroupHandlers) consuming() bool { return h.serves("consumer", groupVersion) }
+
+// streaming says whether the broker serves the streams protocol.
+func (h *GroupHandlers) streaming() bool { return h.serves("streams", streamsVersion) }
+
+func (h *GroupHandlers) serves(protocol, feature string) bool {
+	return slices.Contains(h.Protocols, protocol) && h.Image().Feature(feature) >= 1
 }
 
 // InternalTopics makes topics on first use, as [metadata.Metadata] does.

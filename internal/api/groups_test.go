@@ -133,7 +133,7 @@ func onCast(t *testing.T, do func(k *cast)) {
 		cfg := testConfig()
 		cfg.Data, cfg.Admin, cfg.Cluster = nil, nil, nil
 		cfg.Authorizer = k
-		cfg.Groups = &GroupHandlers{Groups: groups, Image: func() *cluster.Image { return k.image }, Topics: k, NodeID: 1}
+		cfg.Groups = &GroupHandlers{Groups: groups, Image: func() *cluster.Image { return k.image }, Topics: k, NodeID: 1, Protocols: []string{"consumer", "streams"}}
 		k.client = newClient(t, testTable(t, cfg))
 		synctest.Wait()
 		do(k)

@@ -80,6 +80,9 @@ func checkTogether(b *Broker) error {
 			fail("%s (%d) must be less than or equal to %s (%d)", o[0], low, o[1], high)
 		}
 	}
+	if !slices.Contains(b.List("group.coordinator.rebalance.protocols"), "classic") {
+		fail("group.coordinator.rebalance.protocols has no classic: that protocol cannot be turned off")
+	}
 	if beat, session := b.Int64("broker.heartbeat.interval.ms"), b.Int64("broker.session.timeout.ms"); beat > session/2 {
 		fail("broker.heartbeat.interval.ms (%d ms) must be less than or equal to half of the broker.session.timeout.ms (%d ms)", beat, session)
 	}

@@ -4,7 +4,6 @@ package config
 // built; the second states how this system differs.
 const (
 	yetCore      = "not served yet: no test shows its effect"
-	yetConsumer  = "not served yet: the consumer group protocol (KIP-848)"
 	yetKerberos  = "not served yet: Kerberos"
 	yetMulti     = "not served yet: clusters of several nodes"
 	yetOauth     = "not served yet: OAUTHBEARER"

@@ -18,13 +18,18 @@ const (
 
 // UpdateFeatures decides on the finalized levels of features (KIP-584). If one
 // cannot be, none is: INVALID_UPDATE_VERSION with the reason. Level 0 turns a
-// feature off. The metadata's own level never goes down.
+// feature off. The metadata's own level never goes down. Of a feature that is named
+// twice the last wish counts.
 func UpdateFeatures(s *State, req *msg.UpdateFeaturesRequest, version int16) (Records, *msg.UpdateFeaturesResponse) {
 	resp := msg.NewUpdateFeaturesResponse()
 	resp.ErrorMessage = nil
 	var recs Records
+	last := map[string]int{}
 	for i := range req.FeatureUpdates {
-		u := &req.FeatureUpdates[i]
+		last[req.FeatureUpdates[i].Feature] = i
+	}
+	for i := range req.FeatureUpdates {
+		u := &req.FeatureUpdates[last[req.FeatureUpdates[i].Feature]]
 		kind := u.UpgradeType
 		if version == 0 {
 			kind = upgrade
@@ -38,7 +43,7 @@ func UpdateFeatures(s *State, req *msg.UpdateFeaturesRequest, version int16) (Re
 				"Invalid update version %d for feature %s. %s", u.MaxVersionLevel, u.Feature, why))
 			return nil, &resp
 		}
-		if s.Image.Feature(u.Feature) != u.MaxVersionLevel {
+		if last[u.Feature] == i && s.Image.Feature(u.Feature) != u.MaxVersionLevel {
 			recs = append(recs, featureLevel(u.Feature, u.MaxVersionLevel))
 		}
 		if version <= 1 {
@@ -67,6 +72,9 @@ func (s *State) refuseLevel(u *msg.UpdateFeaturesRequestFeatureUpdate, kind int8
 	}
 	if why := unsupported(Supported(), u.Feature, level); why != "" {
 		return "Local controller " + why
+	}
+	if !slices.ContainsFunc(Supported(), func(f cluster.FeatureRange) bool { return f.Name == u.Feature }) {
+		return "Feature " + u.Feature + " not found."
 	}
 	switch {
 	case level < now && kind == upgrade:

@@ -49,7 +49,7 @@ func TestUpdateFeatures(t *testing.T) {
 		{FeatureMetadata, 30, safeDowngrade, "delete metadata", 0},
 		{FeatureMetadata, MetadataLevel, upgrade, "", 0},
 		{"nonsense.version", 1, upgrade, "does not support this feature", 0},
-		{"nonsense.version", 0, upgrade, "", 0},
+		{"nonsense.version", 0, upgrade, "Feature nonsense.version not found.", 0},
 	} {
 		req := msg.NewUpdateFeaturesRequest()
 		req.FeatureUpdates = []msg.UpdateFeaturesRequestFeatureUpdate{{Feature: c.feature, MaxVersionLevel: c.level, UpgradeType: c.kind}}
@@ -77,6 +77,12 @@ func TestUpdateFeatures(t *testing.T) {
 		{Feature: FeatureGroup, MaxVersionLevel: 5, UpgradeType: upgrade}}
 	if recs, resp := UpdateFeatures(s, &req, 2); len(recs) != 0 || kafka.Code(resp.ErrorCode) != kafka.InvalidUpdateVersion {
 		t.Errorf("%d records, %+v", len(recs), resp)
+	}
+	// Of two wishes for one the last counts.
+	req.FeatureUpdates = []msg.UpdateFeaturesRequestFeatureUpdate{{Feature: FeatureShare, MaxVersionLevel: 0, UpgradeType: safeDowngrade},
+		{Feature: FeatureShare, MaxVersionLevel: 1, UpgradeType: safeDowngrade}}
+	if recs, resp := UpdateFeatures(s, &req, 1); len(recs) != 1 || recs[0].(*state.FeatureLevelRecord).FeatureLevel != 1 || len(resp.Results) != 2 {
+		t.Errorf("%v, %+v", recs, resp)
 	}
 	// Version 0 says otherwise that it wants to go down.
 	req.FeatureUpdates = []msg.UpdateFeaturesRequestFeatureUpdate{{Feature: FeatureShare, MaxVersionLevel: 1, AllowDowngrade: true}}
