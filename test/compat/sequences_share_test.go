@@ -87,12 +87,41 @@ func dropShare(d *dialogue, step, group, topic string) {
 	ask[msg.DeleteShareGroupOffsetsResponse](d, step, 0, same(&r))
 }
 
+// awaitTopics returns once the coordinator of a group knows topics: when it
+// assigns them.
+func awaitTopics(d *dialogue, group string, topics ...string) {
+	d.t.Helper()
+	find := msg.NewFindCoordinatorRequest()
+	find.CoordinatorKeys = []string{group}
+	await(d, 4, same(&find), func(r *msg.FindCoordinatorResponse) bool { return r.Coordinators[0].ErrorCode == 0 })
+	m := &sharer{d: d, group: group, id: "looks"}
+	var epochs [2]int32
+	i := 0
+	await(d, 1, func(at int) msg.Request {
+		i = at
+		if epochs[at] == 0 {
+			return m.request(0, topics...)
+		}
+		return m.request(epochs[at])
+	}, func(r *msg.ShareGroupHeartbeatResponse) bool {
+		if r.ErrorCode == 0 {
+			epochs[i] = r.MemberEpoch
+		}
+		return r.Assignment != nil && len(r.Assignment.TopicPartitions) == len(topics)
+	})
+	m.refused("leave when they are known", -1)
+}
+
 // shareGroup is the life of a share group: offsets before anybody joins, members
 // that come, go and are wrong, deletion.
 func shareGroup(d *dialogue) {
 	d.newTopic("shared", 1)
+	d.newTopic("shared-too", 1)
 	ask[msg.ProduceResponse](d, "produce", 9, same(produce("shared", wirecmp.Batch(4))))
-	m := &sharer{d: d, group: "share-life", id: "member-a"}
+	// Each partition of __consumer_offsets has its own picture of the topics in
+	// Kafka. Both names have the same hash, and with that the same partition.
+	awaitTopics(d, "share-life-Aa", "shared", "shared-too")
+	m := &sharer{d: d, group: "share-life-BB", id: "member-a"}
 	shareSeen(d, "before it is", m.group)
 	shareSeen(d, "before it is", m.group, "shared", "nope")
 	m.refused("heartbeat of a group that is not", 3)
@@ -123,7 +152,6 @@ func shareGroup(d *dialogue) {
 	classic := &member{d: d, v: groupVersions{join: 9}, group: m.group, generation: -1}
 	classic.join("a classic member", "range")
 
-	d.newTopic("shared-too", 1)
 	m.beat("read another topic", "shared", "shared-too")
 	m.awaitEpoch(4)
 	shareSeen(d, "with another topic", m.group, "shared", "shared-too")

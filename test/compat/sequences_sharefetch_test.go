@@ -4,19 +4,32 @@ package compat
 
 import (
 	"fmt"
+	"maps"
 
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/wire/msg"
 	"github.com/myelin-stream/myelin/test/compat/wirecmp"
 )
 
-// shareReader is one member of a share group as its client knows it.
+// shareReader is one member of a share group as its client knows it. Where it
+// takes more requests with one broker than with the other, the epochs of its two
+// sessions go apart.
 type shareReader struct {
 	d           *dialogue
 	v           int16
 	group, name string
-	epoch       int32
+	epoch       [2]int32
 	ids         [2]kafka.UUID
+	lock        int32 // share.record.lock.duration.ms as it was set last
+}
+
+// at sets the epoch of the next request.
+func (s *shareReader) at(epoch int32) { s.epoch = [2]int32{epoch, epoch} }
+
+// next is the epoch of a broker's next request.
+func (s *shareReader) next(i int) int32 {
+	s.epoch[i]++
+	return s.epoch[i] - 1
 }
 
 type shareAcks = []msg.ShareFetchRequestTopicPartitionAcknowledgementBatch
@@ -28,10 +41,10 @@ func say(first, last int64, types ...int8) shareAcks {
 
 // fetching builds a fetch of partitions 0 to n-1, with acknowledgements for
 // partition 0.
-func (s *shareReader) fetching(epoch int32, n int32, acks shareAcks, change func(*msg.ShareFetchRequest)) func(int) msg.Request {
+func (s *shareReader) fetching(epoch func(i int) int32, n int32, acks shareAcks, change func(*msg.ShareFetchRequest)) func(int) msg.Request {
 	return func(i int) msg.Request {
 		r := msg.NewShareFetchRequest()
-		r.GroupID, r.MemberID, r.ShareSessionEpoch = &s.group, &s.name, epoch
+		r.GroupID, r.MemberID, r.ShareSessionEpoch = &s.group, &s.name, epoch(i)
 		r.MaxWaitMs, r.MinBytes, r.MaxBytes, r.MaxRecords, r.BatchSize = 300, 1, 1<<20, 500, 500
 		t := msg.ShareFetchRequestTopic{TopicID: s.ids[i]}
 		for p := range n {
@@ -53,15 +66,44 @@ func (s *shareReader) fetching(epoch int32, n int32, acks shareAcks, change func
 
 func (s *shareReader) fetch(step string, n int32, acks shareAcks, change func(*msg.ShareFetchRequest)) {
 	s.d.t.Helper()
-	ask[msg.ShareFetchResponse](s.d, s.name+" "+step, s.v, s.fetching(s.epoch, n, acks, change))
-	s.epoch++
+	ask[msg.ShareFetchResponse](s.d, s.name+" "+step, s.v, s.fetching(s.next, n, acks, change))
+}
+
+// gather fetches until it has got so many records from each broker, and compares
+// which they were and how often they were delivered. It is for records whose
+// session ended: Kafka gives those back some time after it has answered.
+func (s *shareReader) gather(step string, records int, change func(*msg.ShareFetchRequest)) {
+	s.d.t.Helper()
+	var got [2]map[int64]int16
+	i := 0
+	build := s.fetching(s.next, 1, nil, change)
+	await(s.d, s.v, func(at int) msg.Request {
+		i = at
+		return build(at)
+	}, func(r *msg.ShareFetchResponse) bool {
+		if got[i] == nil {
+			got[i] = map[int64]int16{}
+		}
+		for _, t := range r.Responses {
+			for _, a := range t.Partitions[0].AcquiredRecords {
+				for o := a.FirstOffset; o <= a.LastOffset; o++ {
+					got[i][o] = a.DeliveryCount
+				}
+			}
+		}
+		return len(got[i]) >= records
+	})
+	if !maps.Equal(got[0], got[1]) {
+		s.d.t.Errorf("ShareFetch v%d [%s: %s %s] deliveries by offset: %v | %v", s.v, s.d.name, s.name, step, got[0], got[1])
+	}
+	*s.d.answers++
 }
 
 func (s *shareReader) ack(step string, acks shareAcks, renew bool) {
 	s.d.t.Helper()
 	ask[msg.ShareAcknowledgeResponse](s.d, s.name+" "+step, s.v, func(i int) msg.Request {
 		r := msg.NewShareAcknowledgeRequest()
-		r.GroupID, r.MemberID, r.ShareSessionEpoch, r.IsRenewAck = &s.group, &s.name, s.epoch, renew
+		r.GroupID, r.MemberID, r.ShareSessionEpoch, r.IsRenewAck = &s.group, &s.name, s.next(i), renew
 		p := msg.ShareAcknowledgeRequestTopicPartition{}
 		for _, a := range acks {
 			p.AcknowledgementBatches = append(p.AcknowledgementBatches, msg.ShareAcknowledgeRequestTopicPartitionAcknowledgementBatch(a))
@@ -69,7 +111,6 @@ func (s *shareReader) ack(step string, acks shareAcks, renew bool) {
 		r.Topics = []msg.ShareAcknowledgeRequestTopic{{TopicID: s.ids[i], Partitions: []msg.ShareAcknowledgeRequestTopicPartition{p}}}
 		return &r
 	})
-	s.epoch++
 }
 
 // sharing makes a topic with batches of 3, 4 and 2 records, and two members of
@@ -82,7 +123,8 @@ func sharing(d *dialogue, version int16, group string) (a, b *shareReader) {
 	}
 	alter := msg.NewIncrementalAlterConfigsRequest()
 	alter.Resources = []msg.IncrementalAlterConfigsRequestResource{{ResourceType: 32, ResourceName: group,
-		Configs: []msg.IncrementalAlterConfigsRequestResourceConfig{{Name: "share.auto.offset.reset", Value: ptr("earliest")}}}}
+		Configs: []msg.IncrementalAlterConfigsRequestResourceConfig{{Name: "share.auto.offset.reset", Value: ptr("earliest")},
+			{Name: "share.record.lock.duration.ms", Value: ptr("60000")}}}} // longer than a conversation on a busy machine
 	ask[msg.IncrementalAlterConfigsResponse](d, "settings", 1, same(&alter))
 	find := msg.NewFindCoordinatorRequest()
 	find.CoordinatorKeys = []string{group}
@@ -95,10 +137,12 @@ func sharing(d *dialogue, version int16, group string) (a, b *shareReader) {
 	}, func(r *msg.ShareGroupHeartbeatResponse) bool { return r.ErrorCode == 0 })
 	w := &shareReader{d: d, v: version, group: group, name: "waits", ids: ids}
 	apart := func(r *msg.ShareFetchRequest) { r.BatchSize = 1 } // so that what is one in the log stays one
-	await(d, version, w.fetching(0, 1, nil, apart), func(r *msg.ShareFetchResponse) bool {
+	await(d, version, w.fetching(func(int) int32 { return 0 }, 1, nil, apart), func(r *msg.ShareFetchResponse) bool {
 		return len(r.Responses) > 0 && len(r.Responses[0].Partitions[0].AcquiredRecords) > 0
 	})
-	w.epoch = -1
+	w.at(1)
+	w.ack("gives back", say(0, 8, 2), false)
+	w.at(-1)
 	w.fetch("ends", 0, nil, nil)
 	return &shareReader{d: d, v: version, group: group, name: "a", ids: ids}, &shareReader{d: d, v: version, group: group, name: "b", ids: ids}
 }
@@ -129,60 +173,62 @@ func shareRecords(d *dialogue, version int16) {
 		}
 		a.fetch("renews", 1, say(1, 1, 4), idle)
 		a.fetch("renews and asks", 1, say(1, 1, 4), func(r *msg.ShareFetchRequest) { r.IsRenewAck = true })
-		a.epoch--
+		a.at(a.epoch[0] - 1)
 	}
 	b.ack("each its own", say(3, 6, 1, 2, 3, 0), false)
 	a.fetch("takes over", 0, nil, nil)
 	a.fetch("with acks", 1, say(1, 1, 1), few(1))
 	a.fetch("with wrong acks", 1, say(0, 20, 1), few(1))
 	ask[msg.ProduceResponse](d, "produce", 9, same(produce("of-"+a.group, wirecmp.Batch(10))))
+	left := 12 // what b has, and what is new
 	if version >= 2 {
+		left = 9
 		a.fetch("record limit", 0, nil, func(r *msg.ShareFetchRequest) { r.ShareAcquireMode, r.MaxRecords = 1, 3 })
 		b.fetch("the rest", 0, nil, nil)
 		a.fetch("unknown mode", 0, nil, func(r *msg.ShareFetchRequest) { r.ShareAcquireMode = 7 })
 	}
-	b.epoch = -1
+	b.at(-1)
 	b.ack("ends", say(8, 8, 2), false)
-	a.fetch("inherits", 0, nil, nil)
-	a.epoch = -1
+	a.gather("inherits", left, nil)
+	a.at(-1)
 	a.fetch("ends", 1, say(8, 8, 1), nil)
 	a.fetch("has ended", 0, nil, nil)
 }
 
 func shareSessions(d *dialogue) {
 	a, b := sharing(d, 2, "sharers-sessions")
-	a.epoch = 4
+	a.at(4)
 	a.fetch("out of nowhere", 1, nil, nil)
-	a.epoch = -1
+	a.at(-1)
 	a.fetch("ends nothing", 0, nil, nil)
-	a.epoch = 2
+	a.at(2)
 	a.ack("says without a session", say(0, 0, 1), false)
-	a.epoch = 0
+	a.at(0)
 	a.ack("begins by saying", say(0, 0, 1), false)
-	a.epoch = 0
+	a.at(0)
 	a.fetch("begins and says", 1, say(0, 0, 1), nil)
-	a.epoch = 0
+	a.at(0)
 	a.fetch("twice", 1, nil, func(r *msg.ShareFetchRequest) {
 		t := &r.Topics[0]
 		t.Partitions = append(t.Partitions, t.Partitions[0])
 	})
-	a.epoch = 0
+	a.at(0)
 	a.fetch("no member", 1, nil, func(r *msg.ShareFetchRequest) { r.MemberID = nil })
-	a.epoch = 0
+	a.at(0)
 	a.fetch("no group", 1, nil, func(r *msg.ShareFetchRequest) { r.GroupID = nil })
-	a.epoch = 0
+	a.at(0)
 	a.fetch("unknown topic", 1, nil, func(r *msg.ShareFetchRequest) { r.Topics[0].TopicID = kafka.UUID{9} })
-	a.epoch = 0
+	a.at(0)
 	a.fetch("unknown partition", 1, nil, func(r *msg.ShareFetchRequest) { r.Topics[0].Partitions[0].PartitionIndex = 9 })
-	a.epoch = 1
+	a.at(1)
 	a.fetch("is told again", 0, nil, nil)
 	a.fetch("forgets it", 0, nil, func(r *msg.ShareFetchRequest) {
 		r.ForgottenTopicsData = []msg.ShareFetchRequestForgottenTopicsData{{Partitions: []int32{9}}}
 	})
-	a.epoch = 9
+	a.at(9)
 	a.fetch("skips", 0, nil, nil)
 	b.fetch("opens", 1, nil, nil)
-	b.epoch = 0
+	b.at(0)
 	b.fetch("opens anew", 1, nil, nil)
 	b.fetch("says and forgets", 1, say(0, 2, 1), func(r *msg.ShareFetchRequest) {
 		r.ForgottenTopicsData = []msg.ShareFetchRequestForgottenTopicsData{{Partitions: []int32{0}}}
@@ -190,18 +236,27 @@ func shareSessions(d *dialogue) {
 }
 
 func shareLimits(d *dialogue) {
-	a, _ := sharing(d, 2, "sharers-limits")
-	for name, change := range map[string]func(*msg.ShareFetchRequest){
-		"no records":       func(r *msg.ShareFetchRequest) { r.MaxRecords = 0 },
-		"negative records": func(r *msg.ShareFetchRequest) { r.MaxRecords = -1 },
-		"no bytes":         func(r *msg.ShareFetchRequest) { r.MaxBytes = 0 },
-		"no time":          func(r *msg.ShareFetchRequest) { r.MaxWaitMs, r.MinBytes = 0, 1<<30 },
-		"negative time":    func(r *msg.ShareFetchRequest) { r.MaxWaitMs = -1 },
-		"no batch size":    func(r *msg.ShareFetchRequest) { r.BatchSize = 0 },
+	a, b := sharing(d, 2, "sharers-limits")
+	for i, c := range []struct {
+		name   string
+		change func(*msg.ShareFetchRequest)
+	}{
+		{"no records", func(r *msg.ShareFetchRequest) { r.MaxRecords = 0 }},
+		{"negative records", func(r *msg.ShareFetchRequest) { r.MaxRecords = -1 }},
+		{"no bytes", func(r *msg.ShareFetchRequest) { r.MaxBytes = 0 }},
+		{"no time", func(r *msg.ShareFetchRequest) { r.MaxWaitMs, r.MinBytes = 0, 1<<30 }},
+		{"negative time", func(r *msg.ShareFetchRequest) { r.MaxWaitMs = -1 }},
+		{"no batch size", func(r *msg.ShareFetchRequest) { r.BatchSize = 0 }},
 	} {
-		a.epoch = 0
-		a.fetch(name, 1, nil, change)
-		a.epoch = -1
-		a.fetch("ends after "+name, 0, nil, nil)
+		a.at(0)
+		a.fetch(c.name, 1, nil, c.change)
+		a.at(-1)
+		a.fetch("ends after "+c.name, 0, nil, nil)
+		first := int64(9 * i)
+		b.gather("what is left after "+c.name, 9, nil)
+		b.ack("accepts all after "+c.name, say(first, first+8, 1), false)
+		for _, n := range []int{3, 4, 2} {
+			ask[msg.ProduceResponse](d, "produce", 9, same(produce("of-"+a.group, wirecmp.Batch(n))))
+		}
 	}
 }

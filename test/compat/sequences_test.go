@@ -5,7 +5,6 @@ package compat
 import (
 	"encoding/json"
 	"os"
-	"slices"
 	"testing"
 	"time"
 
@@ -56,6 +55,7 @@ var sequences = map[string]func(*dialogue){
 	"share state":            shareState,
 	"share records v1":       func(d *dialogue) { shareRecords(d, 1) },
 	"share records v2":       func(d *dialogue) { shareRecords(d, 2) },
+	"share letters":          shareLetters,
 	"share sessions":         shareSessions,
 	"share limits":           shareLimits,
 	"newer transactions":     newerTransactions,
@@ -74,23 +74,15 @@ var sequences = map[string]func(*dialogue){
 	"migration of the empty": migrationOfTheEmpty,
 }
 
-// unsteady are conversations in which Kafka's answers depend on how soon it gets to
-// its background work.
-var unsteady = []string{"share group", "share records v1", "share records v2", "share limits"}
-
 // The same conversations with Myelin and with a real Kafka 4.4 go alike, field
 // by field in every answer.
 //
-// The unsteady ones are played with WIRE_UNSTEADY=1 only, on a machine in peace.
 // WIRE_TRACE=1 shows what Kafka answers to each step.
 func TestWireSequences(t *testing.T) {
 	peers := startBoth(t, "group.min.session.timeout.ms=100", "group.streams.initial.rebalance.delay.ms=0", "group.streams.assignment.interval.ms=0")
 	c := &comparison{peers: peers, listed: listed(t)}
 	total, ran := 0, 0
 	for name, talk := range sequences {
-		if slices.Contains(unsteady, name) && os.Getenv("WIRE_UNSTEADY") == "" {
-			continue
-		}
 		t.Run(name, func(t *testing.T) {
 			ran++
 			d := &dialogue{t: t, name: name, c: c, answers: new(int)}
@@ -147,9 +139,10 @@ func begin[R any, P interface {
 }](d *dialogue, step string, version int16, build func(i int) msg.Request) func() [2]P {
 	d.t.Helper()
 	var bodies [2][]byte
-	key := build(0).Key()
+	var key int16
 	for i := range bodies {
-		bodies[i] = build(i).Append(nil, version)
+		r := build(i)
+		key, bodies[i] = r.Key(), r.Append(nil, version)
 	}
 	type result struct {
 		outcomes [2]string
