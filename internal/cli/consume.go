@@ -120,6 +120,11 @@ func (a *app) consumePlan(ctx context.Context, adm *kadm.Client, topics []string
 	if b, err = limits(ctx, adm, topics, f.partitions); err != nil {
 		return nil, nil, b, err
 	}
+	if f.readCommitted {
+		if err := a.stableEnds(ctx, adm, b); err != nil {
+			return nil, nil, b, err
+		}
+	}
 	resolve := func(s string) (map[place]int64, error) {
 		at, err := parsePosition(s, time.Now())
 		if err != nil {
@@ -151,6 +156,22 @@ func (a *app) consumePlan(ctx context.Context, adm *kadm.Client, topics []string
 		return nil, nil, b, nil
 	}
 	return from, until, b, nil
+}
+
+// stableEnds makes the last stable offsets the ends of b: a reader of committed
+// records gets no further before the transactions behind them end.
+func (a *app) stableEnds(ctx context.Context, adm *kadm.Client, b bounds) error {
+	got, err := reachable(adm.ListCommittedOffsets(ctx, b.topics()...))
+	if err != nil {
+		return err
+	}
+	for _, p := range b.sorted() {
+		if o, ok := got.Lookup(p.topic, p.partition); ok && o.Err == nil && o.Offset < b.end[p] {
+			a.hint("%s: a transaction is open since offset %d; see: myelin txn list --state Ongoing", p, o.Offset)
+			b.end[p] = o.Offset
+		}
+	}
+	return nil
 }
 
 func (a *app) consumeGroup(ctx context.Context, topics []string, f consumeFlags, write func(*kgo.Record), opts []kgo.Opt) error {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -74,10 +76,12 @@ type listedGroup struct {
 	State       string `json:"state"`
 	Protocol    string `json:"protocol_type,omitempty"`
 	Coordinator int32  `json:"coordinator"`
+	Lag         *int64 `json:"lag,omitempty"` // with --lag-over
 }
 
 func groupListCmd(a groups) *cobra.Command {
 	var states, kinds []string
+	lag := int64(-1)
 	c := &cobra.Command{
 		Use: "list", Short: "List " + a.noun(), Args: cobra.NoArgs, Aliases: []string{"ls"},
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -98,17 +102,18 @@ func groupListCmd(a groups) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if len(rows) == 0 {
-				a.hint("%s", a.none(len(states)+len(kinds) > 0))
+			if lag >= 0 {
+				if rows, err = behind(c.Context(), kadm.NewClient(cl), rows, lag); err != nil {
+					return err
+				}
 			}
-			return show(a.app, rows,
-				column[listedGroup]{"GROUP", false, func(g listedGroup) string { return g.Group }},
-				column[listedGroup]{"TYPE", false, func(g listedGroup) string { return g.Type }},
-				column[listedGroup]{"STATE", false, func(g listedGroup) string { return g.State }},
-				column[listedGroup]{"PROTOCOL", true, func(g listedGroup) string { return orDash(g.Protocol) }},
-				column[listedGroup]{"COORDINATOR", true, func(g listedGroup) string { return strconv.Itoa(int(g.Coordinator)) }})
+			if len(rows) == 0 {
+				a.hint("%s", a.none(len(states) > 0 || a.kind == "" && len(kinds) > 0 || lag >= 0))
+			}
+			return showGroups(a.app, rows, lag >= 0)
 		},
 	}
+	c.Flags().Int64Var(&lag, "lag-over", -1, "only groups that have more unread records than this, and how many")
 	c.Flags().StringSliceVar(&states, "state", nil, "only in these states: Stable, Empty, PreparingRebalance, Reconciling, ...")
 	if a.kind == "" {
 		c.Flags().StringSliceVar(&kinds, "type", nil, "only of these types: classic, consumer, share, streams")
@@ -116,15 +121,61 @@ func groupListCmd(a groups) *cobra.Command {
 	return c
 }
 
+func showGroups(a *app, rows []listedGroup, lag bool) error {
+	cols := []column[listedGroup]{
+		{"GROUP", false, func(g listedGroup) string { return g.Group }},
+		{"TYPE", false, func(g listedGroup) string { return g.Type }},
+		{"STATE", false, func(g listedGroup) string { return g.State }},
+		{"PROTOCOL", true, func(g listedGroup) string { return orDash(g.Protocol) }},
+		{"COORDINATOR", true, func(g listedGroup) string { return strconv.Itoa(int(g.Coordinator)) }},
+	}
+	if lag {
+		cols = append(cols, column[listedGroup]{"LAG", false, func(g listedGroup) string { return offsetText(*g.Lag) }})
+	}
+	return show(a, rows, cols...)
+}
+
+// behind keeps the groups with more unread records than so many, in the partitions
+// in which they have committed. Partitions that are offline or gone do not count.
+func behind(ctx context.Context, adm *kadm.Client, rows []listedGroup, over int64) ([]listedGroup, error) {
+	all, err := manyStandings(ctx, adm, rows)
+	if err != nil {
+		return nil, err
+	}
+	topics := map[string]bool{}
+	for _, at := range all {
+		for p := range at {
+			topics[p.topic] = true
+		}
+	}
+	f, err := factsOf(ctx, adm, slices.Sorted(maps.Keys(topics)), time.Now())
+	if err != nil {
+		return nil, err
+	}
+	kept := []listedGroup{}
+	for _, row := range rows {
+		var lag int64
+		for p, s := range all[row.Group] {
+			if end, ok := f.end[p]; ok {
+				lag += lagOf(row.Type, s, f.start[p], end)
+			}
+		}
+		if row.Lag = &lag; lag > over {
+			kept = append(kept, row)
+		}
+	}
+	return kept, nil
+}
+
 // none says what to do when a list is empty.
 func (a groups) none(filtered bool) string {
 	switch {
+	case filtered:
+		return "no such groups"
 	case a.kind == shareGroup:
 		return "no share groups; one appears when a member joins: myelin consume TOPIC --share NAME"
 	case a.kind == streamsGroup:
 		return "no streams groups; one appears when a Kafka Streams application with group.protocol=streams starts"
-	case filtered:
-		return "no such groups"
 	}
 	return "no groups; one appears when a consumer joins: myelin consume TOPIC -g NAME"
 }
@@ -148,7 +199,7 @@ func listGroups(ctx context.Context, cl *kgo.Client, states, kinds []string) ([]
 			if kind == "" {
 				kind = classicGroup
 			}
-			rows = append(rows, listedGroup{g.Group, kind, g.GroupState, g.ProtocolType, shard.Meta.NodeID})
+			rows = append(rows, listedGroup{g.Group, kind, g.GroupState, g.ProtocolType, shard.Meta.NodeID, nil})
 		}
 	}
 	slices.SortFunc(rows, func(x, y listedGroup) int { return strings.Compare(x.Group, y.Group) })

@@ -65,7 +65,7 @@ func (a groups) describe(ctx context.Context, cl *kgo.Client, name string) (*des
 	adm := kadm.NewClient(cl)
 	at, err := standings(ctx, adm, g)
 	if err != nil {
-		return nil, refusal("group "+name, err, "")
+		return nil, err
 	}
 	f, err := factsOf(ctx, adm, g.topics(at), time.Now())
 	if err != nil {
@@ -76,6 +76,14 @@ func (a groups) describe(ctx context.Context, cl *kgo.Client, name string) (*des
 		a.hint("transactions are not looked at: %s", classify(err).text)
 	}
 	g.measure(at, f)
+	if g.Type == shareGroup {
+		found := deliveries(ctx, cl, g, f)
+		for i := range g.Offsets {
+			if d, ok := found[g.Offsets[i].place()]; ok {
+				g.Offsets[i].Delivery = &d
+			}
+		}
+	}
 	if err := f.writers(ctx, adm, g); err != nil {
 		a.hint("writers are not looked at: %s", classify(err).text)
 	}
@@ -121,22 +129,7 @@ func (a groups) showGroup(g describedGroup, members bool) error {
 	if members {
 		return a.showMembers(g)
 	}
-	at := "COMMITTED"
-	if g.Type == shareGroup {
-		at = "START"
-	}
-	err := show(a.app, g.Offsets,
-		column[groupOffset]{"TOPIC", false, func(o groupOffset) string { return o.Topic }},
-		column[groupOffset]{"PARTITION", false, func(o groupOffset) string { return strconv.Itoa(int(o.Partition)) }},
-		column[groupOffset]{"LOG START", true, func(o groupOffset) string { return offsetText(o.Start) }},
-		column[groupOffset]{at, false, func(o groupOffset) string { return offsetText(o.Committed) }},
-		column[groupOffset]{"STABLE", true, func(o groupOffset) string { return offsetText(o.Stable) }},
-		column[groupOffset]{"END", false, func(o groupOffset) string { return offsetText(o.End) }},
-		column[groupOffset]{"LAG", false, func(o groupOffset) string { return offsetText(o.Lag) }},
-		column[groupOffset]{"MEMBER", false, func(o groupOffset) string { return orDash(o.Member) }},
-		column[groupOffset]{"LAST COMMIT", true, func(o groupOffset) string { return orDash(o.LastCommit) }},
-		column[groupOffset]{"REASON", false, func(o groupOffset) string { return orDash(o.Reason) }})
-	if err != nil {
+	if err := show(a.app, g.Offsets, offsetColumns(g.Type)...); err != nil {
 		return err
 	}
 	for _, r := range g.Reasons {
@@ -150,6 +143,37 @@ func (a groups) showGroup(g describedGroup, members bool) error {
 		}
 	}
 	return nil
+}
+
+func offsetColumns(kind string) []column[groupOffset] {
+	cols := []column[groupOffset]{
+		{"TOPIC", false, func(o groupOffset) string { return o.Topic }},
+		{"PARTITION", false, func(o groupOffset) string { return strconv.Itoa(int(o.Partition)) }},
+		{"LOG START", true, func(o groupOffset) string { return offsetText(o.Start) }},
+		{"COMMITTED", false, func(o groupOffset) string { return offsetText(o.Committed) }},
+		{"STABLE", true, func(o groupOffset) string { return offsetText(o.Stable) }},
+		{"END", false, func(o groupOffset) string { return offsetText(o.End) }},
+		{"LAG", false, func(o groupOffset) string { return offsetText(o.Lag) }},
+		{"MEMBER", false, func(o groupOffset) string { return orDash(o.Member) }},
+		{"LAST COMMIT", true, func(o groupOffset) string { return orDash(o.LastCommit) }},
+		{"REASON", false, func(o groupOffset) string { return orDash(o.Reason) }},
+	}
+	if kind != shareGroup {
+		return cols
+	}
+	of := func(f func(*delivery) int64) func(groupOffset) string {
+		return func(o groupOffset) string {
+			if o.Delivery == nil {
+				return "-"
+			}
+			return strconv.FormatInt(f(o.Delivery), 10)
+		}
+	}
+	cols[3].head, cols[8] = "START", column[groupOffset]{"ACCEPTED", true, of(func(d *delivery) int64 { return d.Accepted })}
+	return slices.Insert(cols, 7,
+		column[groupOffset]{"TO REPEAT", false, of(func(d *delivery) int64 { return d.Waiting })},
+		column[groupOffset]{"ARCHIVED", false, of(func(d *delivery) int64 { return d.Archived })},
+		column[groupOffset]{"DELIVERIES", false, of(func(d *delivery) int64 { return int64(d.Most) })})
 }
 
 // some are the first names of a list, and how many more there are.

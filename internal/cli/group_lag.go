@@ -24,6 +24,8 @@ type groupOffset struct {
 	LastCommit string `json:"last_commit,omitempty"` // if it was found among the newest commits
 	Reason     string `json:"reason,omitempty"`
 	Error      string `json:"error,omitempty"`
+
+	Delivery *delivery `json:"delivery,omitempty"` // of a share group
 }
 
 func (o groupOffset) place() place { return place{o.Topic, o.Partition} }
@@ -32,6 +34,8 @@ func (o groupOffset) place() place { return place{o.Topic, o.Partition} }
 type lagFacts struct {
 	now                time.Time
 	start, end, stable map[place]int64
+	ids                map[string][16]byte   // of topics
+	epochs             map[place]int32       // of leaders
 	gone               map[string]bool       // topics that do not exist
 	offline            map[place]bool        // partitions that nobody serves
 	open               map[place]blockingTxn // at the last stable offset
@@ -58,25 +62,47 @@ type standing struct {
 
 // standings are where a group is in the partitions it knows.
 func standings(ctx context.Context, adm *kadm.Client, g *describedGroup) (map[place]standing, error) {
-	all := map[place]standing{}
-	if g.Type == shareGroup {
-		got, err := adm.DescribeShareGroupOffsets(ctx, g.Group)
+	all, err := manyStandings(ctx, adm, []listedGroup{{Group: g.Group, Type: g.Type}})
+	return all[g.Group], err
+}
+
+// manyStandings are those of several groups, by name.
+func manyStandings(ctx context.Context, adm *kadm.Client, groups []listedGroup) (map[string]map[place]standing, error) {
+	all := map[string]map[place]standing{}
+	var share, other []string
+	for _, g := range groups {
+		all[g.Group] = map[place]standing{}
+		if g.Type == shareGroup {
+			share = append(share, g.Group)
+		} else {
+			other = append(other, g.Group)
+		}
+	}
+	if len(share) > 0 { // none would mean every one
+		got, err := adm.DescribeShareGroupOffsets(ctx, share...)
 		if err != nil {
 			return nil, err
 		}
-		d := got[g.Group]
-		for _, o := range d.Offsets.Sorted() {
-			all[place{o.Topic, o.Partition}] = standing{o.StartOffset, o.Lag, "", o.Err}
+		for _, d := range got {
+			if d.Err != nil {
+				return nil, refusal("group "+d.Group, d.Err, "")
+			}
+			for _, o := range d.Offsets.Sorted() {
+				all[d.Group][place{o.Topic, o.Partition}] = standing{o.StartOffset, o.Lag, "", o.Err}
+			}
 		}
-		return all, d.Err
 	}
-	got, err := adm.FetchOffsets(ctx, g.Group)
-	if err != nil {
-		return nil, err
+	if len(other) == 0 {
+		return all, nil
 	}
-	for _, o := range got.Sorted() {
-		if o.At >= 0 || o.Err != nil {
-			all[place{o.Topic, o.Partition}] = standing{o.At, -1, o.Metadata, o.Err}
+	for _, d := range adm.FetchManyOffsets(ctx, other...) {
+		if d.Err != nil {
+			return nil, refusal("group "+d.Group, d.Err, "")
+		}
+		for _, o := range d.Fetched.Sorted() {
+			if o.At >= 0 || o.Err != nil {
+				all[d.Group][place{o.Topic, o.Partition}] = standing{o.At, -1, o.Metadata, o.Err}
+			}
 		}
 	}
 	return all, nil
@@ -103,8 +129,8 @@ func (g *describedGroup) topics(at map[place]standing) []string {
 
 // factsOf asks for the ends of topics, of which some may be gone.
 func factsOf(ctx context.Context, adm *kadm.Client, topics []string, now time.Time) (*lagFacts, error) {
-	f := &lagFacts{now: now, start: map[place]int64{}, end: map[place]int64{}, stable: map[place]int64{}, gone: map[string]bool{},
-		offline: map[place]bool{}, open: map[place]blockingTxn{}, wrote: map[place]float64{}}
+	f := &lagFacts{now: now, start: map[place]int64{}, end: map[place]int64{}, stable: map[place]int64{}, gone: map[string]bool{}, ids: map[string][16]byte{},
+		epochs: map[place]int32{}, offline: map[place]bool{}, open: map[place]blockingTxn{}, wrote: map[place]float64{}}
 	if len(topics) == 0 {
 		return f, nil
 	}
@@ -122,6 +148,10 @@ func factsOf(ctx context.Context, adm *kadm.Client, topics []string, now time.Ti
 			return nil, refusal("topic "+topic, d.Err, "")
 		default:
 			there = append(there, topic)
+			f.ids[topic] = d.ID
+			for _, part := range d.Partitions {
+				f.epochs[place{topic, part.Partition}] = part.LeaderEpoch
+			}
 		}
 	}
 	if len(there) == 0 {

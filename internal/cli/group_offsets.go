@@ -55,7 +55,7 @@ func groupExportCmd(a groups) *cobra.Command {
 				}
 				at, err := standings(c.Context(), kadm.NewClient(cl), g)
 				if err != nil {
-					return refusal("group "+name, err, "")
+					return err
 				}
 				places := slices.Collect(maps.Keys(at))
 				sortPlaces(places)
@@ -315,7 +315,7 @@ func groupForgetCmd(a groups) *cobra.Command {
 			}
 			at, err := standings(c.Context(), kadm.NewClient(cl), g)
 			if err != nil {
-				return refusal("group "+args[0], err, "")
+				return err
 			}
 			return a.forget(c.Context(), kadm.NewClient(cl), g, at, topics)
 		},

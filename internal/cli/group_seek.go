@@ -199,7 +199,7 @@ func (a groups) committed(ctx context.Context, cl *kgo.Client, group string) (ma
 	}
 	at, err := standings(ctx, kadm.NewClient(cl), g)
 	if err != nil {
-		return nil, "", refusal("group "+group, err, "")
+		return nil, "", err
 	}
 	all := map[place]int64{}
 	for p, s := range at {

@@ -254,6 +254,10 @@ func (e explainer) ofShare(o *groupOffset) cause {
 	case o.Member == "":
 		return cause{"not-owned", "no member is given the partition yet" + e.since(), "see who has what: " + e.members()}
 	}
+	if d := o.Delivery; d != nil && d.Most > 1 {
+		return cause{"repeated", fmt.Sprintf("records come back: members were given some %d times and did not accept or reject them, or not in time", d.Most),
+			fmt.Sprintf("look at the first: myelin consume %s --partitions %d --from %d -n 1; after share.delivery.count.limit times a record is given up", o.Topic, o.Partition, d.First)}
+	}
 	return cause{"behind", "members have it; what they were given and have not acknowledged is locked until share.record.lock.duration.ms has passed",
 		"run this again to see whether it falls; more members share the work, also of one partition"}
 }

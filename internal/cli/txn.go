@@ -318,6 +318,9 @@ func (a *app) abort(ctx context.Context, adm *kadm.Client, which hanging) error 
 		return missing("no such transaction is open in %s-%d; see myelin txn hanging --older 0s %s", which.Topic, which.Partition, which.Topic)
 	}
 	p := open[i]
+	if id, err := ownerOf(ctx, adm, p); err == nil && id != "" {
+		a.hint("%s has this transaction open and its coordinator will end it; to abort it now, and in all its partitions: myelin txn terminate %s", id, id)
+	}
 	if !a.yes || a.dryRun {
 		a.hint("nothing was written; add --yes to abort the transaction of producer %d that begins at offset %d of %s-%d",
 			p.ProducerID, p.CurrentTxnStartOffset, p.Topic, p.Partition)
@@ -339,6 +342,25 @@ func (a *app) abort(ctx context.Context, adm *kadm.Client, which hanging) error 
 	}
 	a.hint("aborted the transaction of producer %d in %s-%d", p.ProducerID, p.Topic, p.Partition)
 	return nil
+}
+
+// ownerOf is the transactional id whose coordinator knows of an open transaction
+// in a partition, "" if none does.
+func ownerOf(ctx context.Context, adm *kadm.Client, p kadm.DescribedProducer) (string, error) {
+	listed, err := adm.ListTransactions(ctx, []int64{p.ProducerID}, nil)
+	if err != nil {
+		return "", err
+	}
+	known, err := describeTransactions(ctx, adm, listed.TransactionalIDs())
+	if err != nil {
+		return "", err
+	}
+	for _, t := range known {
+		if t.Producer == p.ProducerID && slices.Contains(t.Partitions, place{p.Topic, p.Partition}.dashed()) {
+			return t.ID, nil
+		}
+	}
+	return "", nil
 }
 
 func txnTerminateCmd(a *app) *cobra.Command {
