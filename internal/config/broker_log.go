@@ -180,6 +180,6 @@ var brokerLogDefs = []Def{
 		Owner: "commitlog", Reason: yetCore,
 		Doc: "how often idle producer ids are looked for"},
 	{Name: "producer.id.expiration.ms", Type: Int, Default: val("86400000"), Valid: atLeast(1), Dynamic: ClusterWide,
-		Owner: "commitlog", Reason: yetCore,
+		Owner: "commitlog", Status: Served, Test: "broker.TestProducerProperties",
 		Doc: "how long a partition remembers a producer id that writes nothing"},
 }
