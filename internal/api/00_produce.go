@@ -27,8 +27,10 @@ type producing struct {
 
 	topic  topicRef // at work
 	slot   *Slot
-	bad    bool     // a partition was refused
-	joined []joined // of a transaction
+	bad    bool               // a partition was refused
+	joined []joined           // of a transaction
+	alone  bool               // see lone
+	held   []*replica.Replica // to be flushed by this connection
 }
 
 // produce answers Produce (key 0, versions 3 to 13; 0 to 2 are advertised only).
@@ -84,7 +86,7 @@ func (c *Call) producing() *producing {
 		c.forProduce = new(producing)
 	}
 	p := c.forProduce
-	p.slot, p.bad = nil, false
+	p.slot, p.bad, p.alone = nil, false, false
 	return p
 }
 
@@ -115,6 +117,7 @@ func (h *DataHandlers) answerProduce(c *Call, p *producing, out *Reply) {
 		refused = h.join(c, p)
 		defer p.leave()
 	}
+	p.alone = p.lone(c)
 	out.Buf = p.resp.AppendBeforeResponses(out.Buf, c.Version, len(p.req.TopicData))
 	for i := range p.req.TopicData {
 		t := &p.req.TopicData[i]
@@ -126,6 +129,9 @@ func (h *DataHandlers) answerProduce(c *Call, p *producing, out *Reply) {
 		}
 		out.Buf = p.head.AppendAfterPartitionResponses(out.Buf, c.Version)
 	}
+	replica.FlushAll(p.held)
+	clear(p.held)
+	p.held = p.held[:0]
 	out.Mute = c.Charge(quota.Produce, int64(c.Size))
 	p.resp.ThrottleTimeMs = millis(out.Mute)
 	out.Buf = p.resp.AppendAfterResponses(out.Buf, c.Version)
@@ -161,17 +167,21 @@ func (h *DataHandlers) producePartition(c *Call, p *producing, out *Reply, b par
 	a := p.slot.ack(errorAt)
 	a.w.Offset, a.w.Durable = got.Last+1, got.Duplicate
 	r.AwaitCommitted(&a.w)
-	if h.lone(c, p) {
-		r.Flush()
+	if p.alone {
+		p.held = append(p.held, r)
 	}
 }
 
-// lone says whether the connection has nothing to do but to wait for this one
-// batch to be durable. It then flushes by itself: to have it done by another
+// lone says whether the connection has nothing to do but to wait for these few
+// batches to be durable. It then flushes by itself: to have it done by another
 // goroutine and be woken takes longer than some disks. A stalled disk delays
 // REQUEST_TIMED_OUT too.
-func (h *DataHandlers) lone(c *Call, p *producing) bool {
-	return c.Lone && p.req.Acks == -1 && len(p.req.TopicData) == 1 && len(p.req.TopicData[0].PartitionData) == 1
+func (p *producing) lone(c *Call) bool {
+	n := 0
+	for i := range p.req.TopicData {
+		n += len(p.req.TopicData[i].PartitionData)
+	}
+	return c.Lone && p.req.Acks == -1 && n <= replica.FlushMost
 }
 
 // appendBatch is the way of one batch into the log. The replica comes back with
@@ -205,7 +215,7 @@ func (h *DataHandlers) appendBatch(c *Call, p *producing, b *partitionBatch) (*r
 		}
 	}
 	got, err := r.Append(replica.Batch{Bytes: b.data.Records[:header.Size()], Header: header, Epoch: kafka.NoEpoch,
-		Durable: p.req.Acks == -1, Lone: h.lone(c, p), Origin: replica.Client, Guard: guard})
+		Durable: p.req.Acks == -1, Lone: p.alone, Origin: replica.Client, Guard: guard})
 	return r, got, err
 }
 

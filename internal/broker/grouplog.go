@@ -18,18 +18,31 @@ type coordinatorLog struct {
 	r *replica.Replica
 }
 
-var _ coordinator.Log = coordinatorLog{}
+var (
+	_ coordinator.Log     = coordinatorLog{}
+	_ coordinator.Flusher = coordinatorLog{}
+)
 
 // readBytes is how much of a coordinator's log is read at a time while it is
 // loaded: large enough for few calls, small enough for fifty at once.
 const readBytes = 256 << 10
 
 func (l coordinatorLog) Append(epoch int32, batch []byte) (int64, error) {
+	return l.append(epoch, batch, false)
+}
+
+func (l coordinatorLog) AppendHeld(epoch int32, batch []byte) (int64, error) {
+	return l.append(epoch, batch, true)
+}
+
+func (l coordinatorLog) Flush() { l.r.Flush() }
+
+func (l coordinatorLog) append(epoch int32, batch []byte, lone bool) (int64, error) {
 	h, err := record.ParseHeader(batch)
 	if err != nil {
 		return 0, err
 	}
-	b := replica.Batch{Bytes: batch, Header: h, Epoch: epoch, Durable: true, Origin: replica.Coordinator}
+	b := replica.Batch{Bytes: batch, Header: h, Epoch: epoch, Durable: true, Lone: lone, Origin: replica.Coordinator}
 	if h.Attributes.Has(record.Control) {
 		b.Origin = replica.Marker
 		if b.CoordinatorEpoch, err = markerEpoch(batch); err != nil {

@@ -42,6 +42,12 @@ type fate struct {
 // All are appended before any is waited for, so that one round of the flusher
 // does for them all.
 func (w *markers) Start(ctx context.Context, m txn.Marker, partitions []kafka.TopicPartition) (wait func() []error) {
+	return w.start(ctx, m, partitions, len(partitions) == 1)
+}
+
+// start is Start. Lone says that the caller has no other markers and calls wait
+// next, which then flushes.
+func (w *markers) start(ctx context.Context, m txn.Marker, partitions []kafka.TopicPartition, lone bool) (wait func() []error) {
 	fates := make(chan fate, len(partitions))
 	var tasks sync.WaitGroup
 	typ := record.Abort
@@ -50,7 +56,7 @@ func (w *markers) Start(ctx context.Context, m txn.Marker, partitions []kafka.To
 	}
 	marker := record.EndTxnMarker(record.Producer{ID: m.ID, Epoch: m.Epoch}, typ, m.CoordinatorEpoch, w.now().UnixMilli())
 	header, err := record.Check(marker)
-	var lone *replica.Replica
+	var held []*replica.Replica
 	for i, tp := range partitions {
 		switch {
 		case err != nil:
@@ -58,15 +64,15 @@ func (w *markers) Start(ctx context.Context, m txn.Marker, partitions []kafka.To
 		case tp.Topic == kafka.OffsetsTopic:
 			tasks.Go(func() { fates <- fate{i, w.endOffsets(ctx, m, tp.Partition)} })
 		default:
-			b := replica.Batch{Bytes: bytes.Clone(marker), Header: header, Epoch: kafka.NoEpoch, Durable: true, Lone: len(partitions) == 1,
+			b := replica.Batch{Bytes: bytes.Clone(marker), Header: header, Epoch: kafka.NoEpoch, Durable: true, Lone: lone,
 				Origin: replica.Marker, CoordinatorEpoch: m.CoordinatorEpoch, TxnVersion: m.Version}
-			lone = w.append(tp, b, func(err error) { fates <- fate{i, err} })
+			if r := w.append(tp, b, func(err error) { fates <- fate{i, err} }); r != nil && lone {
+				held = append(held, r)
+			}
 		}
 	}
 	return func() []error {
-		if lone != nil && len(partitions) == 1 {
-			lone.Flush()
-		}
+		replica.FlushAll(held)
 		defer tasks.Wait() // which end with ctx
 		return collect(ctx, fates, len(partitions))
 	}
@@ -125,7 +131,7 @@ var _ txn.Markers = remainingMarkers{}
 
 // Write is as [txn.Markers] says. This broker leads every partition.
 func (w remainingMarkers) Write(ctx context.Context, m txn.Marker, partitions []kafka.TopicPartition) []error {
-	errs := w.Start(ctx, m, partitions)()
+	errs := w.start(ctx, m, partitions, len(partitions) <= replica.FlushMost)()
 	for i, err := range errs {
 		if err == nil {
 			continue

@@ -120,7 +120,7 @@ func (f *Flusher) Schedule(l *Log, urgent bool) {
 }
 
 // Hold is an urgent Schedule by somebody who has nothing else to do and calls
-// Help next: no worker is woken.
+// Help or Release next: no worker is woken.
 func (f *Flusher) Hold(l *Log) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -157,6 +157,16 @@ func (f *Flusher) Help(l *Log) {
 	f.mu.Lock()
 	f.mu.helping--
 	f.mu.Unlock()
+}
+
+// Release hands a log that is held to a worker, for somebody who holds several
+// and can help but one at a time.
+func (f *Flusher) Release(l *Log) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if l.due.held {
+		f.pushLocked(l)
+	}
 }
 
 // pushLocked puts l into the urgent queue, or marks it if a worker has it.

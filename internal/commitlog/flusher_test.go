@@ -285,6 +285,34 @@ func TestHelp(t *testing.T) {
 	})
 }
 
+// TestRelease: who holds several logs gives all but one to workers, and they are
+// flushed side by side. A log that nobody holds is left alone.
+func TestRelease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newFlushRig(t, 3, FlusherConfig{}, Tunables{})
+		begin := time.Now()
+		for i := range r.logs {
+			r.append(i)
+			r.f.Hold(r.logs[i])
+		}
+		r.f.Release(r.logs[0])
+		r.f.Release(r.logs[1])
+		r.f.Help(r.logs[2])
+		synctest.Wait()
+		if took := time.Since(begin); len(r.calls) != 3 || r.syncs != 3 || r.peak != 3 || took != syncTime {
+			t.Errorf("after %v: flushed %v, %d syncs, %d at once", took, r.calls, r.syncs, r.peak)
+		}
+		r.append(0)
+		r.f.Release(r.logs[0])
+		time.Sleep(syncTime)
+		synctest.Wait()
+		if r.syncs != 3 {
+			t.Error("a log that was not held is flushed")
+		}
+		r.stop()
+	})
+}
+
 // TestHelpersAreBounded: no more syncs at once than workers, for helpers alone.
 func TestHelpersAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

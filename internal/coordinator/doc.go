@@ -27,6 +27,7 @@
 // partition is then unloaded, whoever waits is told to look for the coordinator
 // again, and it is loaded afresh.
 //
-// A partition needs no goroutine. Decisions run on the goroutine of the request;
+// A partition needs no goroutine. Decisions run on the goroutine of the request,
+// and so does the flush of what was decided, where the log allows that ([Flusher]);
 // the runtime starts one to load, and one when an alarm rings.
 package coordinator

@@ -20,6 +20,17 @@ type Log interface {
 	Read(from int64) (batches []byte, next int64, err error)
 }
 
+// Flusher may be a part of a Log that lets who waits for a batch make it durable
+// by itself, so that nobody has to be woken for it.
+type Flusher interface {
+	// AppendHeld is Append by a caller that calls Flush next, whatever it returns.
+	AppendHeld(epoch int32, batch []byte) (end int64, err error)
+
+	// Flush makes durable what AppendHeld held back, unless somebody does already.
+	// It may take as long as the disk does.
+	Flush()
+}
+
 // Record is one record of a coordinator's log. A nil Value is a tombstone: what
 // the key named is gone.
 type Record struct {

@@ -88,9 +88,12 @@ func (p *partition[M]) write(ctx context.Context, decide func(m M, t *Turn) erro
 	if err != nil {
 		return err
 	}
-	t := Turn{Now: p.rt.cfg.Now(), alarms: &l.alarms}
+	t := Turn{Now: p.rt.cfg.Now(), alarms: &l.alarms, waits: true}
 	out, err := p.decide(l, &t, decide)
 	p.give()
+	if t.held {
+		l.log.(Flusher).Flush()
+	}
 	if err != nil {
 		return err
 	}
@@ -134,7 +137,7 @@ func (p *partition[M]) append(l *live[M], t *Turn) error {
 		return fmt.Errorf("%s-%d: %d records are %d bytes, %d are allowed: %w", p.rt.cfg.Topic, p.id,
 			len(t.records), len(batch), p.rt.cfg.MaxBatch, kafka.RecordListTooLarge)
 	}
-	end, err := l.log.Append(l.epoch, batch)
+	end, err := l.put(t, batch)
 	if refused(err) {
 		return err
 	}
@@ -150,6 +153,16 @@ func (p *partition[M]) append(l *live[M], t *Turn) error {
 	l.tl.seal(end)
 	p.rt.stats.appended(t)
 	return nil
+}
+
+// put appends a batch. Where somebody waits for it, that one flushes it, once it
+// has given the turn back.
+func (l *live[M]) put(t *Turn, batch []byte) (end int64, err error) {
+	if f, ok := l.log.(Flusher); ok && t.waits {
+		t.held = true
+		return f.AppendHeld(l.epoch, batch)
+	}
+	return l.log.Append(l.epoch, batch)
 }
 
 // await asks the log for the fate of what was written up to end.

@@ -15,6 +15,8 @@ type Turn struct {
 	after   []func(m Machine, t *Turn, err error)
 	alarms  *alarms
 	soft    bool
+	waits   bool // somebody waits for the commit of what is appended
+	held    bool // and has to flush it
 }
 
 // Put appends a record. All records of a turn stand in one batch: the log keeps

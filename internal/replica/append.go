@@ -37,7 +37,8 @@ type Batch struct {
 	// sees it (acks=all). It needs min.insync.replicas.
 	Durable bool
 	// Lone says that the caller has nothing else to do than to wait: it calls
-	// [Replica.Flush] next, and nobody is woken to flush.
+	// [Replica.Flush] next, or [FlushAll] where it has several, and nobody is woken
+	// to flush.
 	Lone   bool
 	Origin Origin
 	// Guard is what [Replica.Guard] gave for a client's transactional batch.
@@ -100,6 +101,24 @@ func (r *Replica) append(b *Batch) (Appended, error) {
 func (r *Replica) Flush() {
 	b := r.at.Load()
 	b.dir.Flusher.Help(b.log)
+}
+
+// FlushMost is how many replicas a lone caller may have [FlushAll] flush.
+const FlushMost = 8
+
+// FlushAll is [Replica.Flush] for several replicas at once, one of them on the
+// caller's goroutine. To begin when all are written saves the file system a
+// journal commit: what comes after the first has begun waits for another.
+func FlushAll(replicas []*Replica) {
+	last := len(replicas) - 1
+	for i, r := range replicas {
+		if i == last {
+			r.Flush()
+			return
+		}
+		b := r.at.Load()
+		b.dir.Flusher.Release(b.log)
+	}
 }
 
 // admit refuses early what the turn would refuse, so that nothing is opened or

@@ -281,7 +281,7 @@ func (r *committedReader) batches(partition int32, b []byte) (records int) {
 }
 
 // txnTimes is what the transactions of a measurement took.
-type txnTimes struct{ seen, end []time.Duration }
+type txnTimes struct{ seen, write, end []time.Duration }
 
 // transactions is a while of transactions, each seen by a parked consumer before
 // the next begins, with a rest between them in which the broker finishes the last.
@@ -319,6 +319,7 @@ func (w transactions) run(ctx context.Context, to target, id, topic string) (txn
 		if err := t.write(ctx); err != nil {
 			return got, err
 		}
+		wrote := time.Since(at)
 		ending := time.Now()
 		if err := t.commit(ctx); err != nil {
 			return got, err
@@ -327,7 +328,7 @@ func (w transactions) run(ctx context.Context, to target, id, topic string) (txn
 		select {
 		case seen := <-r.seen:
 			if i >= uncounted {
-				got.seen, got.end = append(got.seen, seen.Sub(at)), append(got.end, end)
+				got.seen, got.write, got.end = append(got.seen, seen.Sub(at)), append(got.write, wrote), append(got.end, end)
 			}
 		case err := <-ended:
 			ended = nil
