@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,22 +16,22 @@ import (
 // flushedLog commits only what its Flush is called for.
 type flushedLog struct {
 	*slicelog.Log
-	plain, held, flushed int
+	plain, held, flushed atomic.Int32
 	onFlush              func()
 }
 
 func (l *flushedLog) Append(epoch int32, batch []byte) (int64, error) {
-	l.plain++
+	l.plain.Add(1)
 	return l.Log.Append(epoch, batch)
 }
 
 func (l *flushedLog) AppendHeld(epoch int32, batch []byte) (int64, error) {
-	l.held++
+	l.held.Add(1)
 	return l.Log.Append(epoch, batch)
 }
 
 func (l *flushedLog) Flush() {
-	l.flushed++
+	l.flushed.Add(1)
 	l.onFlush()
 	l.Commit()
 	l.Hold()
@@ -64,10 +65,10 @@ func TestFlushByWhoWaits(t *testing.T) {
 		rt.Elect(0, 1)
 		synctest.Wait()
 
-		expect := func(what string, err, want error, plain, held, flushed int) {
+		expect := func(what string, err, want error, plain, held, flushed int32) {
 			t.Helper()
-			if !errors.Is(err, want) || log.plain != plain || log.held != held || log.flushed != flushed {
-				t.Errorf("%s: %v; %d plain appends, %d held, %d flushes", what, err, log.plain, log.held, log.flushed)
+			if !errors.Is(err, want) || log.plain.Load() != plain || log.held.Load() != held || log.flushed.Load() != flushed {
+				t.Errorf("%s: %v; %d plain appends, %d held, %d flushes", what, err, log.plain.Load(), log.held.Load(), log.flushed.Load())
 			}
 		}
 		put := func(_ *keeper, turn *Turn) error { turn.Put([]byte("k"), []byte("v")); return nil }

@@ -15,8 +15,7 @@ import (
 // gives to the member that is changing.
 func (c *change) retarget(was, is *member) (int32, assign.Set) {
 	g := c.g
-	pause := g.cfg.settings(g.id).Assignment
-	if g.assigned >= c.epoch || g.assignedAt != 0 && pause > 0 && c.now.Before(time.UnixMilli(g.assignedAt).Add(pause)) {
+	if g.assigned >= c.epoch || c.soon() {
 		return g.assigned, g.targetOf(is)
 	}
 	members := make(map[string]*member, len(g.members)+1)
@@ -69,6 +68,15 @@ func (c *change) retarget(was, is *member) (int32, assign.Set) {
 	}
 	c.put(g.assignmentRecord(c.epoch, c.now.UnixMilli()))
 	return c.epoch, mine
+}
+
+// soon says that the last assignment is too young for another.
+func (c *change) soon() bool {
+	if c.g.assignedAt == 0 {
+		return false
+	}
+	pause := c.g.cfg.settings(c.g.id).Assignment
+	return pause > 0 && c.now.Before(time.UnixMilli(c.g.assignedAt).Add(pause))
 }
 
 // topicIDs are the topics that a member subscribes to and that exist, in the
