@@ -41,6 +41,19 @@ func (t target) cpu() (time.Duration, error) {
 	return sum, nil
 }
 
+// read is how many bytes the process has read so far, from the device or not.
+func (t target) read() (int64, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", t.pid))
+	if err != nil {
+		return 0, fmt.Errorf("what %s has read: %w", t.name, err)
+	}
+	var n int64
+	if _, err := fmt.Sscanf(string(data), "rchar: %d", &n); err != nil {
+		return 0, fmt.Errorf("what %s has read: /proc/%d/io: %w", t.name, t.pid, err)
+	}
+	return n, nil
+}
+
 // memory gives VmRSS and VmHWM of the process in bytes: now, and at most so far.
 func (t target) memory() (now, peak int64, err error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", t.pid))
