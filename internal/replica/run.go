@@ -24,27 +24,36 @@ const tickEvery = 500 * time.Millisecond
 func (t *Table) Run(ctx context.Context) error {
 	placer{t}.survey()
 	var workers sync.WaitGroup
+	var shift time.Duration
+	every := func(d time.Duration, do func()) {
+		shift += time.Millisecond
+		late := shift
+		workers.Go(func() { repeat(ctx, d, late, do) })
+	}
 	for _, d := range t.dirs {
 		for range t.cfg.Openers {
 			workers.Go(func() { t.opener(ctx, d) })
 		}
-		workers.Go(func() { every(ctx, tickEvery, func() { t.tidy(d) }) })
-		workers.Go(func() { every(ctx, t.cfg.CheckpointEvery, func() { t.checkpoint(d, d.Home.Checkpoint) }) })
+		every(tickEvery, func() { t.tidy(d) })
+		every(t.cfg.CheckpointEvery, func() { t.checkpoint(d, d.Home.Checkpoint) })
 		workers.Go(func() { t.checkpointWhenDue(ctx, d) })
-		workers.Go(func() { every(ctx, sleepEvery, func() { sleeper{t}.lull(ctx, d) }) })
-		workers.Go(func() { every(ctx, t.cfg.RetentionEvery, func() { t.retain(ctx, d) }) })
+		every(sleepEvery, func() { sleeper{t}.lull(ctx, d) })
+		every(t.cfg.RetentionEvery, func() { t.retain(ctx, d) })
 	}
 	for range t.cfg.Movers {
 		workers.Go(func() { mover{t}.work(ctx) })
 	}
-	workers.Go(func() { every(ctx, tickEvery, t.tick) })
+	every(tickEvery, t.tick)
 	workers.Wait()
 	return t.closeAll()
 }
 
-// every calls do at intervals until ctx ends.
-func every(ctx context.Context, d time.Duration, do func()) {
-	ticker := time.NewTicker(d)
+// repeat calls do at intervals until ctx ends, each a little late, by an amount
+// of its own: what keeps house for different directories does not go to their
+// device all at once, and a simulated node does the same things in the same order
+// each time, which timers that are due together would not.
+func repeat(ctx context.Context, d, late time.Duration, do func()) {
+	ticker := time.NewTicker(d + late)
 	defer ticker.Stop()
 	for {
 		//house:select one more round at the end does no harm
@@ -52,6 +61,10 @@ func every(ctx context.Context, d time.Duration, do func()) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
+			if late > 0 {
+				ticker.Reset(d)
+				late = 0
+			}
 			do()
 		}
 	}
