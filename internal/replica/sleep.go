@@ -2,9 +2,11 @@ package replica
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/myelin-stream/myelin/internal/commitlog"
 	"github.com/myelin-stream/myelin/internal/kafka"
 )
 
@@ -139,30 +141,55 @@ func (t sleeper) lay(d *directory, s *slot, before uint32) {
 	d.call(n)
 }
 
+// errAsleep refuses who still holds a replica that went to sleep: it is to be
+// asked for again.
+var errAsleep = fmt.Errorf("asleep: %w", kafka.NotLeaderOrFollower)
+
 // sleep closes a replica that is at rest and that nobody waits at. False: it
 // goes on.
 func (r *Replica) sleep() bool {
 	r.turn.lock()
-	defer r.turn.leave()
-	at := r.at.Load()
+	after, err := dozing{r}.rest()
+	r.turn.leave()
+	after.run(&r.board)
+	switch {
+	case err == nil:
+		r.dismiss(r.Offline(), true)
+	case !errors.Is(err, commitlog.ErrBusy):
+		r.fail(err)
+	}
+	return err == nil
+}
+
+// dozing is a replica that is about to sleep.
+type dozing struct{ *Replica }
+
+// rest is sleep in a turn. While it looks whether the log may sleep, a flush may
+// end whose report goes unheard: what is durable is taken in here.
+func (r dozing) rest() (after aftermath, err error) {
+	log := r.log()
 	r.mu.Lock()
 	free := r.mu.committed.head == nil && r.mu.durable.head == nil && r.mu.plain.head == nil && r.mu.stable.head == nil &&
 		r.mu.all.head == nil && r.mu.closed == nil
 	r.mu.Unlock()
 	if !free || r.Offline() != nil {
-		return false
+		return after, commitlog.ErrBusy
 	}
-	asleep := &fault{err: r.wrap(fmt.Errorf("asleep: %w", kafka.NotLeaderOrFollower))}
-	r.fault.Store(asleep) // for who still holds it: to be asked for again
-	if err := at.log.Sleep(); err != nil {
+	asleep := &fault{err: r.wrap(errAsleep)}
+	r.fault.Store(asleep)
+	if err = log.Sleep(); err != nil {
 		r.fault.CompareAndSwap(asleep, nil)
-		return false
+		if failed := log.Failed(); failed != nil {
+			return after, failed
+		}
 	}
 	r.mu.Lock()
-	r.mu.closed = asleep.err
+	after = r.settle(r.mu.part.Flushed(log.Flushed()))
+	if err == nil {
+		r.mu.closed = asleep.err
+	}
 	r.mu.Unlock()
-	r.dismiss(asleep.err, true)
-	return true
+	return after, err
 }
 
 // rememberLocked keeps the counters of a replica that went to sleep, for its

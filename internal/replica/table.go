@@ -296,10 +296,19 @@ func (t *Table) wait(s *slot) (*Replica, error) {
 	}
 	timer := time.NewTimer(t.cfg.OpenWait)
 	defer timer.Stop()
-	for late := false; !late; {
+	for late := false; ; {
 		opened := sleeper{t}.hurry(s)
-		if opened == nil {
+		if r := s.replica.Load(); r != nil {
+			return r, nil
+		}
+		if f := s.fault.Load(); f != nil {
+			return nil, f.err
+		}
+		if late {
 			break
+		}
+		if opened == nil {
+			continue // it came, and went to sleep again before this looked
 		}
 		//house:select the slot is looked at after either
 		select {
@@ -307,12 +316,6 @@ func (t *Table) wait(s *slot) (*Replica, error) {
 		case <-timer.C:
 			late = true
 		}
-	}
-	if r := s.replica.Load(); r != nil {
-		return r, nil
-	}
-	if f := s.fault.Load(); f != nil {
-		return nil, f.err
 	}
 	return nil, fmt.Errorf("partition %s is still opening: %w", s.tp, kafka.NotLeaderOrFollower)
 }

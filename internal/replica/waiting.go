@@ -1,6 +1,8 @@
 package replica
 
 import (
+	"errors"
+
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/partition"
 )
@@ -10,20 +12,24 @@ import (
 // so already, the caller's goroutine calls it before AwaitCommitted returns.
 func (b *board) AwaitCommitted(w *Waiter) {
 	b.mu.Lock()
-	err, ready := b.mu.closed, false
 	p := b.mu.part
+	end, line := p.HighWatermark(), &b.mu.committed
+	if w.Durable && !b.caching.Load() {
+		end, line = min(end, p.Durable()), &b.mu.durable
+	}
+	var err error
+	ready := false
 	switch {
-	case err != nil:
+	case b.mu.closed != nil && !errors.Is(b.mu.closed, errAsleep):
+		err = b.mu.closed
 	case p.Role() != partition.Leader:
 		err = b.wrap(kafka.NotLeaderOrFollower)
-	case w.Durable && !b.caching.Load():
-		if ready = min(p.HighWatermark(), p.Durable()) >= w.Offset; !ready {
-			b.mu.durable.add(w)
-		}
+	case end >= w.Offset: // also where the replica went to sleep since: what is there is there
+		ready = true
+	case b.mu.closed != nil:
+		err = b.mu.closed
 	default:
-		if ready = p.HighWatermark() >= w.Offset; !ready {
-			b.mu.committed.add(w)
-		}
+		line.add(w)
 	}
 	b.mu.Unlock()
 	if ready || err != nil {
