@@ -31,10 +31,10 @@ type Log struct {
 		hold             bool
 		refuse, deaf     error // of the next append, the next read
 		waiters          []waiter
-		watch            func(end int64)
+		watch            func(at int64, batch []byte)
 		dies             int // at this append from now on; 0: it does not
 		fate             Fate
-		died             bool
+		stays, died      bool
 		unanswered, lost int64 // the end whose commit is not told, or never comes; -1: none
 	}
 }
@@ -84,9 +84,10 @@ func New(epoch int32) *Log {
 func (l *Log) Append(epoch int32, batch []byte) (end int64, err error) {
 	l.mu.Lock()
 	watch, at := l.mu.watch, l.mu.end
+	leads := epoch == l.mu.epoch
 	l.mu.Unlock()
-	if watch != nil {
-		watch(at)
+	if watch != nil && leads {
+		watch(at, batch)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -107,12 +108,14 @@ func (l *Log) Append(epoch int32, batch []byte) (end int64, err error) {
 
 // lastAppend is the one at which the process dies.
 func (l *Log) lastAppend(batch []byte) (end int64, err error) {
-	l.mu.died = true
-	l.mu.epoch++
-	if l.mu.fate == Lost {
-		return 0, kafka.NotLeaderOrFollower
+	err = kafka.NotLeaderOrFollower
+	if l.mu.fate != Lost {
+		end, err = l.add(batch)
 	}
-	end, err = l.add(batch)
+	if !l.mu.stays {
+		l.mu.died = true
+		l.mu.epoch++
+	}
 	switch {
 	case err != nil:
 	case l.mu.fate == Unheard:
@@ -245,10 +248,11 @@ func (l *Log) Deaf(err error) {
 	l.mu.deaf = err
 }
 
-// Watch has f called before each append that the log is asked for, with the
-// offset that it would have, and nil nobody. The caller of Append holds its
-// partition's turn, so its machine is what the log up to there made of it.
-func (l *Log) Watch(f func(end int64)) {
+// Watch has f called before each append that the leader asks for, with the offset
+// that the batch would have. The leader holds its partition's turn, so its machine
+// must be what the log up to there makes of one: nothing of the batch is applied
+// yet.
+func (l *Log) Watch(f func(at int64, batch []byte)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.mu.watch = f
@@ -258,7 +262,15 @@ func (l *Log) Watch(f func(end int64)) {
 func (l *Log) DieAt(n int, f Fate) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.mu.dies, l.mu.fate = n, f
+	l.mu.dies, l.mu.fate, l.mu.stays = n, f, false
+}
+
+// StumbleAt is DieAt for a leader that goes on in its epoch, and so has to find
+// out by itself what the log kept.
+func (l *Log) StumbleAt(n int, f Fate) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mu.dies, l.mu.fate, l.mu.stays = n, f, true
 }
 
 // Died says whether the leader died since the last call; then the log has a new
@@ -288,7 +300,7 @@ func (l *Log) Read(from int64) ([]byte, int64, error) {
 	return nil, from, nil
 }
 
-// Leads is the epoch in which the log takes appends, Lead sets it.
+// Leads is the epoch in which the log takes appends.
 func (l *Log) Leads() int32 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -300,6 +312,17 @@ func (l *Log) Lead(epoch int32) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.mu.epoch = epoch
+}
+
+// Led is the epoch in which the batch at an offset was appended, -1 if there is
+// none.
+func (l *Log) Led(at int64) int32 {
+	for _, b := range l.Batches() {
+		if h, _ := record.ParseHeader(b); h.BaseOffset <= at && at < h.NextOffset() {
+			return h.LeaderEpoch
+		}
+	}
+	return -1
 }
 
 // Span is where the log begins and ends.

@@ -47,6 +47,16 @@ func TestFates(t *testing.T) {
 			}
 		})
 	}
+	l := New(1)
+	l.StumbleAt(1, Unheard)
+	build := record.Builder{}
+	build.Append(record.Record{Key: []byte("k")})
+	if _, err := l.Append(1, build.Bytes()); err == nil || l.Died() || l.Leads() != 1 {
+		t.Errorf("one that stumbles dies: %v", err)
+	}
+	if end, err := l.Append(1, build.Bytes()); err != nil || end != 2 || l.Led(0) != 1 {
+		t.Error(end, err)
+	}
 	if len(Fates()) != 5 {
 		t.Error(Fates())
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,8 +21,8 @@ type desk struct {
 	mu     sync.Mutex
 	taken  []string
 	refuse map[kafka.TopicPartition]kafka.Code
-	gate   chan struct{} // nil: open
-	check  func(m Marker, tp kafka.TopicPartition)
+	gate   chan struct{}                                 // nil: open
+	check  func(m Marker, tp kafka.TopicPartition) error // says what the partition says
 }
 
 func (d *desk) Write(ctx context.Context, m Marker, partitions []kafka.TopicPartition) []error {
@@ -51,7 +52,9 @@ func (d *desk) Write(ctx context.Context, m Marker, partitions []kafka.TopicPart
 			continue
 		}
 		if d.check != nil {
-			d.check(m, tp)
+			if errs[i] = d.check(m, tp); errs[i] != nil {
+				continue
+			}
 		}
 		d.taken = append(d.taken, fmt.Sprintf("%s %s by %d/%d, coordinator %d, version %d", word, tp, m.ID, m.Epoch, m.CoordinatorEpoch, m.Version))
 	}
@@ -85,6 +88,7 @@ type bench struct {
 	level int16
 	ids   int64 // producer ids given out
 	noIDs bool
+	live  atomic.Pointer[shard] // the newest
 	stop  func()
 }
 
@@ -111,6 +115,16 @@ func newBench(t *testing.T, adjust func(*Config)) *bench {
 		t.Fatal(err)
 	}
 	b.s = s
+	runs := s.runs()
+	build := runs.New
+	runs.New = func(p int32, tl *coordinator.Timeline) *shard {
+		sh := build(p, tl)
+		b.live.Store(sh)
+		return sh
+	}
+	if s.rt, err = coordinator.New(runs); err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {

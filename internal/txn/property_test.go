@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/record"
+	"github.com/myelin-stream/myelin/internal/slicelog"
 	"github.com/myelin-stream/myelin/internal/wire/msg"
 	"github.com/myelin-stream/myelin/internal/wire/state"
 )
@@ -24,7 +26,7 @@ import (
 func TestRandomRequests(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		var thrown any // by rapid, which must not leave the bubble with a panic
-		c := &crowd{T: rt, told: map[string]Producer{}, heard: map[Producer]bool{}}
+		c := newCrowd(rt)
 		synctest.Test(t, func(t *testing.T) { thrown = c.run(t) })
 		if why, ok := thrown.(failure); ok {
 			rt.Fatal(string(why))
@@ -49,7 +51,29 @@ type crowd struct {
 	past    []Producer          // all that anybody was ever told
 	told    map[string]Producer // the newest, by id
 	heard   map[Producer]bool   // whether it was fresh
-	wrong   string              // said by the desk, which must not panic
+	parts   *parts
+	follow  follower
+	steps   int                   // 0: drawn
+	death   func(l *slicelog.Log) // the first; nil: drawn
+	appends int
+
+	said struct {
+		sync.Mutex
+		wrong string // by those who must not panic
+	}
+}
+
+func newCrowd(rt *rapid.T) *crowd {
+	return &crowd{T: rt, told: map[string]Producer{}, heard: map[Producer]bool{}, parts: newParts()}
+}
+
+// wrong notes what cannot be; it may be called from any goroutine.
+func (c *crowd) wrong(format string, args ...any) {
+	c.said.Lock()
+	defer c.said.Unlock()
+	if c.said.wrong == "" {
+		c.said.wrong = fmt.Sprintf(format, args...)
+	}
 }
 
 func (c *crowd) run(t *testing.T) (thrown any) {
@@ -57,13 +81,20 @@ func (c *crowd) run(t *testing.T) (thrown any) {
 		cfg.AbortEvery, cfg.ExpireEvery, cfg.Expiration = time.Second, time.Minute, 10*time.Minute
 	})
 	c.desk.check = c.marker
+	c.log.Watch(c.appended)
+	if c.death != nil {
+		c.death(c.log)
+	}
 	defer func() {
 		thrown = recover()
 		c.desk.open()
 		c.log.Commit()
 		c.stop()
 	}()
-	for range rapid.SampledFrom([]int{5, 20, 100}).Draw(c.T, "steps") {
+	if c.steps == 0 {
+		c.steps = rapid.SampledFrom([]int{5, 20, 100}).Draw(c.T, "steps")
+	}
+	for range c.steps {
 		c.step()
 		c.collect()
 	}
@@ -73,12 +104,17 @@ func (c *crowd) run(t *testing.T) (thrown any) {
 	c.desk.mu.Lock()
 	clear(c.desk.refuse)
 	c.desk.mu.Unlock()
-	time.Sleep(10 * time.Second)
+	c.log.DieAt(0, 0)
+	c.collect()
+	time.Sleep(70 * time.Second) // longer than any transaction may be open
 	c.collect()
 	if n := len(c.waiting); n > 0 {
 		c.Fatalf("%d requests are never answered", n)
 	}
 	c.checkLog()
+	if err := c.parts.check(); err != nil {
+		c.Fatalf("%v", err)
+	}
 	before := c.picture()
 	c.reload()
 	if after := c.picture(); after != before {
@@ -106,7 +142,7 @@ var (
 func (c *crowd) step() {
 	id := rapid.SampledFrom(ids).Draw(c.T, "id")
 	switch rapid.SampledFrom([]string{"init", "init", "recover", "add", "add", "add", "verify", "end", "end", "end", "hold", "commit", "lose",
-		"refuse", "reload", "close", "open", "mark", "pass", "long"}).Draw(c.T, "step") {
+		"refuse", "reload", "die", "die", "stumble", "close", "open", "mark", "pass", "long"}).Draw(c.T, "step") {
 	case "init":
 		c.init(id, noProducer)
 	case "recover":
@@ -127,6 +163,10 @@ func (c *crowd) step() {
 		c.log.Refuse(kafka.NotEnoughReplicas)
 	case "reload":
 		c.reload()
+	case "die":
+		c.log.DieAt(rapid.IntRange(1, 3).Draw(c.T, "at"), rapid.SampledFrom(slicelog.Fates()).Draw(c.T, "fate"))
+	case "stumble":
+		c.log.StumbleAt(rapid.IntRange(1, 3).Draw(c.T, "at"), rapid.SampledFrom(slicelog.Fates()).Draw(c.T, "fate"))
 	case "close":
 		c.desk.close()
 	case "open":
@@ -144,10 +184,16 @@ func (c *crowd) step() {
 
 // someone is the newest producer of an id, mostly.
 func (c *crowd) someone(id string) Producer {
-	if len(c.past) > 0 && rapid.IntRange(0, 4).Draw(c.T, "zombie") == 0 {
-		return rapid.SampledFrom(c.past).Draw(c.T, "who")
+	p, known := c.told[id]
+	switch rapid.IntRange(0, 6).Draw(c.T, "zombie") {
+	case 0:
+		if len(c.past) > 0 {
+			return rapid.SampledFrom(c.past).Draw(c.T, "who")
+		}
+	case 1: // of the transaction before
+		p.Epoch = max(0, p.Epoch-1)
 	}
-	if p, ok := c.told[id]; ok {
+	if known {
 		return p
 	}
 	return Producer{101, 0}
@@ -160,9 +206,14 @@ func (c *crowd) ask(request func() func()) {
 	c.waiting = append(c.waiting, ch)
 }
 
-// collect hears the answers that are there, and what the desk has to say.
+// collect hears the answers that are there, and what others have to say. If the
+// coordinator has died, the next one begins.
 func (c *crowd) collect() {
 	synctest.Wait()
+	for c.log.Died() {
+		c.s.Elect(0, c.log.Leads())
+		synctest.Wait()
+	}
 	c.waiting = slices.DeleteFunc(c.waiting, func(ch <-chan func()) bool {
 		select {
 		case told := <-ch:
@@ -172,10 +223,10 @@ func (c *crowd) collect() {
 			return false
 		}
 	})
-	c.desk.mu.Lock()
-	defer c.desk.mu.Unlock()
-	if c.wrong != "" {
-		c.Fatalf("%s", c.wrong)
+	c.said.Lock()
+	defer c.said.Unlock()
+	if c.said.wrong != "" {
+		c.Fatalf("%s", c.said.wrong)
 	}
 }
 
@@ -213,9 +264,13 @@ func (c *crowd) add(id string, verify bool) {
 	j := Joining{ID: id, Producer: c.someone(id), VerifyOnly: verify, Version: rapid.SampledFrom([]int16{0, 2}).Draw(c.T, "version"),
 		Partitions: []kafka.TopicPartition{rapid.SampledFrom(someTopics).Draw(c.T, "partition")}}
 	c.ask(func() func() {
+		guard := c.parts.guard(j.Partitions[0], j.Producer)
 		codes := c.s.VerifyOrAdd(context.Background(), j)
 		if codes[0] == kafka.None && !c.durable(j) {
 			return func() { c.Fatalf("%+v is answered, but no durable record has it", j) }
+		}
+		if codes[0] == kafka.None {
+			c.parts.write(j.Partitions[0], j.Producer, guard)
 		}
 		return func() {}
 	})
@@ -241,20 +296,26 @@ func (c *crowd) end(id string) {
 	who := c.someone(id)
 	req := msg.EndTxnRequest{TransactionalID: id, ProducerID: who.ID, ProducerEpoch: who.Epoch, Committed: rapid.Bool().Draw(c.T, "commit")}
 	version := rapid.SampledFrom([]int16{4, 5, 5}).Draw(c.T, "api version")
+	if req.Committed {
+		c.parts.ask(who)
+	}
 	c.ask(func() func() {
 		r := c.s.EndTxn(context.Background(), &req, version)
 		return func() {
 			if r.ErrorCode == 0 && version >= 5 {
 				c.hear(id, Producer{r.ProducerID, r.ProducerEpoch}, false)
+				c.parts.told(who, req.Committed)
 			}
 		}
 	})
 }
 
-// marker is what the desk is told of each. Its PREPARE is committed (invariant
-// 2), and under version 2 its epoch is no batch's (invariant 5).
-func (c *crowd) marker(m Marker, tp kafka.TopicPartition) {
-	prepared, written := false, int16(-1)
+// marker is what the desk is told of each. The newest of the committed records of
+// its producer is the PREPARE (invariant 2), and under version 2 its epoch is no
+// batch's (invariant 5).
+func (c *crowd) marker(m Marker, tp kafka.TopicPartition) error {
+	var newest *transaction
+	at, written := int64(-1), int16(-1)
 	for _, r := range c.committed() {
 		tx := valueOf(c.t, r.Key, r.Value, "")
 		if tx == nil || tx.ID != m.ID {
@@ -263,16 +324,18 @@ func (c *crowd) marker(m Marker, tp kafka.TopicPartition) {
 		if tx.status == Ongoing {
 			written = max(written, tx.Epoch)
 		}
-		if tx.Epoch == m.Epoch && tx.status == outcome(m.Commit) && tx.has([]kafka.TopicPartition{tp}) {
-			prepared = true
-		}
+		newest, at = tx, r.Offset
 	}
-	if !prepared {
-		c.wrong = fmt.Sprintf("a marker %+v for %s without a committed PREPARE", m, tp)
+	if newest == nil || newest.Epoch != m.Epoch || newest.status != outcome(m.Commit) || !newest.has([]kafka.TopicPartition{tp}) {
+		c.wrong("a marker %+v for %s without a committed PREPARE: there is %+v", m, tp, newest)
+	}
+	if led := c.log.Led(at); m.CoordinatorEpoch < led {
+		c.wrong("a marker %+v, but its PREPARE was written in epoch %d", m, led)
 	}
 	if m.Version >= 2 && m.Epoch <= written {
-		c.wrong = fmt.Sprintf("a marker %+v, but records may have epoch %d", m, written)
+		c.wrong("a marker %+v, but records may have epoch %d", m, written)
 	}
+	return c.parts.mark(at, m, tp)
 }
 
 // valueOf parses a record, if it is of this id; "" is any.
