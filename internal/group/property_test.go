@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,11 +19,13 @@ import (
 )
 
 // Random members do random things, at random times, with commits that are held
-// back or lost. Whatever they do:
+// back or lost, and coordinators that die at an append. Whatever they do:
 //
 //   - nothing panics, and every request is answered in the end;
 //   - no member sees a generation go back, and who leads a group is a member;
-//   - what a coordinator loads from the log is what the last one had;
+//   - what somebody is told is durable by then, see [crowd.acked];
+//   - at every append the coordinator has what the log says, see [crowd.appended],
+//     and so has the one that loads it next;
 //   - the offsets are those that the log alone says, see [offsetsByLog].
 func TestRandomRequests(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
@@ -61,6 +65,26 @@ type crowd struct {
 	delay   time.Duration
 	mixes   bool // both protocols; a group that was empty in between begins anew
 	forgets bool // groups may be deleted, or lost before they are stored
+
+	live    atomic.Pointer[shard]
+	follow  follower
+	steps   int                   // 0: drawn
+	death   func(l *slicelog.Log) // the first; nil: drawn
+	appends int
+
+	said struct {
+		sync.Mutex
+		wrong string // by those who must not panic
+	}
+}
+
+// wrong notes what cannot be; it may be called from any goroutine.
+func (c *crowd) wrong(format string, args ...any) {
+	c.said.Lock()
+	defer c.said.Unlock()
+	if c.said.wrong == "" {
+		c.said.wrong = fmt.Sprintf(format, args...)
+	}
 }
 
 func newCrowd(rt *rapid.T) *crowd {
@@ -76,23 +100,34 @@ func newCrowd(rt *rapid.T) *crowd {
 func (c *crowd) run(t *testing.T) (thrown any) {
 	c.t, c.log = t, slicelog.New(1)
 	ctx, cancel := context.WithCancel(context.Background())
-	s, wait := open(ctx, c.t, c.log, func(cfg *Config) {
+	s, wait := openSeen(ctx, c.t, c.log, func(cfg *Config) {
 		cfg.Limits.MaxSize = 3
 		cfg.Limits.InitialDelay = c.delay
-	})
+		cfg.Retention, cfg.CheckEvery = 2*time.Hour, time.Minute
+	}, &c.live)
 	defer func() {
 		thrown = recover()
 		cancel()
 		wait()
 	}()
 	c.s, c.ctx = s, ctx
+	c.follow.cfg = &s.cfg
+	c.log.Watch(c.appended)
+	if c.death != nil {
+		c.forgets = true
+		c.death(c.log)
+	}
 	s.Elect(0, 1)
 	synctest.Wait()
-	for range rapid.SampledFrom([]int{5, 20, 80}).Draw(c.T, "steps") {
+	if c.steps == 0 {
+		c.steps = rapid.SampledFrom([]int{5, 20, 80}).Draw(c.T, "steps")
+	}
+	for range c.steps {
 		c.step()
 		c.collect()
 	}
 	c.log.Refuse(nil)
+	c.log.DieAt(0, 0)
 	c.log.Commit()
 	c.collect()
 	c.reload()            // in the midst of it
@@ -103,6 +138,7 @@ func (c *crowd) run(t *testing.T) (thrown any) {
 	}
 	c.reload()
 	c.compareOffsets()
+	c.endAll()
 	return nil
 }
 
@@ -118,7 +154,7 @@ func (c *crowd) reload() {
 	}
 	c.s.Resign(0, kafka.NoEpoch)
 	synctest.Wait()
-	c.s.Elect(0, 1)
+	c.s.Elect(0, c.log.Leads())
 	synctest.Wait()
 	for _, g := range groups {
 		after := c.picture(g)
@@ -145,7 +181,7 @@ func (c *crowd) picture(group string) string {
 var groups = []string{"g1", "g2"}
 
 func (c *crowd) step() {
-	what := rapid.IntRange(0, 20).Draw(c.T, "what")
+	what := rapid.IntRange(0, 23).Draw(c.T, "what")
 	if len(c.eager) > 0 && rapid.IntRange(0, 2).Draw(c.T, "eager") > 0 {
 		what = 7
 	}
@@ -196,6 +232,19 @@ func (c *crowd) step() {
 		if c.mixes {
 			c.consumerBeat()
 		}
+	case 21:
+		if c.forgets {
+			at, fate := rapid.IntRange(1, 3).Draw(c.T, "at"), rapid.SampledFrom(slicelog.Fates()).Draw(c.T, "fate")
+			if rapid.Bool().Draw(c.T, "stumbles") {
+				c.log.StumbleAt(at, fate)
+			} else {
+				c.log.DieAt(at, fate)
+			}
+		}
+	case 22:
+		c.wane()
+	case 23:
+		c.compareOffsets()
 	case 12:
 		if c.forgets && rapid.Bool().Draw(c.T, "delete group") {
 			r := msg.NewDeleteGroupsRequest()
@@ -208,6 +257,20 @@ func (c *crowd) step() {
 		r.Topics = []msg.OffsetDeleteRequestTopic{{Name: "t", Partitions: []msg.OffsetDeleteRequestTopicPartition{{}}}}
 		c.send(&r, 0)
 	}
+}
+
+// wane lets offsets expire, or their topic be deleted.
+func (c *crowd) wane() {
+	if rapid.Bool().Draw(c.T, "expire") {
+		time.Sleep(3 * time.Hour)
+		return
+	}
+	ch := make(chan msg.Response, 1)
+	go func() {
+		_ = c.s.TopicsDeleted(c.ctx, []string{"t"})
+		ch <- nil
+	}()
+	c.waiting = append(c.waiting, ch)
 }
 
 // who is by what a request speaks: most often a member as it should.
@@ -256,7 +319,7 @@ func (c *crowd) sync() {
 func (c *crowd) send(req msg.Request, version int16) {
 	c.Logf("%T v%d %s", req, version, show(req))
 	p := &local{t: c.t, s: c.s, ctx: c.ctx}
-	ch := p.send(req, version)
+	ch := c.told(req, p.send(req, version))
 	if j, ok := req.(*msg.JoinGroupRequest); ok {
 		ch = c.watch(j, ch)
 	}
@@ -281,9 +344,14 @@ func (c *crowd) watch(req *msg.JoinGroupRequest, ch <-chan msg.Response) <-chan 
 	return out
 }
 
-// collect takes the answers that are there and checks them.
+// collect takes the answers that are there and checks them. If the coordinator has
+// died, the next one begins.
 func (c *crowd) collect() {
 	synctest.Wait()
+	for c.log.Died() {
+		c.s.Elect(0, c.log.Leads())
+		synctest.Wait()
+	}
 	c.waiting = slices.DeleteFunc(c.waiting, func(ch <-chan msg.Response) bool {
 		select {
 		case resp := <-ch:
@@ -298,6 +366,11 @@ func (c *crowd) collect() {
 			return false
 		}
 	})
+	c.said.Lock()
+	defer c.said.Unlock()
+	if c.said.wrong != "" {
+		c.Fatalf("%s", c.said.wrong)
+	}
 }
 
 func (c *crowd) check(m member, j *msg.JoinGroupResponse) {

@@ -3,6 +3,7 @@ package group
 import (
 	"context"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,6 +14,12 @@ import (
 // open starts a service on one partition that lies in log. It ends with ctx;
 // wait for it then.
 func open(ctx context.Context, t testing.TB, log *slicelog.Log, adjust func(*Config)) (s *Service, wait func()) {
+	t.Helper()
+	return openSeen(ctx, t, log, adjust, new(atomic.Pointer[shard]))
+}
+
+// openSeen is open for one who looks into the shard: live is the newest.
+func openSeen(ctx context.Context, t testing.TB, log *slicelog.Log, adjust func(*Config), live *atomic.Pointer[shard]) (s *Service, wait func()) {
 	t.Helper()
 	cfg := DefaultConfig()
 	cfg.Partitions = func() int32 { return 1 }
@@ -26,6 +33,16 @@ func open(ctx context.Context, t testing.TB, log *slicelog.Log, adjust func(*Con
 	}
 	s, err := New(cfg)
 	if err != nil {
+		t.Fatal(err)
+	}
+	runs := s.runs()
+	build := runs.New
+	runs.New = func(p int32, tl *coordinator.Timeline) *shard {
+		sh := build(p, tl)
+		live.Store(sh)
+		return sh
+	}
+	if s.rt, err = coordinator.New(runs); err != nil {
 		t.Fatal(err)
 	}
 	done := make(chan struct{})

@@ -43,16 +43,21 @@ func New(cfg Config) (*Service, error) {
 	s.shares = newShares(s)
 	constructors(&s.cfg) // which completes the kinds' settings
 	var err error
-	s.rt, err = coordinator.New(coordinator.Config[*shard]{
-		Topic:      kafka.OffsetsTopic,
-		Partitions: cfg.Partitions,
-		Open:       cfg.Open,
-		New:        func(_ int32, tl *coordinator.Timeline) *shard { return newShard(&s.cfg, &s.stats, tl) },
-		Now:        cfg.Now,
-		Logger:     cfg.Logger,
-		MaxBatch:   cfg.MaxBatch,
-	})
+	s.rt, err = coordinator.New(s.runs())
 	return s, err
+}
+
+// runs says what the runtime runs.
+func (s *Service) runs() coordinator.Config[*shard] {
+	return coordinator.Config[*shard]{
+		Topic:      kafka.OffsetsTopic,
+		Partitions: s.cfg.Partitions,
+		Open:       s.cfg.Open,
+		New:        func(_ int32, tl *coordinator.Timeline) *shard { return newShard(&s.cfg, &s.stats, tl) },
+		Now:        s.cfg.Now,
+		Logger:     s.cfg.Logger,
+		MaxBatch:   s.cfg.MaxBatch,
+	}
 }
 
 // Run owns what the service does beside requests; it ends with ctx. Requests
