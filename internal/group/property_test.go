@@ -188,19 +188,8 @@ func (c *crowd) step() {
 	switch what {
 	case 0:
 		time.Sleep(time.Duration(rapid.SampledFrom([]int{1, 50, 1000, 4000, 7000, 20000}).Draw(c.T, "ms")) * time.Millisecond)
-	case 1:
-		hold := rapid.Bool().Draw(c.T, "hold")
-		c.log.Commit()
-		if hold {
-			c.log.Hold()
-		}
-	case 2:
-		if c.forgets && rapid.IntRange(0, 3).Draw(c.T, "lose") == 0 {
-			c.log.Lose()
-		} else if c.forgets && rapid.Bool().Draw(c.T, "refuse") {
-			refusal := rapid.SampledFrom([]error{kafka.NotEnoughReplicas, kafka.KafkaStorageError}).Draw(c.T, "refusal")
-			c.log.Refuse(refusal)
-		}
+	case 1, 2, 21:
+		c.trouble(what)
 	case 3, 4, 5, 6:
 		c.join()
 	case 7, 8:
@@ -232,15 +221,6 @@ func (c *crowd) step() {
 		if c.mixes {
 			c.consumerBeat()
 		}
-	case 21:
-		if c.forgets {
-			at, fate := rapid.IntRange(1, 3).Draw(c.T, "at"), rapid.SampledFrom(slicelog.Fates()).Draw(c.T, "fate")
-			if rapid.Bool().Draw(c.T, "stumbles") {
-				c.log.StumbleAt(at, fate)
-			} else {
-				c.log.DieAt(at, fate)
-			}
-		}
 	case 22:
 		c.wane()
 	case 23:
@@ -256,6 +236,30 @@ func (c *crowd) step() {
 		r.GroupID, _, _, _ = c.who()
 		r.Topics = []msg.OffsetDeleteRequestTopic{{Name: "t", Partitions: []msg.OffsetDeleteRequestTopicPartition{{}}}}
 		c.send(&r, 0)
+	}
+}
+
+// trouble is what may happen to a log and its leader.
+func (c *crowd) trouble(what int) {
+	switch {
+	case what == 1:
+		hold := rapid.Bool().Draw(c.T, "hold")
+		c.log.Commit()
+		if hold {
+			c.log.Hold()
+		}
+	case !c.forgets:
+	case what == 21:
+		at, fate := rapid.IntRange(1, 3).Draw(c.T, "at"), rapid.SampledFrom(slicelog.Fates()).Draw(c.T, "fate")
+		if rapid.Bool().Draw(c.T, "stumbles") {
+			c.log.StumbleAt(at, fate)
+		} else {
+			c.log.DieAt(at, fate)
+		}
+	case rapid.IntRange(0, 3).Draw(c.T, "lose") == 0:
+		c.log.Lose()
+	case rapid.Bool().Draw(c.T, "refuse"):
+		c.log.Refuse(rapid.SampledFrom([]error{kafka.NotEnoughReplicas, kafka.KafkaStorageError}).Draw(c.T, "refusal"))
 	}
 }
 
