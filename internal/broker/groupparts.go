@@ -33,8 +33,7 @@ func (w groupWorld) settings(id string) group.Settings {
 }
 
 func (s groupSettings) value(name string) config.Value {
-	v, _ := s.props.GroupValue(name, s.own)
-	return v
+	return s.props.GroupEffective(name, s.own)
 }
 
 func (s groupSettings) Int(name string) int       { return int(s.value(name).Int64()) }

@@ -255,6 +255,26 @@ var groupBounds = []struct{ name, min, max string }{
 	{"streams.task.offset.interval.ms", "group.streams.min.task.offset.interval.ms", ""},
 }
 
+// groupSessions are the sessions of groups, which last longer than the time between
+// two heartbeats; the broker's defaults of both are called the same behind "group.".
+var groupSessions = []struct{ session, beat string }{
+	{"consumer.session.timeout.ms", "consumer.heartbeat.interval.ms"},
+	{"share.session.timeout.ms", "share.heartbeat.interval.ms"},
+	{"streams.session.timeout.ms", "streams.heartbeat.interval.ms"},
+}
+
+// doubled says whether a list, as it was written, has an element twice.
+func doubled(text string) bool {
+	all := strings.Split(text, ",")
+	for i := range all {
+		all[i] = strings.TrimSpace(all[i])
+		if slices.Contains(all[:i], all[i]) {
+			return true
+		}
+	}
+	return false
+}
+
 func judgeGroup(b *Broker, next map[string]string, names []string) error {
 	err := parseAll(Group, next, names, func(name string) error { return badConfig("Unknown group config name: " + name) })
 	if err != nil {
@@ -273,6 +293,20 @@ func judgeGroup(b *Broker, next map[string]string, names []string) error {
 			return badConfig(fmt.Sprintf("%s must be greater than or equal to %d", bound.name, b.Int64(bound.min)))
 		case bound.min != "" && bound.max != "" && (n < b.Int64(bound.min) || n > b.Int64(bound.max)):
 			return badConfig(fmt.Sprintf("%s must be in the range %d to %d inclusive.", bound.name, b.Int64(bound.min), b.Int64(bound.max)))
+		}
+	}
+	for _, p := range groupSessions {
+		_, session := next[p.session]
+		_, beat := next[p.beat]
+		long, _ := b.GroupValue(p.session, next)
+		short, _ := b.GroupValue(p.beat, next)
+		if (session || beat) && long.Int64() <= short.Int64() {
+			return badConfig(fmt.Sprintf("%s must be greater than %s", p.session, p.beat))
+		}
+	}
+	if tags, set := next["streams.rack.aware.assignment.tags"]; set {
+		if doubled(tags) {
+			return badConfig("streams.rack.aware.assignment.tags must not contain duplicate tag keys.")
 		}
 	}
 	if strings.HasPrefix(next["errors.deadletterqueue.topic.name"], "__") {

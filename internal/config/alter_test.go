@@ -97,6 +97,8 @@ var alterCases = []struct {
 
 	{Group, "g", "set consumer.session.timeout.ms=5", 40, "consumer.session.timeout.ms must be in the range 45000 to 60000 inclusive."},
 	{Group, "g", "set consumer.session.timeout.ms=x", 40, "Invalid value x for configuration consumer.session.timeout.ms: Not a number of type INT"},
+	{Group, "g", "set streams.rack.aware.assignment.tags=a,b,a", 40, "streams.rack.aware.assignment.tags must not contain duplicate tag keys."},
+	{Group, "g", "set streams.rack.aware.assignment.tags=a,b", 0, ""},
 	{Group, "g", "set foo=1", 40, "Unknown group config name: foo"},
 	{Group, "g", "set share.auto.offset.reset=by_duration:PT1H", 0, ""},
 	{Group, "g", "set share.auto.offset.reset=by_duration:P1DT2.5S", 0, ""},

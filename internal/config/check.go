@@ -46,6 +46,9 @@ func Check(set Settings) ([]Notice, error) {
 	if wrong != nil {
 		return notices, errors.Join(wrong...)
 	}
+	if doubled(set["group.streams.rack.aware.assignment.tags"].Value) {
+		return notices, errors.New("group.streams.rack.aware.assignment.tags must not contain duplicate tag keys.")
+	}
 	return notices, checkTogether(NewBroker(set))
 }
 
@@ -78,6 +81,11 @@ func checkTogether(b *Broker) error {
 	for _, o := range ordered {
 		if low, high := b.Int64(o[0]), b.Int64(o[1]); low > high {
 			fail("%s (%d) must be less than or equal to %s (%d)", o[0], low, o[1], high)
+		}
+	}
+	for _, p := range groupSessions {
+		if b.Int64("group."+p.beat) >= b.Int64("group."+p.session) {
+			fail("group.%s must be less than group.%s", p.beat, p.session)
 		}
 	}
 	if !slices.Contains(b.List("group.coordinator.rebalance.protocols"), "classic") {

@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"strconv"
+	"time"
+)
 
 // TopicConfig holds the effective values of one topic: its overrides over what
 // its broker gives to all topics. Durations that Kafka counts in milliseconds
@@ -95,6 +98,32 @@ func (b *Broker) TopicValue(name string, overrides map[string]string) (Value, So
 // GroupValue is the effective value of one group property and its source.
 func (b *Broker) GroupValue(name string, overrides map[string]string) (Value, Source) {
 	return b.inherited(Group, name, overrides, FromGroup)
+}
+
+// GroupEffective is what the groups of a broker work by: as [Broker.GroupValue], but
+// a number that was set while the broker had other bounds is brought between those
+// that it has now, as Kafka does. DescribeConfigs goes on telling what was set.
+func (b *Broker) GroupEffective(name string, overrides map[string]string) Value {
+	v, from := b.GroupValue(name, overrides)
+	if from != FromGroup {
+		return v
+	}
+	for _, bound := range groupBounds {
+		if bound.name != name {
+			continue
+		}
+		n := v.Int64()
+		if bound.min != "" {
+			n = max(n, b.Int64(bound.min))
+		}
+		if bound.max != "" {
+			n = min(n, b.Int64(bound.max))
+		}
+		if within, err := Parse(v.Def, strconv.FormatInt(n, 10)); err == nil {
+			return within
+		}
+	}
+	return v
 }
 
 func (b *Broker) inherited(scope Scope, name string, overrides map[string]string, from Source) (Value, Source) {

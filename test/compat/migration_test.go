@@ -123,6 +123,10 @@ func migrationByExpiry(d *dialogue) {
 			{Name: "consumer.session.timeout.ms", Value: ptr("600")}, {Name: "consumer.heartbeat.interval.ms", Value: ptr("100")},
 		}}}
 	ask[msg.IncrementalAlterConfigsResponse](d, "short sessions", 1, same(&set))
+	for _, bad := range [][2]string{{"5000", "5000"}, {"600", "600"}, {"600", "601"}, {"99", "50"}, {"600", "9"}} {
+		alterGroups(d, "bounds", s.group, true, setting{"consumer.session.timeout.ms", bad[0], opSet}, setting{"consumer.heartbeat.interval.ms", bad[1], opSet})
+		alterGroups(d, "one of a pair", s.group, true, setting{"consumer.session.timeout.ms", bad[0], opSet})
+	}
 	gone := func(n int) {
 		d.t.Helper()
 		req := msg.NewConsumerGroupDescribeRequest()

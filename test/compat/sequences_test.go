@@ -65,6 +65,7 @@ var sequences = map[string]func(*dialogue){
 	"consumer statics":       consumerStatics,
 	"consumer patterns":      consumerPatterns,
 	"consumer names":         consumerNames,
+	"group settings":         groupSettings,
 	"migration up and down":  migrationUpAndDown,
 	"migration of statics":   migrationOfStatics,
 	"migration refused":      migrationRefused,
