@@ -65,6 +65,8 @@ var sequences = map[string]func(*dialogue){
 	"consumer statics":       consumerStatics,
 	"consumer patterns":      consumerPatterns,
 	"consumer names":         consumerNames,
+	"commits of consumers":   commitsOfConsumers,
+	"commits of others":      commitsOfOthers,
 	"group settings":         groupSettings,
 	"migration up and down":  migrationUpAndDown,
 	"migration of statics":   migrationOfStatics,
