@@ -67,7 +67,10 @@ func txnListCmd(a *app) *cobra.Command {
 			rows = slices.DeleteFunc(rows, func(t transaction) bool {
 				return older > 0 && t.OpenSeconds < older.Seconds()
 			})
-			if len(rows) == 0 {
+			switch filtered := len(states)+len(producers) > 0 || pattern != "" || older > 0; {
+			case len(rows) == 0 && filtered:
+				a.hint("no such transactions")
+			case len(rows) == 0:
 				a.hint("no transactions; one appears when a producer with a transactional id begins, such as: myelin produce TOPIC --txn ID")
 			}
 			return showTransactions(a, rows)
@@ -98,6 +101,10 @@ func txnDescribeCmd(a *app) *cobra.Command {
 	}
 }
 
+// openStates are those of a transaction that has begun and not ended. Brokers tell
+// when the last one began in other states too.
+var openStates = []string{"Ongoing", "PrepareCommit", "PrepareAbort", "PrepareEpochFence"}
+
 // describeTransactions asks for the transactions of ids, which may be none.
 func describeTransactions(ctx context.Context, adm *kadm.Client, ids []string) ([]transaction, error) {
 	if len(ids) == 0 {
@@ -117,7 +124,7 @@ func describeTransactions(ctx context.Context, adm *kadm.Client, ids []string) (
 		}
 		t := transaction{ID: d.TxnID, State: d.State, Producer: d.ProducerID, Epoch: d.ProducerEpoch, Coordinator: d.Coordinator,
 			TimeoutMs: d.TimeoutMillis, Partitions: []string{}}
-		if d.StartTimestamp >= 0 {
+		if d.StartTimestamp >= 0 && slices.Contains(openStates, d.State) {
 			began := time.UnixMilli(d.StartTimestamp)
 			t.Started, t.OpenSeconds = began.UTC().Format(time.RFC3339), time.Since(began).Seconds()
 		}
@@ -315,7 +322,7 @@ func (a *app) abort(ctx context.Context, adm *kadm.Client, which hanging) error 
 			(which.Producer < 0 || p.ProducerID == which.Producer)
 	})
 	if i < 0 {
-		return missing("no such transaction is open in %s-%d; see myelin txn hanging --older 0s %s", which.Topic, which.Partition, which.Topic)
+		return missing("no such transaction is open in %s-%d; those that are: myelin txn list --state Ongoing, and myelin txn hanging --older 0s %s", which.Topic, which.Partition, which.Topic)
 	}
 	p := open[i]
 	if id, err := ownerOf(ctx, adm, p); err == nil && id != "" {
