@@ -96,7 +96,7 @@ func (w *markers) append(tp kafka.TopicPartition, b replica.Batch, done func(err
 
 func (w *markers) endOffsets(ctx context.Context, m txn.Marker, partition int32) error {
 	return w.offsets.CompleteTxn(ctx, partition, coordinator.Marker{
-		ProducerID: m.ID, ProducerEpoch: m.Epoch, CoordinatorEpoch: m.CoordinatorEpoch, Commit: m.Commit})
+		ProducerID: m.ID, ProducerEpoch: m.Epoch, CoordinatorEpoch: m.CoordinatorEpoch, Commit: m.Commit, Version: m.Version})
 }
 
 // collect waits for n fates. Those that ctx's end leaves open get its error.

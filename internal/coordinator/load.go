@@ -171,7 +171,8 @@ func (rp *replayer) marker(h *record.Header, r *record.Record) error {
 		return err
 	}
 	if rp.observer != nil {
-		return rp.observer.Marker(Marker{h.ProducerID, h.ProducerEpoch, epoch, typ == record.Commit})
+		return rp.observer.Marker(Marker{ProducerID: h.ProducerID, ProducerEpoch: h.ProducerEpoch, CoordinatorEpoch: epoch,
+			Commit: typ == record.Commit})
 	}
 	held := rp.open[h.ProducerID]
 	delete(rp.open, h.ProducerID)

@@ -1,7 +1,6 @@
 package coordinator
 
 import (
-	"context"
 	"fmt"
 
 	"github.com/myelin-stream/myelin/internal/kafka"
@@ -20,6 +19,11 @@ type Marker struct {
 	ProducerEpoch    int16
 	CoordinatorEpoch int32 // of the transaction coordinator that decided
 	Commit           bool  // else it is rolled back
+
+	// Version is the transaction's, as whoever sends the marker says: from 2 on the
+	// producer has an epoch for each, and what it writes has a lower one than the
+	// marker. It is not in the log, and 0 in what is loaded from there.
+	Version int16
 }
 
 // Observer is a machine that wants to know of transactions while they are open.
@@ -43,18 +47,11 @@ type Observer interface {
 // by it.
 func (t *Turn) As(producerID int64, epoch int16) { t.as = &Producer{producerID, epoch} }
 
-// Mark ends a transaction in a partition: it appends the control batch and
-// returns when that is committed. A producer without a transaction here gets its
-// marker all the same, as in any partition.
-//
-// Errors are those of [Runtime.Write], and the log's INVALID_PRODUCER_EPOCH and
-// TRANSACTION_COORDINATOR_FENCED.
-func (r *Runtime[M]) Mark(ctx context.Context, id int32, m Marker) error {
-	return r.Write(ctx, id, func(_ M, t *Turn) error {
-		t.marker = &m
-		return nil
-	})
-}
+// Mark ends a producer's transaction: it has the control batch appended, instead of
+// records. A producer without a transaction here gets its marker all the same, as
+// in any partition. The machine must be an [Observer]. The log may refuse the
+// marker with INVALID_PRODUCER_EPOCH or TRANSACTION_COORDINATOR_FENCED.
+func (t *Turn) Mark(m Marker) { t.marker = &m }
 
 // batch is what the turn wants appended.
 func (t *Turn) batch(build *record.Builder) []byte {

@@ -2,6 +2,7 @@ package group
 
 import (
 	"maps"
+	"math"
 	"slices"
 
 	"github.com/myelin-stream/myelin/internal/coordinator"
@@ -129,6 +130,12 @@ func (p *pending) ongoing(who coordinator.Producer) bool {
 	return t != nil && t.epoch == who.Epoch
 }
 
+// late says that a marker is of an earlier transaction than the one that is open.
+// With an epoch for each, what is open under the marker's own is the next one.
+func (p *pending) late(m coordinator.Marker) bool {
+	return m.Version >= 2 && m.ProducerEpoch < math.MaxInt16 && p.ongoing(coordinator.Producer{ID: m.ProducerID, Epoch: m.ProducerEpoch})
+}
+
 var _ coordinator.Observer = (*shard)(nil)
 
 // ReplayTxn keeps an offset until its transaction ends. Whatever else stands in
@@ -150,7 +157,7 @@ func (sh *shard) ReplayTxn(p coordinator.Producer, r coordinator.Record) error {
 
 // Marker lets the offsets of a transaction count, or forgets them.
 func (sh *shard) Marker(m coordinator.Marker) error {
-	if g := sh.verified[m.ProducerID]; g != nil && g.voids(m.ProducerEpoch) {
+	if g := sh.verified[m.ProducerID]; g != nil && g.voids(m) {
 		delete(sh.verified, m.ProducerID)
 	}
 	t := sh.pending.end(m.ProducerID)

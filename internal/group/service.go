@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -83,9 +84,17 @@ func (s *Service) Resign(partition, epoch int32) { s.rt.Resign(partition, epoch)
 
 // CompleteTxn ends a producer's transaction in a partition of __consumer_offsets,
 // as WriteTxnMarkers asks: the offsets it committed there become visible, or
-// vanish. Errors are those of [coordinator.Runtime.Mark].
+// vanish. Errors are those of the runtime, INVALID_PRODUCER_EPOCH for a marker of a
+// transaction before the one that is open, and TRANSACTION_COORDINATOR_FENCED.
 func (s *Service) CompleteTxn(ctx context.Context, partition int32, m coordinator.Marker) error {
-	return s.rt.Mark(ctx, partition, m)
+	return s.rt.Write(ctx, partition, func(sh *shard, t *coordinator.Turn) error {
+		if sh.pending.late(m) {
+			return fmt.Errorf("producer %d has a transaction open in the marker's own epoch %d: %w", m.ProducerID, m.ProducerEpoch,
+				kafka.InvalidProducerEpoch)
+		}
+		t.Mark(m)
+		return nil
+	})
 }
 
 // Partition is the partition of __consumer_offsets that keeps a group, false

@@ -29,10 +29,11 @@ func (d *dialogue) txnCommit(c *script.Cmd, group, member string) msg.Request {
 	return &r
 }
 
-// mark ends a producer's transaction: mark commit producer=1 epoch=0.
+// mark ends a producer's transaction: mark commit producer=1 epoch=0 version=0.
 func mark(c *script.Cmd, s *Service) string {
 	err := s.CompleteTxn(context.Background(), 0, coordinator.Marker{
 		ProducerID: c.IntKey("producer", 1), ProducerEpoch: int16(c.IntKey("epoch", 0)), Commit: c.Arg(0) == "commit",
+		Version: int16(c.IntKey("version", 0)),
 	})
 	return kafka.CodeOf(err).Name()
 }

@@ -99,15 +99,14 @@ func verdict(c Client, code kafka.Code) kafka.Code {
 // producer, and void once a marker has come that ends its transaction.
 type guard struct {
 	epoch int16 // of the producer
-	newer bool  // it has an epoch for each transaction
 	users int
 }
 
-// voids says whether a marker in this epoch ends the transaction that the guard is
-// for. With an epoch for each, it has one above the transaction's; one in the
-// transaction's own is of the transaction before, and comes late.
-func (g *guard) voids(marker int16) bool {
-	return !g.newer || marker > g.epoch || marker == math.MaxInt16
+// voids says whether a marker ends the transaction that the guard is for. With an
+// epoch for each, it has one above the transaction's; one in the transaction's own
+// is of the transaction before, and comes late.
+func (g *guard) voids(m coordinator.Marker) bool {
+	return m.Version < 2 || m.ProducerEpoch > g.epoch || m.ProducerEpoch == math.MaxInt16
 }
 
 // release gives a guard back and says whether it is good; nil is.
@@ -139,7 +138,7 @@ func (s *Service) verify(ctx context.Context, c Client, req *msg.TxnOffsetCommit
 			return nil
 		}
 		if g = sh.verified[req.ProducerID]; g == nil || g.epoch != req.ProducerEpoch {
-			g = &guard{epoch: req.ProducerEpoch, newer: c.Version >= implicitAdd}
+			g = &guard{epoch: req.ProducerEpoch}
 			sh.verified[req.ProducerID] = g
 		}
 		g.users++
