@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/myelin-stream/myelin/internal/kafka"
@@ -138,10 +139,10 @@ func mutations(v reflect.Value, name string) []mutation {
 	case v.Type() == reflect.TypeFor[kafka.UUID]():
 		return []mutation{set("zero", kafka.UUID{}), set("unknown", kafka.UUID{9, 9, 9})}
 	case v.Kind() == reflect.String:
-		return []mutation{set("empty", ""), set("unknown", "no-such-name"), set("illegal", "bad name!"), set("long", strings.Repeat("x", 300)), set("dot", "."), set("not ascii", "caf\u00e9")}
+		return append(oddIDs(name), set("empty", ""), set("unknown", "no-such-name"), set("illegal", "bad name!"), set("long", strings.Repeat("x", 300)), set("dot", "."), set("not ascii", "caf\u00e9"))
 	case v.Kind() == reflect.Pointer && v.Type().Elem().Kind() == reflect.String:
 		empty, unknown, illegal := "", "no-such-name", "bad name!"
-		return []mutation{{"null", func(f reflect.Value) { f.SetZero() }}, set("empty", &empty), set("unknown", &unknown), set("illegal", &illegal)}
+		return append(oddIDs(name), mutation{"null", func(f reflect.Value) { f.SetZero() }}, set("empty", &empty), set("unknown", &unknown), set("illegal", &illegal))
 	case v.Kind() == reflect.Slice:
 		return sliceMutations(v)
 	case v.Kind() == reflect.Bool:
@@ -154,6 +155,38 @@ func mutations(v reflect.Value, name string) []mutation {
 			{"smallest", func(f reflect.Value) { f.SetInt(-1 << (f.Type().Bits() - 1)) }}}
 	}
 	return nil
+}
+
+// longest is how long a string can be, less what a case's name may need.
+const longest = math.MaxInt16 - 8
+
+// oddIDs change the id of a group or of transactions, which unlike the name of a
+// topic may be anything. What is changed begins as before, so that it is of its
+// case alone.
+func oddIDs(name string) []mutation {
+	name = name[strings.LastIndex(name, ".")+1:]
+	if !slices.Contains([]string{"GroupID", "GroupsNames[0]", "Groups[0]", "GroupIDs[0]", "TransactionalID", "TransactionalIDs[0]",
+		"V3AndBelowTransactionalID", "Key", "CoordinatorKeys[0]"}, name) {
+		return nil
+	}
+	end := func(label string, ending func(s string) string) mutation {
+		return mutation{label, func(f reflect.Value) {
+			if f.Kind() != reflect.Pointer {
+				f.SetString(f.String() + ending(f.String()))
+			} else if !f.IsNil() {
+				s := f.Elem().String()
+				s += ending(s)
+				f.Set(reflect.ValueOf(&s))
+			}
+		}}
+	}
+	return []mutation{
+		end("of 32 KiB", func(s string) string { return strings.Repeat("x", longest-len(s)) }),
+		end("with a NUL", func(string) string { return "\x00id" }),
+		end("of two lines", func(string) string { return "\nid" }),
+		end("blank at its ends", func(s string) string { return " \t" }),
+		end("not UTF-8", func(string) string { return "\xff\xfe" }),
+	}
 }
 
 func sliceMutations(v reflect.Value) []mutation {
