@@ -104,8 +104,8 @@ func converse(t *testing.T, file string, consoles [2]*console, list []*differenc
 		if err := errors.Join(errs[:]...); err != nil {
 			t.Fatalf("%s:%d: %s: %v", file, n+1, line, err)
 		}
-		if diff := allBut(list, name, line, printed); diff != "" {
-			t.Errorf("%s:%d: %s\n%s", file, n+1, line, diff)
+		for _, of := range allBut(list, name, line, printed) {
+			t.Errorf("%s:%d: %s\n  myelin: %s\n  kafka:  %s", file, n+1, line, of[0], of[1])
 		}
 		compared++
 	}
@@ -114,16 +114,11 @@ func converse(t *testing.T, file string, consoles [2]*console, list []*differenc
 	}
 }
 
-// allBut compares what the two brokers' tools printed and shows the lines that
+// allBut compares what the two brokers' tools printed and returns the lines that
 // the other has not, in pairs, but those that are listed.
-func allBut(list []*difference, name, line string, printed [2]string) string {
-	var diff strings.Builder
-	for _, of := range linesApart(strings.Split(printed[0], "\n"), strings.Split(printed[1], "\n")) {
-		if !allowedTool(list, name, line, of) {
-			fmt.Fprintf(&diff, "  myelin: %s\n  kafka:  %s\n", of[0], of[1])
-		}
-	}
-	return diff.String()
+func allBut(list []*difference, name, line string, printed [2]string) [][2]string {
+	pairs := linesApart(strings.Split(printed[0], "\n"), strings.Split(printed[1], "\n"))
+	return slices.DeleteFunc(pairs, func(of [2]string) bool { return allowedTool(list, name, line, of) })
 }
 
 // linesApart pairs the lines that stand on one side only, between the longest run
@@ -253,7 +248,7 @@ func newConsole(t *testing.T, name, bootstrap, classes string) *console {
 	t.Helper()
 	argv := java(t, "tools", "Tools", bootstrap)
 	dir := t.TempDir()
-	argv = slices.Insert(argv, 1, "-Djava.io.tmpdir="+dir)
+	argv = slices.Insert(argv, 1, "-Djava.io.tmpdir="+dir, "-Dfile.encoding=UTF-8")
 	for i := range argv {
 		if argv[i] == "-cp" {
 			argv[i+1] = classes + string(filepath.ListSeparator) + argv[i+1]
@@ -370,6 +365,7 @@ var masks = []struct {
 	pattern *regexp.Regexp
 	with    string
 }{
+	{regexp.MustCompile(`console-consumer-\d+`), "console-consumer-N"},
 	{regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`), "UUID"},
 	{regexp.MustCompile(`(^|[^\w-])[\w-]{22}($|[^\w-])`), "${1}ID${2}"}, // a UUID in base64
 	{regexp.MustCompile(`\b1[5-9]\d{11}\b`), "TIME"},
@@ -378,9 +374,8 @@ var masks = []struct {
 	{regexp.MustCompile(`^\d{4}-[-: \d]+, [-: \d]+, ([\d.]+), [\d.]+, [\d.]+, (\d+), \d+$`), "from, to, $1 MB, MB/s, n/s, $2 records, ms"}, // performance
 	{regexp.MustCompile(`((Valid \w+ are|following scenarios): ).*`), "${1}..."},                                                           // in the order of a hash table of the JVM's
 	{regexp.MustCompile(`"metadataHash":-?\d+`), `"metadataHash":HASH`},                                                                    // topic ids go into it
-	{regexp.MustCompile(`console-consumer-\d+`), "console-consumer-N"},
-	{regexp.MustCompile(`total of \d+ messages`), "total of N messages"}, // the lines are compared
-	{regexp.MustCompile(`\s+`), " "},                                     // the width of a column depends on what was masked
+	{regexp.MustCompile(`total of \d+ messages`), "total of N messages"},                                                                   // the lines are compared
+	{regexp.MustCompile(`\s+`), " "},                                                                                                       // the width of a column depends on what was masked
 }
 
 func (c *console) mask(line string) string {
@@ -406,4 +401,26 @@ func (c *console) keep(t *testing.T, name, line, printed string) {
 	defer f.Close()
 	fmt.Fprintf(f, "> %s\n  %s\n", line, strings.ReplaceAll(printed, "\n", "\n  "))
 	fmt.Fprintf(f, "%s\n", time.Now().Format("05.000"))
+}
+
+// The comparison finds what is on one side only, wherever it stands, and lets
+// pass what is listed.
+func TestToolsDiffer(t *testing.T) {
+	list := []*difference{{api: "*", name: "groups*", field: "b [12]"}}
+	for _, c := range []struct {
+		ours, theirs string
+		want         [][2]string
+	}{
+		{"a\nb\nc", "a\nb\nc", nil},
+		{"a\nb\nc", "a\nx\nc", [][2]string{{"b", "x"}}},
+		{"a\nc", "a\nx\ny\nc", [][2]string{{"", "x"}, {"", "y"}}},
+		{"a\nb\nc\nd", "a\nx\nd", [][2]string{{"b", "x"}, {"c", ""}}},
+		{"a\nb 1\nc", "a\nb 3\nc", nil},
+		{"b 1\nb 3", "b 2\nb 4", [][2]string{{"b 3", "b 4"}}},
+		{"exit 0", "exit 1", [][2]string{{"exit 0", "exit 1"}}},
+	} {
+		if got := allBut(list, "any", "groups --list", [2]string{c.ours, c.theirs}); !slices.Equal(got, c.want) {
+			t.Errorf("%q and %q: %q, want %q", c.ours, c.theirs, got, c.want)
+		}
+	}
 }

@@ -38,7 +38,7 @@ public class Tools {
 
     public static void main(String[] args) throws Exception {
         bootstrap = args[0];
-        PrintStream answers = System.out;
+        PrintStream answers = new PrintStream(System.out, false, StandardCharsets.UTF_8);
         PrintStream errors = System.err;
         Exit.Procedure exit = (code, message) -> {
             if (!exited) status = code;
@@ -54,7 +54,7 @@ public class Tools {
         for (String line; (line = in.readLine()) != null; ) {
             List<String> words = List.of(line.split("\t"));
             ByteArrayOutputStream printed = new ByteArrayOutputStream();
-            PrintStream both = new PrintStream(printed, true);
+            PrintStream both = new PrintStream(printed, true, StandardCharsets.UTF_8);
             System.setOut(both);
             System.setErr(both);
             status = 0;
