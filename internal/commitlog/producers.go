@@ -340,6 +340,9 @@ func (p *ProducerState) expire(before int64) {
 			delete(p.byID, id)
 		}
 	}
+	if len(p.byID) == 0 { // a map gives nothing back that it ever had
+		p.byID = map[int64]*producer{}
+	}
 }
 
 // any tells whether a producer is known.

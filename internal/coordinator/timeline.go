@@ -110,6 +110,9 @@ func (t *Table[K, V]) Delete(k K) {
 	var none V
 	t.note(k, none, false)
 	delete(t.newest, k)
+	if len(t.newest) == 0 { // a map gives nothing back that it ever had
+		t.newest = map[K]V{}
+	}
 }
 
 // Len is the number of keys in the newest state.

@@ -13,6 +13,7 @@ package slicelog
 
 import (
 	"bytes"
+	"sort"
 	"sync"
 	"testing"
 
@@ -292,12 +293,15 @@ func (l *Log) Read(from int64) ([]byte, int64, error) {
 		return nil, 0, err
 	}
 	from = max(from, l.mu.start)
-	for _, b := range l.mu.batches {
-		if h, _ := record.ParseHeader(b); h.NextOffset() > from {
-			return bytes.Clone(b), h.NextOffset(), nil
-		}
+	next := func(i int) int64 {
+		h, _ := record.ParseHeader(l.mu.batches[i])
+		return h.NextOffset()
 	}
-	return nil, from, nil
+	i := sort.Search(len(l.mu.batches), func(i int) bool { return next(i) > from })
+	if i == len(l.mu.batches) {
+		return nil, from, nil
+	}
+	return bytes.Clone(l.mu.batches[i]), next(i), nil
 }
 
 // Leads is the epoch in which the log takes appends.
