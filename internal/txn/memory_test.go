@@ -137,7 +137,10 @@ func TestLoadOfOpenIDs(t *testing.T) {
 	cfg.Partitions = func() int32 { return 1 }
 	cfg.Open = func(context.Context, int32) (coordinator.Log, int32, error) { return log, 1, nil }
 	cfg.NewProducerID = func(context.Context) (int64, error) { return 0, nil }
-	cfg.Markers = &desk{check: func(Marker, kafka.TopicPartition) { once.Do(func() { close(loaded) }) }}
+	cfg.Markers = &desk{check: func(Marker, kafka.TopicPartition) error {
+		once.Do(func() { close(loaded) })
+		return nil
+	}}
 	cfg.Level, cfg.Now = func() int16 { return version2 }, time.Now
 	s, err := New(cfg)
 	if err != nil {
