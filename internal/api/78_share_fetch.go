@@ -49,7 +49,7 @@ func (c *Call) sharing() *sharing {
 //
 // It gives a member records that nobody else has, for as long as the lock lasts.
 // When there are none it waits, up to MaxWait, for some to be written, released
-// or given up. The work has five steps, and every error a client can see comes
+// or given up, and no longer than its client is there. The work has five steps, and every error a client can see comes
 // from one:
 //
 //	request  UNSUPPORTED_VERSION, INVALID_REQUEST, GROUP_AUTHORIZATION_FAILED
@@ -203,7 +203,7 @@ func (h *ShareHandlers) gather(c *Call, f *sharing) {
 	for {
 		left := until.Sub(c.Now())
 		last := left <= 0 || c.Ctx.Err() != nil
-		if h.look(c, f, last) || last {
+		if c.Conn.Gone.Load() || h.look(c, f, last) || last {
 			return
 		}
 		if !freed {
@@ -283,9 +283,11 @@ func (f *sharing) wait(c *Call, d time.Duration) {
 		f.timer.Reset(d)
 	}
 	c.Conn.Park.Forward(&f.ring)
+	c.Conn.Parked.Store(true)
 	if c.Ctx.Err() == nil {
 		<-f.wake.Bell()
 	}
+	c.Conn.Parked.Store(false)
 	c.Conn.Park.Forward(nil)
 	f.timer.Stop()
 	for _, p := range f.rows {

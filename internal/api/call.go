@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/myelin-stream/myelin/internal/auth"
@@ -29,6 +30,11 @@ type Conn struct {
 
 	// Park is how a handler waits: see [Parker].
 	Park Parker
+
+	// Parked is set by a handler while it waits for long: from then on the client's
+	// end of the connection sets Gone and wakes Park, a second or two after it came,
+	// where the socket tells of it.
+	Parked, Gone atomic.Bool
 
 	// OnClose is called when the connection has ended; a handler sets it that
 	// keeps something for the connection.

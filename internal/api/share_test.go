@@ -33,6 +33,7 @@ import (
 //	letters fails=TEXT slow=MS   what dead letters were sent; how it goes on
 //	elect            this broker leads anew, with what is stored
 //	close M          its connection ends
+//	leave M after=MS its client closes while a request waits
 //	trim TOPIC-N OFFSET
 //	sleep DURATION
 //
@@ -159,6 +160,13 @@ func (s *shareStage) do(cmd *script.Cmd) string {
 		return ""
 	case "stored":
 		return s.store.show(cmd.Arg(0))
+	case "leave":
+		c := s.member(cmd.Arg(0))
+		time.AfterFunc(time.Duration(cmd.IntKey("after", 0))*time.Millisecond, func() {
+			c.call.Conn.Gone.Store(c.call.Conn.Parked.Load())
+			c.call.Conn.Park.Wake()
+		})
+		return ""
 	case "close":
 		c := s.members[cmd.Arg(0)]
 		delete(s.members, cmd.Arg(0))

@@ -1,11 +1,14 @@
 package broker
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/myelin-stream/myelin/internal/vfs"
 )
 
 // TestShareProperties shows what the properties of share groups and of the share
@@ -79,6 +82,29 @@ func TestShareProperties(t *testing.T) {
 			s.pass(2 * time.Second)
 			s.want("start", s.start("__share_group_state"), int64(2))
 		}},
+		bound("group.share.min.session.timeout.ms=44000", "share.session.timeout.ms", 44_000, 43_999),
+		bound("group.share.max.session.timeout.ms=50000", "share.session.timeout.ms", 50_000, 50_001),
+		bound("group.share.min.heartbeat.interval.ms=4000", "share.heartbeat.interval.ms", 4_000, 3_999),
+		bound("group.share.max.heartbeat.interval.ms=6000", "share.heartbeat.interval.ms", 6_000, 6_001),
+		bound("group.share.max.heartbeat.interval.ms=60000", "share.heartbeat.interval.ms", 44_999, 45_000), // not above the session's
+		bound("group.share.min.assignment.interval.ms=500", "share.assignment.interval.ms", 500, 499),
+		bound("group.share.max.assignment.interval.ms=2000", "share.assignment.interval.ms", 2_000, 2_001),
+		{"share.coordinator.write.timeout.ms=2000 share.coordinator.state.topic.num.partitions=1", func(s *stand) {
+			s.create("t", "")
+			shareAlter(s, "g", 0)
+			slow := time.Second
+			s.fs.SetHook(func(op vfs.Op) vfs.Verdict {
+				if op.Kind == vfs.OpSync && strings.Contains(op.Name, "__share_group_state") {
+					return vfs.Verdict{Delay: slow}
+				}
+				return vfs.Verdict{}
+			})
+			defer s.fs.SetHook(nil)
+			s.want("in time", shareWriteCode(s, "g", 1), int16(0))
+			slow = 3 * time.Second
+			s.want("too late", shareWriteCode(s, "g", 2), kerr.CoordinatorNotAvailable.Code)
+			s.pass(2 * time.Second)
+		}},
 	})
 }
 
@@ -130,6 +156,11 @@ func shareAlter(s *stand, group string, start int64) {
 // shareWrite tells the share coordinator that the start of topic t has moved.
 func shareWrite(s *stand, group string, start int64) {
 	s.Helper()
+	s.want("write", shareWriteCode(s, group, start), int16(0))
+}
+
+func shareWriteCode(s *stand, group string, start int64) int16 {
+	s.Helper()
 	details, err := s.adm.ListTopics(s.Context(), "t")
 	s.wantErr("list", err, nil)
 	req := kmsg.NewPtrWriteShareGroupStateRequest()
@@ -140,5 +171,5 @@ func shareWrite(s *stand, group string, start int64) {
 	topic.TopicID, topic.Partitions = details["t"].ID, []kmsg.WriteShareGroupStateRequestTopicPartition{p}
 	req.Topics = append(req.Topics, topic)
 	resp := ask[*kmsg.WriteShareGroupStateResponse](s, req)
-	s.want("write", resp.Topics[0].Partitions[0].ErrorCode, int16(0))
+	return resp.Topics[0].Partitions[0].ErrorCode
 }

@@ -106,6 +106,7 @@ var alterCases = []struct {
 	{Group, "g", "set share.isolation.level=x", 40, "Invalid value x for configuration share.isolation.level: String must be one of: read_committed, read_uncommitted"},
 	{Group, "g", "set errors.deadletterqueue.topic.name=__x", 40, "errors.deadletterqueue.topic.name: DLQ topic name must not start with '__'"},
 	{Group, "g", "set errors.deadletterqueue.topic.name=dlq.x", 0, ""},
+	{Group, "g", "set share.heartbeat.interval.ms=15000", 0, ""},
 	{Group, "g", "set streams.num.standby.replicas=3", 40, "streams.num.standby.replicas must be less than or equal to 2"},
 	{Group, "g", "set streams.assignment.interval.ms=15001", 40, "streams.assignment.interval.ms must be in the range 0 to 15000 inclusive."},
 	{Group, "g", "set streams.heartbeat.interval.ms=4999", 40, "streams.heartbeat.interval.ms must be in the range 5000 to 15000 inclusive."},

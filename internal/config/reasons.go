@@ -9,12 +9,12 @@ const (
 	yetOauth     = "not served yet: OAUTHBEARER"
 	yetQuota     = "not served yet: quotas"
 	yetSasl      = "not served yet: SASL"
-	yetShare     = "not served yet: share groups"
 	yetTelemetry = "not served yet: client telemetry"
 	yetTier      = "not served yet: tiered storage"
 	yetTls       = "not served yet: TLS"
 	yetToken     = "not served yet: delegation tokens"
 
+	noAssignors  = "share groups have one assignor, simple; others are Java classes"
 	noAuthorizer = "not served yet: ACLs; ignoring it would leave the broker open"
 	noBacklog    = "the backlog is the kernel's (net.core.somaxconn)"
 	noBuffers    = "buffers come from a shared pool"

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/myelin-stream/myelin/internal/api"
@@ -21,7 +22,8 @@ var errStopped = errors.New("draining")
 type conn struct {
 	s     *Server
 	net   net.Conn
-	raw   *raw // nil where there is no descriptor: TLS, memory
+	raw   *raw            // nil where there is no descriptor: TLS, memory
+	tcp   syscall.RawConn // below TLS too; nil in memory
 	host  string
 	facts api.Conn
 	call  *api.Call
@@ -50,6 +52,9 @@ func newConn(s *Server, l *Listener, nc net.Conn, id uint64) *conn {
 		Pending: l.Authenticate,
 	}
 	c.facts.Park.Init()
+	if t, ok := nc.(*net.TCPConn); ok {
+		c.tcp, _ = t.SyscallConn() // fails only for what is closed
+	}
 	if l.TLS != nil {
 		c.net = tls.Server(nc, l.TLS)
 	}

@@ -34,7 +34,7 @@ type stage struct {
 	files []api.Range
 	mute  time.Duration
 	timeo time.Duration
-	hold  chan struct{} // Echo of "wait" waits for it
+	hold  chan struct{} // Echo of "wait" waits for it, one of "park" for the client's end
 
 	server *Server
 }
@@ -77,8 +77,11 @@ func (s *stage) answer(c *api.Call, out *api.Reply) {
 	s.mu.Unlock()
 	out.Room(2 + len(c.Body))
 	out.Buf = append(append(out.Buf, 0, 0), c.Body...)
-	wait := string(c.Body) == "wait"
+	wait, park := string(c.Body) == "wait", string(c.Body) == "park"
 	c.Free()
+	if park {
+		s.park(c)
+	}
 	if wait {
 		select {
 		case <-s.hold:
@@ -91,6 +94,16 @@ func (s *stage) answer(c *api.Call, out *api.Reply) {
 		}
 	}
 	out.Mute = s.mute
+}
+
+// park waits until the client has gone, and tells the test.
+func (s *stage) park(c *api.Call) {
+	c.Conn.Parked.Store(true)
+	for !c.Conn.Gone.Load() && c.Ctx.Err() == nil {
+		c.Conn.Park.Wait()
+	}
+	c.Conn.Parked.Store(false)
+	s.hold <- struct{}{}
 }
 
 func (s *stage) table(t testing.TB) *api.Table {

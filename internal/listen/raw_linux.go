@@ -159,3 +159,17 @@ func (r *raw) send(fd uintptr) bool {
 	}
 	return true
 }
+
+// left says whether the client has closed its side, whatever it sent before.
+// Anyone may call it.
+func (c *conn) left() (gone bool) {
+	if c.tcp == nil {
+		return false
+	}
+	err := c.tcp.Control(func(fd uintptr) {
+		ask := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+		n, err := unix.Poll(ask, 0)
+		gone = err == nil && n > 0
+	})
+	return gone || err != nil
+}

@@ -255,6 +255,10 @@ func (s *Server) sweepAll() {
 }
 
 func (s *Server) look(c *conn, now int64) {
+	if c.facts.Parked.Load() && c.left() {
+		c.facts.Gone.Store(true)
+		c.facts.Park.Wake()
+	}
 	if w := c.writing.Load(); w != 0 && now-w > int64(s.cfg.WriteStall/time.Second) {
 		s.cfg.Logger.Warn("closing a connection: its client does not read", "peer", c.facts.Peer)
 		c.fail(errStalled)

@@ -177,6 +177,26 @@ func (p *peer) drainAll() (n int, err error) {
 	}
 }
 
+// TestClientLeavesWhileParked ends a wait when the client closes, also where it
+// has sent another request before, and not while it is there.
+func TestClientLeavesWhileParked(t *testing.T) {
+	s := &stage{hold: make(chan struct{}, 2)}
+	dial, end := s.runTCP(t, nil)
+	defer end()
+	stays, leaves := dial(), dial()
+	defer stays.Close()
+	stays.echo("park")
+	leaves.echo("park")
+	leaves.echo("and more")
+	leaves.Close()
+	<-s.hold
+	if len(s.hold) > 0 {
+		t.Error("a wait ended whose client is there")
+	}
+	stays.Close()
+	<-s.hold
+}
+
 // TestSocketBuffers pins that the sizes of the kernel's buffers are those of the
 // config.
 func TestSocketBuffers(t *testing.T) {
