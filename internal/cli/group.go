@@ -157,7 +157,7 @@ func behind(ctx context.Context, adm *kadm.Client, rows []listedGroup, over int6
 		var lag int64
 		for p, s := range all[row.Group] {
 			if end, ok := f.end[p]; ok {
-				lag += lagOf(row.Type, s, f.start[p], end)
+				lag += max(lagOf(row.Type, s, f.start[p], end), 0)
 			}
 		}
 		if row.Lag = &lag; lag > over {

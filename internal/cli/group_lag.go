@@ -249,12 +249,12 @@ func (g *describedGroup) measure(at map[place]standing, f *lagFacts) {
 }
 
 // lagOf counts what is unread: all if nothing was committed. Brokers count it for
-// share groups, in which records behind the start may be dealt with too; what a
-// share group has never read it begins where its settings say.
+// share groups, in which records behind the start may be dealt with too, and nobody
+// can where one has not begun: -1.
 func lagOf(kind string, s standing, start, end int64) int64 {
 	switch {
 	case kind == shareGroup && (s.lag >= 0 || s.at < 0):
-		return max(s.lag, 0)
+		return s.lag
 	case s.at < 0:
 		return max(end-start, 0)
 	}

@@ -67,7 +67,8 @@ func (e explainer) restless() cause {
 // cause is the first that applies: what is wrong with the partition, then with
 // the group, then with who has the partition.
 func (e explainer) cause(o *groupOffset) cause {
-	if c := e.ofPartition(o); c.code != "" || o.Lag <= 0 {
+	notBegun := e.g.Type == shareGroup && o.Committed < 0 && o.End > o.Start
+	if c := e.ofPartition(o); c.code != "" || o.Lag <= 0 && !notBegun {
 		return c
 	}
 	if e.g.Type == shareGroup {
@@ -253,6 +254,10 @@ func (e explainer) ofShare(o *groupOffset) cause {
 			fmt.Sprintf("if nobody is to read it any more: %s offsets delete %s --topics %s, when the group has no members", e.command, e.g.Group, o.Topic)}
 	case o.Member == "":
 		return cause{"not-owned", "no member is given the partition yet" + e.since(), "see who has what: " + e.members()}
+	}
+	if o.Committed < 0 {
+		return cause{"not-begun", "nothing of it was given out yet; the group begins in it where share.auto.offset.reset says: after the newest record, unless it was set",
+			"members get it when they ask for more; to begin elsewhere stop them, then: " + e.seek(o, "start")}
 	}
 	if d := o.Delivery; d != nil && d.Most > 1 {
 		return cause{"repeated", fmt.Sprintf("records come back: members were given some %d times and did not accept or reject them, or not in time", d.Most),

@@ -68,6 +68,7 @@ func TestExplain(t *testing.T) {
 		}, "waits for topics that do not exist: u", "myelin topic create u"},
 		{"share, nobody", shareGroup, "Empty", nil, 50, nil, "the group has no members", "myelin consume t --share g"},
 		{"share, unsubscribed", shareGroup, "Stable", []groupMember{{Member: "m", Topics: []string{"u"}}}, 50, nil, "no member subscribes to the topic", "offsets delete"},
+		{"share, not begun", shareGroup, "Stable", []groupMember{member}, -1, nil, "nothing of it was given out yet", "seek g --to start --topics t"},
 		{"share, behind", shareGroup, "Stable", []groupMember{member}, 50, nil, "locked until share.record.lock.duration.ms", "again"},
 	} {
 		f := &lagFacts{now: now, start: map[place]int64{p: 10}, end: map[place]int64{p: 100}, stable: map[place]int64{p: 100}, gone: map[string]bool{},
