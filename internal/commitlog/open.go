@@ -519,9 +519,11 @@ func (o *opener) seal(examined int) error {
 // settle makes the log ready to serve: the start within its bounds, the end
 // published, and all of it durable.
 func (o *opener) settle(end int64) error {
-	o.Log.segments.Store(&o.segs)
+	o.mu.Lock()
 	o.mu.end, o.mu.size = end, o.segs[len(o.segs)-1].Size()
+	o.mu.Unlock()
 	o.Log.start.Store(o.start)
+	o.Log.segments.Store(&o.segs) // from here on a checkpoint sees the log
 	o.cutDamage(end) // a truncation that was cut off may have left it
 	o.rec.End = end
 	if end < o.rec.RecoveryPoint && !o.rec.Clean { // a foreign one: what it says is a hint
