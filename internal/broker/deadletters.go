@@ -43,7 +43,7 @@ func newLetters(b *Broker) (*letters.Writer, error) {
 }
 
 func (w letterWorld) Rules(id string) letters.Rules {
-	own, props := groupWorld{w.metadata}.settings(id), w.metadata.Properties()
+	own, props := groupWorld{metadata: w.metadata}.settings(id), w.metadata.Properties()
 	return letters.Rules{Topic: own.String(letterTopic), Copy: own.Bool(letterCopy),
 		Prefix: props.String(letterPrefix), Create: props.Bool(letterCreate)}
 }
@@ -68,7 +68,7 @@ func (w letterWorld) Name(id kafka.UUID) string {
 // Create makes the topic with the time that each letter says, whatever the
 // broker's log.message.timestamp.type is.
 func (w letterWorld) Create(ctx context.Context, name string) error {
-	return groupWorld{w.metadata}.createTopics(ctx, []group.TopicSpec{{Name: name, Partitions: -1, Replication: -1,
+	return groupWorld{metadata: w.metadata}.createTopics(ctx, []group.TopicSpec{{Name: name, Partitions: -1, Replication: -1,
 		Configs: []cluster.Pair{{Name: letterAllowed, Value: "true"}, {Name: "message.timestamp.type", Value: "CreateTime"}}}})
 }
 

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/myelin-stream/myelin/internal/commitlog"
@@ -49,7 +50,7 @@ func (b *Broker) newGroups(props *config.Broker) (*group.Service, error) {
 		return kafka.UUID{}
 	}
 	c.Topics = group.TopicsOf(b.metadata.Image)
-	world := groupWorld{b.metadata}
+	world := groupWorld{b.metadata, new(atomic.Pointer[groupSettings])}
 	c.Settings, c.CreateTopics = world.settings, world.createTopics
 	c.Verify = offsetsVerifier(b)
 	c.Now, c.Rand, c.Logger = b.cfg.Now, b.dice(), b.logger.With("component", "groups")

@@ -14,7 +14,7 @@ import (
 
 // newShare makes the leader side of share groups.
 func newShare(b *Broker, props *config.Broker) (*share.Service, error) {
-	world := groupWorld{b.metadata}
+	world := groupWorld{metadata: b.metadata}
 	mail, err := newLetters(b)
 	if err != nil {
 		return nil, err

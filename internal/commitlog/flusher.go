@@ -159,6 +159,15 @@ func (f *Flusher) Help(l *Log) {
 	f.mu.Unlock()
 }
 
+// WriteOut begins to write to the device what a flush of l would wait for, for
+// somebody who holds several: the first flush then finds all of them on their way.
+func (*Flusher) WriteOut(l *Log) {
+	l.mu.Lock()
+	active := l.active()
+	l.mu.Unlock()
+	active.WriteOut()
+}
+
 // Release hands a log that is held to a worker, for somebody who holds several
 // and can help but one at a time.
 func (f *Flusher) Release(l *Log) {

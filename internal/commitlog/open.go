@@ -524,7 +524,7 @@ func (o *opener) settle(end int64) error {
 	o.mu.Unlock()
 	o.Log.start.Store(o.start)
 	o.Log.segments.Store(&o.segs) // from here on a checkpoint sees the log
-	o.cutDamage(end) // a truncation that was cut off may have left it
+	o.cutDamage(end)              // a truncation that was cut off may have left it
 	o.rec.End = end
 	if end < o.rec.RecoveryPoint && !o.rec.Clean { // a foreign one: what it says is a hint
 		o.rec.Missing += o.rec.RecoveryPoint - end

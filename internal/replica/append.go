@@ -108,9 +108,16 @@ const FlushMost = 8
 
 // FlushAll is [Replica.Flush] for several replicas at once, one of them on the
 // caller's goroutine. To begin when all are written saves the file system a
-// journal commit: what comes after the first has begun waits for another.
+// journal commit: what comes after the first has begun waits for another. And what
+// is on its way to the device already takes a worker that is late no time.
 func FlushAll(replicas []*Replica) {
 	last := len(replicas) - 1
+	if last > 0 {
+		for _, r := range replicas {
+			b := r.at.Load()
+			b.dir.Flusher.WriteOut(b.log)
+		}
+	}
 	for i, r := range replicas {
 		if i == last {
 			r.Flush()

@@ -309,6 +309,23 @@ func (s *Segment) Sync() error {
 	return nil
 }
 
+// WriteOut begins to write to the device what a Sync would wait for. It says
+// nothing of what became of that.
+func (s *Segment) WriteOut() {
+	s.mu.Lock()
+	pinned, from, size := s.mu.pinned, s.synced, s.size.Load()
+	s.mu.Unlock()
+	if !pinned {
+		return
+	}
+	f, err := s.data.Acquire()
+	if err != nil {
+		return // Sync says so
+	}
+	defer s.data.Release()
+	_ = f.Advise(from, size-from, vfs.WriteOut) // errors of writing come with Sync
+}
+
 // SyncFromDevice makes durable what is there, also what an earlier process
 // wrote, and then forgets what memory holds of it from a position on, so that
 // the next read of that tells what the device has.

@@ -336,6 +336,7 @@ func testCached(t *testing.T, f FS, at func(string) string) {
 	must(t, file.Advise(0, n, DontNeed))
 	check("dropped")
 	must(t, file.Advise(0, n, WillNeed))
+	must(t, file.Advise(0, n, WriteOut))
 	check("wanted")
 	if file.ReadCached(make([]byte, 100), n-50) {
 		t.Error("ReadCached filled a buffer with bytes behind the end")

@@ -119,6 +119,14 @@ func (o *osFile) Cached(off, n int64) int64 {
 }
 
 func (o *osFile) Advise(off, n int64, a Advice) error {
+	if a == WriteOut {
+		err := unix.SyncFileRange(int(o.fd), off, n, unix.SYNC_FILE_RANGE_WRITE)
+		runtime.KeepAlive(o.f)
+		if err != nil {
+			return pathError("sync_file_range", o.f.Name(), err)
+		}
+		return nil
+	}
 	how := unix.FADV_WILLNEED
 	if a == DontNeed {
 		how = unix.FADV_DONTNEED

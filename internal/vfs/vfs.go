@@ -128,6 +128,7 @@ type Advice int
 const (
 	WillNeed Advice = iota // begin to read it into memory, do not wait for it
 	DontNeed               // what is clean of it may go from memory
+	WriteOut               // begin to write it to the device; only Sync says that it is there
 )
 
 // ErrLocked says that another process, or another part of this one, holds the

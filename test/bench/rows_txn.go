@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -61,13 +62,39 @@ func measureTxns(ctx context.Context, s *session, to target, topic string) ([]fl
 }
 
 // txnFloor is what the disk takes for as many flushes as a transaction waits for,
-// for that of its EndTxn, and for the two of its Produce.
-func txnFloor(_ context.Context, s *session) ([]float64, error) {
-	got, err := syncFloor(s.dir, 300)
+// for that of its EndTxn, which is the third, and for the two of its Produce. They
+// come at the row's pace, since a disk and a processor that rested are slower.
+func txnFloor(ctx context.Context, s *session) ([]float64, error) {
+	f, err := os.CreateTemp(s.dir, "paced-")
 	if err != nil {
 		return nil, err
 	}
-	return []float64{serialFlushes * got[0], got[0], 2 * got[0], serialFlushes * got[1]}, nil
+	defer os.Remove(f.Name())
+	defer f.Close()
+	var all, end, write []time.Duration
+	block := make([]byte, 4<<10)
+	for begin, at := time.Now(), int64(0); time.Since(begin) < s.span(1500*time.Millisecond); {
+		if err := pause(ctx, txnRest); err != nil {
+			return nil, err
+		}
+		var done [serialFlushes + 1]time.Time
+		done[0] = time.Now()
+		for i := range serialFlushes {
+			if _, err := f.WriteAt(block, at); err != nil {
+				return nil, err
+			}
+			at += int64(len(block))
+			if err := fdatasync(f); err != nil {
+				return nil, err
+			}
+			done[i+1] = time.Now()
+		}
+		all = append(all, done[serialFlushes].Sub(done[0]))
+		write = append(write, done[2].Sub(done[0]))
+		end = append(end, done[3].Sub(done[2]))
+	}
+	series := percentiles(all)
+	return []float64{series[0], percentiles(end)[0], percentiles(write)[0], series[1]}, nil
 }
 
 // syncState has the peer flush its topic of transactions after each batch, or
