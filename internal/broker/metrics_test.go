@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -204,10 +205,10 @@ func TestMetricsProperties(t *testing.T) {
 func TestAgesLookUpOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
-		looked := 0
+		var looked atomic.Int64
 		stuck := make(chan struct{})
 		a := newAges(time.Now, func(_ tpKey, offset int64) (int64, error) {
-			looked++
+			looked.Add(1)
 			if offset == 99 {
 				<-stuck
 			}
@@ -222,7 +223,7 @@ func TestAgesLookUpOnce(t *testing.T) {
 		round := func(offset, lag int64) string {
 			g := []metrics.Group{{Name: "g", Offsets: []metrics.GroupOffset{{Topic: "t", Committed: offset, Lag: lag}}}}
 			a.fill(g)
-			return fmt.Sprint(g[0].Offsets[0].Seconds, " ", looked)
+			return fmt.Sprint(g[0].Offsets[0].Seconds, " ", looked.Load())
 		}
 		for i, c := range []struct {
 			offset, lag int64

@@ -93,7 +93,7 @@ type SeenOffset struct {
 }
 
 // How much of a partition is shown in one turn: so that no request waits for
-// more than some hundred microseconds.
+// more than about a millisecond.
 const (
 	groupsATurn  = 256
 	offsetsATurn = 4096

@@ -239,3 +239,35 @@ func (fixed) Millis(string) time.Duration { return 45 * time.Second }
 func (fixed) Bool(string) bool            { return false }
 func (fixed) String(string) string        { return "uniform" }
 func (fixed) List(string) []string        { return nil }
+
+// BenchmarkWalk shows the metrics ten thousand groups of four offsets.
+func BenchmarkWalk(b *testing.B) {
+	ctx, cancel := context.WithCancel(b.Context())
+	s, wait := open(ctx, b, slicelog.New(1), nil)
+	defer wait()
+	defer cancel()
+	s.Elect(0, 1)
+	for i := 0; i < 10_000; {
+		req := msg.NewOffsetCommitRequest()
+		req.GroupID = fmt.Sprintf("group-%06d", i)
+		topic := msg.OffsetCommitRequestTopic{Name: "t"}
+		for p := range int32(4) {
+			topic.Partitions = append(topic.Partitions, msg.OffsetCommitRequestTopicPartition{PartitionIndex: p, CommittedOffset: 7, CommittedMetadata: new("")})
+		}
+		req.Topics = append(req.Topics, topic)
+		switch code := kafka.Code(s.OffsetCommit(ctx, Client{Version: 9}, &req).Topics[0].Partitions[0].ErrorCode); code {
+		case kafka.None:
+			i++
+		case kafka.CoordinatorLoadInProgress, kafka.NotCoordinator:
+		default:
+			b.Fatal(code)
+		}
+	}
+	for b.Loop() {
+		n := 0
+		s.Walk(func(*Seen) { n++ })
+		if n != 10_000 {
+			b.Fatal(n)
+		}
+	}
+}

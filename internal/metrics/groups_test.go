@@ -199,3 +199,23 @@ func TestBoundsOfTenThousandGroups(t *testing.T) {
 		t.Error("not all groups are counted")
 	}
 }
+
+// BenchmarkScrapeOfGroups is a scrape of ten thousand groups of ten partitions
+// that all lag, within the default bounds.
+func BenchmarkScrapeOfGroups(b *testing.B) {
+	c := NewCensus()
+	for i := range 10_000 {
+		g := Group{Name: fmt.Sprintf("group-%04d", i), Kind: "consumer", State: "Stable", Members: 1}
+		for p := range int32(10) {
+			g.Offsets = append(g.Offsets, GroupOffset{Topic: "t", Partition: p, Committed: 1, Lag: int64(i)})
+		}
+		c.Add(&g)
+	}
+	all := c.Groups
+	for b.Loop() {
+		c.Groups = append([]Group(nil), all...)
+		c.Bound(Bounds{Groups: 1000, Partitions: 10_000})
+		body := exposed(Source{Groups: func() *Census { return c }})
+		b.ReportMetric(float64(len(body)), "bytes/scrape")
+	}
+}
