@@ -19,6 +19,8 @@ import (
 var sequences = map[string]func(*dialogue){
 	"streams group":          streamsGroup,
 	"streams statics":        streamsGroupOfStatics,
+	"streams in turn":        streamsInTurn,
+	"streams grow":           streamsGrow,
 	"streams troubles":       streamsTroubles,
 	"fetch session by name":  func(d *dialogue) { fetchSession(d, 12) },
 	"fetch session by id":    func(d *dialogue) { fetchSession(d, 17) },
