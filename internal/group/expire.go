@@ -31,7 +31,7 @@ func (sh *shard) expire(t *coordinator.Turn) {
 	for _, id := range sh.groupIDs() {
 		g, ok := sh.find(id)
 		if !ok {
-			delete(sh.offsets, id)
+			sh.tidy(id)
 			continue
 		}
 		kept := 0
@@ -46,9 +46,7 @@ func (sh *shard) expire(t *coordinator.Turn) {
 					left--
 				}
 			}
-			if offsets.Idle() {
-				delete(sh.offsets, id)
-			}
+			sh.tidy(id)
 		}
 		if kept == 0 && g.empty() && g.typ() != kind.Share && !sh.pending.of(id) && left > 0 {
 			sh.remove(t, id, g)
@@ -60,6 +58,14 @@ func (sh *shard) expire(t *coordinator.Turn) {
 		}
 	}
 	t.Wake(expireAlarm, t.Now.Add(sh.cfg.CheckEvery))
+}
+
+// tidy drops a group's table of offsets when there is nothing in it, nor was as far
+// as is committed.
+func (sh *shard) tidy(id string) {
+	if offsets := sh.offsets[id]; offsets != nil && offsets.Idle() {
+		delete(sh.offsets, id)
+	}
 }
 
 // groupIDs are all ids that have a group or a table of offsets.

@@ -136,9 +136,12 @@ func (g *Group) downgrade(now time.Time, out []*member) ([]coordinator.Record, b
 		return nil, false
 	}
 	conv := Converted{Group: g.id, Generation: g.epoch, Rebalance: true}
+	if !g.settled(out...) {
+		conv.Generation++ // which nobody has: all join again, and what they hold by then counts for nothing
+	}
 	for _, id := range slices.Sorted(maps.Keys(g.members)) {
 		if m := g.members[id]; !slices.Contains(out, m) {
-			conv.Members = append(conv.Members, g.converted(m, g.target[id]))
+			conv.Members = append(conv.Members, g.converted(m, m.assigned))
 		}
 	}
 	records, ok := g.cfg.Downgrade(now, conv)
@@ -148,16 +151,30 @@ func (g *Group) downgrade(now time.Time, out []*member) ([]coordinator.Record, b
 	return append(g.Tombstones(), records...), true
 }
 
-func (g *Group) converted(m *member, target assign.Set) ConvertedMember {
+// settled says that all members but these hold what they are to have, and nothing
+// else: who is told its target by the classic group then reads what nobody else
+// does.
+func (g *Group) settled(out ...*member) bool {
+	for _, m := range g.members {
+		if !slices.Contains(out, m) && (len(m.revoking) > 0 || !m.assigned.set().Equal(g.targetOf(m))) {
+			return false
+		}
+	}
+	return true
+}
+
+func (g *Group) converted(m *member, has held) ConvertedMember {
 	return ConvertedMember{
 		ID: m.id, Instance: m.instance, ClientID: m.clientID, ClientHost: m.clientHost, Rebalance: m.rebalance,
-		Classic: *m.classic, Assignment: marshalAssignment(target, m.classic.Protocols[0].Metadata, g.cfg.Topics()),
+		Classic: *m.classic, Assignment: marshalAssignment(has.set(), m.classic.Protocols[0].Metadata, g.cfg.Topics()),
 	}
 }
 
 // joinLast lets a classic member take the place of the last one that is not, by
 // which the group becomes classic; false if it does not. Nothing is assigned
-// anew: the classic group does that if it is due.
+// anew: the classic group does that if it is due, or if somebody still has what
+// another one is to get. (Kafka then tells the new one its target at once, and two
+// read the same until the other has heard.)
 func (c *change) joinLast(old, was, is *member) (*member, bool) {
 	g := c.g
 	if old == nil || old.classic != nil || g.cfg.Downgrade == nil || !g.classicBut(old) {
@@ -169,15 +186,18 @@ func (c *change) joinLast(old, was, is *member) (*member, bool) {
 		conv.Generation++
 	}
 	n := *is
+	if !g.settled() {
+		conv.Generation = g.epoch + 1
+	}
 	if conv.Rebalance = g.assigned < conv.Generation; !conv.Rebalance {
 		n.epoch = g.assigned
 	}
 	for _, id := range slices.Sorted(maps.Keys(g.members)) {
 		if m := g.members[id]; m != old {
-			conv.Members = append(conv.Members, g.converted(m, g.target[id]))
+			conv.Members = append(conv.Members, g.converted(m, m.assigned))
 		}
 	}
-	conv.Members = append(conv.Members, g.converted(is, g.target[old.id]))
+	conv.Members = append(conv.Members, g.converted(is, is.assigned))
 	records, ok := g.cfg.Downgrade(c.now, conv)
 	if ok {
 		c.records = append(g.Tombstones(), records...)
