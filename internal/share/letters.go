@@ -61,12 +61,10 @@ type mail struct {
 	filing []span   // those of them that are being stored
 }
 
-// seal begins to store with what letters have to be stored: true if there is
-// some, though no record may be left of it.
-func (m *mail) seal() bool {
+// seal begins to store what letters have to be stored.
+func (m *mail) seal() {
 	m.saving, m.late = m.late, nil
 	m.filing, m.filed = m.filed, nil
-	return len(m.filing) > 0
 }
 
 // sealed ends what seal began. A letter is also sent where its state could not

@@ -214,7 +214,7 @@ func (w *window) store() (u Update, any bool) {
 	w.writing, w.queued = w.queued, nil
 	spans := w.loose
 	w.loose = nil
-	any = w.seal()
+	w.seal()
 	spans = append(spans, w.filing...)
 	complete := w.done
 	for _, t := range w.writing {
@@ -242,7 +242,12 @@ func (w *window) store() (u Update, any bool) {
 		at = s.last + 1
 	}
 	u.StartOffset, u.DeliveryComplete = w.start, int32(complete)
-	return u, any || len(u.Batches) > 0
+	w.keeping = w.kept
+	// What is done at once may lie before the start already.
+	if any = len(u.Batches) > 0 || len(spans) > 0 && w.start > w.kept; any {
+		w.keeping = w.start
+	}
+	return u, any
 }
 
 // add appends a batch, or makes the last one longer.
@@ -280,6 +285,9 @@ func (w *window) settle(err error, now time.Time) {
 		t.settled, t.err = true, err
 	}
 	w.writing = nil
+	if err == nil {
+		w.kept = w.keeping
+	}
 	w.sealed(err)
 	w.tidyAll()
 	w.advance()

@@ -42,6 +42,8 @@ type window struct {
 	start, end int64
 	batches    []*batch
 	free       int64 // no record before it is available
+	kept       int64 // the start that is stored
+	keeping    int64 // the start that is being stored
 
 	queued  []*ticket // changes that are to be stored
 	writing []*ticket // changes that are being stored
@@ -107,7 +109,7 @@ func final(s Delivery) bool { return s == Acknowledged || s == Archived }
 
 // open begins a window with what is stored. The start is known.
 func (w *window) open(start int64, stored []Batch) {
-	w.start, w.end, w.free = start, start, start
+	w.start, w.end, w.free, w.kept = start, start, start, start
 	for _, s := range stored {
 		first := max(s.First, w.end)
 		if s.Last < first {

@@ -260,3 +260,45 @@ func shareLimits(d *dialogue) {
 		}
 	}
 }
+
+// shareAgain hands the same records out until the limit, in ever smaller parts,
+// and takes some of them back when their lock runs out.
+func shareAgain(d *dialogue) {
+	a, b := sharing(d, 2, "sharers-again")
+	a.lock = 60000
+	a.setGroup("a limit", "share.delivery.count.limit", "4")
+	ask[msg.ProduceResponse](d, "produce", 9, same(produce("of-"+a.group, wirecmp.Batch(16))))
+	a.fetch("opens", 1, nil, nil)
+	a.ack("is done with the first", say(0, 8, 1), false)
+	for round := range 24 {
+		a.ack(fmt.Sprint("gives back ", round), say(9, 24, 2), false)
+		rows := a.fetched(fmt.Sprint("gets again ", round))
+		if len(rows) == 0 {
+			break
+		}
+		for _, r := range rows {
+			a.ack(fmt.Sprint("gives back what it got ", round), say(r.FirstOffset, r.LastOffset, 2), false)
+		}
+	}
+	a.at(-1)
+	a.fetch("ends", 0, nil, nil)
+
+	a.lock = 1001
+	ask[msg.ProduceResponse](d, "produce", 9, same(produce("of-"+a.group, wirecmp.Batch(4))))
+	a.setGroup("a short lock", "share.delivery.count.limit", "2")
+	a.at(0)
+	a.fetch("has them a moment", 1, nil, nil)
+	b.gather("gets them when the lock runs out", 4, nil)
+	a.awaitDone()
+	b.fetch("gets them no more", 0, nil, nil)
+}
+
+// fetched is fetch, and what Kafka gave.
+func (s *shareReader) fetched(step string) []msg.ShareFetchResponseResponsePartitionAcquiredRecord {
+	s.d.t.Helper()
+	r := ask[msg.ShareFetchResponse](s.d, s.name+" "+step, s.v, s.fetching(s.next, 0, nil, nil))[1]
+	if len(r.Responses) == 0 {
+		return nil
+	}
+	return r.Responses[0].Partitions[0].AcquiredRecords
+}

@@ -57,6 +57,7 @@ var sequences = map[string]func(*dialogue){
 	"share state":            shareState,
 	"share records v1":       func(d *dialogue) { shareRecords(d, 1) },
 	"share records v2":       func(d *dialogue) { shareRecords(d, 2) },
+	"share again":            shareAgain,
 	"share letters":          shareLetters,
 	"share sessions":         shareSessions,
 	"share limits":           shareLimits,
@@ -87,7 +88,7 @@ var sequences = map[string]func(*dialogue){
 //
 // WIRE_TRACE=1 shows what Kafka answers to each step.
 func TestWireSequences(t *testing.T) {
-	peers := startBoth(t, "group.min.session.timeout.ms=100", "group.streams.initial.rebalance.delay.ms=0", "group.streams.assignment.interval.ms=0")
+	peers := startBoth(t, "group.min.session.timeout.ms=100", "group.share.min.record.lock.duration.ms=1000", "group.streams.initial.rebalance.delay.ms=0", "group.streams.assignment.interval.ms=0")
 	c := &comparison{peers: peers, listed: listed(t)}
 	total, ran := 0, 0
 	for name, talk := range sequences {
