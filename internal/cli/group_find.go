@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -131,8 +132,27 @@ func ranges(list []int32) string {
 
 // find asks for a group without knowing its kind: each kind has an API of its
 // own, and names are in one space. It is an error if the group is of another kind
-// than this tree is about.
+// than this tree is about. On a cluster that is new it waits for the coordinator.
 func (a groups) find(ctx context.Context, cl *kgo.Client, group string) (*describedGroup, error) {
+	ctx, cancel := context.WithTimeout(ctx, a.timeout)
+	defer cancel()
+	tick := time.NewTicker(again)
+	defer tick.Stop()
+	for {
+		g, err := a.findNow(ctx, cl, group)
+		if !isAny(err, kerr.NotCoordinator, kerr.CoordinatorNotAvailable, kerr.CoordinatorLoadInProgress) {
+			return g, err
+		}
+		//house:select either ends the wait; the next request looks at ctx
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
+func (a groups) findNow(ctx context.Context, cl *kgo.Client, group string) (*describedGroup, error) {
 	adm := kadm.NewClient(cl)
 	for _, describe := range []func() (*describedGroup, error){
 		func() (*describedGroup, error) { return describeConsumer(ctx, adm, group) },

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -51,24 +50,7 @@ type topologyStore struct {
 func describeStreams(ctx context.Context, cl *kgo.Client, group string) (*describedGroup, error) {
 	req := kmsg.NewPtrStreamsGroupDescribeRequest()
 	req.Groups, req.IncludeTopologyDescription = []string{group}, true
-	tick := time.NewTicker(again)
-	defer tick.Stop()
-	for {
-		g, err := askStreams(ctx, cl, req)
-		if !isAny(err, kerr.NotCoordinator, kerr.CoordinatorNotAvailable, kerr.CoordinatorLoadInProgress) {
-			return g, err
-		}
-		//house:select either ends the wait; the next request looks at ctx
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return nil, err
-		}
-	}
-}
-
-func askStreams(ctx context.Context, cl *kgo.Client, req *kmsg.StreamsGroupDescribeRequest) (*describedGroup, error) {
-	at := kadm.NewClient(cl).FindGroupCoordinators(ctx, req.Groups[0])[req.Groups[0]]
+	at := kadm.NewClient(cl).FindGroupCoordinators(ctx, group)[group]
 	if at.Err != nil {
 		return nil, at.Err
 	}
