@@ -434,6 +434,9 @@ func (l *Log) Close() error {
 func (l *Log) Sleep() error {
 	l.turn.lock()
 	defer l.turn.unlock()
+	if l.stirred.Load() { // and may be being flushed, which is not waited for
+		return ErrBusy
+	}
 	l.tidying.lock()
 	defer l.tidying.unlock()
 	l.flushing.lock()

@@ -124,6 +124,32 @@ func TestFailedFlushIsFinal(t *testing.T) {
 	})
 }
 
+// TestFailedFlushOfOneAboutToSleep: a flush fails while the log is asked whether it
+// may sleep. Whoever waits, or comes to, hears of the disk and not that all is well.
+func TestFailedFlushOfOneAboutToSleep(t *testing.T) {
+	for _, woken := range []bool{false, true} {
+		bubble(t, func(t *testing.T, fs *vfs.Mem, r *rig) {
+			p := r.hold()
+			slowSyncs(fs, time.Minute)
+			got := must(t, p, client(t, batchOf(1, 1), true))
+			a := await(p, got.Last+1, true, nil)
+			asleep := &fault{err: p.wrap(errAsleep)}
+			p.fault.Store(asleep)
+			p.spoil(errors.New("input/output error"))
+			if woken {
+				p.fault.Store(nil)
+			}
+			p.fail(errors.New("input/output error"))
+			p.fault.CompareAndSwap(asleep, nil)
+			for i, w := range []*answer{a, await(p, got.Last+1, true, nil)} {
+				if w.calls() != 1 || kafka.CodeOf(w.told()) != kafka.KafkaStorageError {
+					t.Errorf("woken %v, waiter %d: answered %d times with %v", woken, i, w.calls(), w.told())
+				}
+			}
+		})
+	}
+}
+
 func TestFailedWriteIsFinal(t *testing.T) {
 	bubble(t, func(t *testing.T, fs *vfs.Mem, r *rig) {
 		p := r.hold()

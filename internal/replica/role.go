@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
@@ -148,7 +149,11 @@ func (r *Replica) flushed(end int64, err error) {
 // to be called in a turn: those who are told may want one.
 func (r *Replica) fail(cause error) {
 	r.spoil(cause)
-	r.dismiss(r.Offline(), true)
+	reason := r.Offline()
+	if reason == nil || errors.Is(reason, errAsleep) { // it was about to sleep, and will be spoiled by who finds that it cannot
+		reason = fmt.Errorf("partition %s: %w: %w", r.tp, cause, kafka.KafkaStorageError)
+	}
+	r.dismiss(reason, true)
 }
 
 // retain deletes segments that are past their retention. Nothing above the high
