@@ -108,7 +108,7 @@ func consumerTopics(d *dialogue) {
 // consumerVotes is members who ask for different assignors, and change what else
 // there is to change.
 func consumerVotes(d *dialogue) {
-	const group, topic = "votes", "voted"
+	const group, topic = "voters", "voted"
 	ids := d.newTopic(topic, 4)
 	instantly(d, group)
 	all := make([]*consumerMember, 4)
@@ -158,7 +158,7 @@ func consumerVotes(d *dialogue) {
 // consumerLate is a member that does not give up what it is told to, and one whose
 // session ends.
 func consumerLate(d *dialogue) {
-	const group, topic = "late", "late"
+	const group, topic = "latecomers", "late"
 	ids := d.newTopic(topic, 2)
 	instantly(d, group)
 	a := &consumerMember{d: d, group: group, id: "l1", topic: ids, version: 1, names: []string{topic}}
