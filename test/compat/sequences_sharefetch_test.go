@@ -302,3 +302,28 @@ func (s *shareReader) fetched(step string) []msg.ShareFetchResponseResponseParti
 	}
 	return r.Responses[0].Partitions[0].AcquiredRecords
 }
+
+// shareCommitted is a group that reads what is committed.
+func shareCommitted(d *dialogue) {
+	a, _ := sharing(d, 2, "sharers-committed")
+	a.lock = 60000
+	a.setGroup("read committed", "share.isolation.level", "read_committed")
+	x := newTransactor(d, "tx-sharers")
+	x.topic = "of-" + a.group
+	x.send("committed", 12, 0, 0, 0) // 9 and 10, with a marker at 11
+	x.end("commit", 5, 0, true)
+	x.send("aborted", 12, 0, 1, 0) // 12 and 13, with a marker at 14
+	x.end("abort", 5, 1, false)
+	ask[msg.ProduceResponse](d, "produce", 9, same(produce(x.topic, wirecmp.Batch(3)))) // 15 to 17
+	x.send("open", 12, 0, 2, 0)                                                         // 18 and 19
+	ask[msg.ProduceResponse](d, "produce", 9, same(produce(x.topic, wirecmp.Batch(1)))) // 20
+	a.gather("gets what is committed", 16, nil)
+	a.fetch("gets no more", 0, nil, nil)
+	a.ack("says of aborted records", say(12, 13, 1), false)
+	a.ack("says of the others", shareAcks{{FirstOffset: 0, LastOffset: 10, AcknowledgeTypes: []int8{1}},
+		{FirstOffset: 11, LastOffset: 11, AcknowledgeTypes: []int8{0}}, {FirstOffset: 14, LastOffset: 17, AcknowledgeTypes: []int8{0, 1, 1, 1}}}, false)
+	x.end("abort what is open", 5, 2, false) // marker at 21
+	a.gather("gets what lay behind it", 2, nil)
+	a.ack("says of the rest", say(20, 21, 1, 0), false)
+	a.awaitDone()
+}

@@ -58,6 +58,7 @@ var sequences = map[string]func(*dialogue){
 	"share records v1":       func(d *dialogue) { shareRecords(d, 1) },
 	"share records v2":       func(d *dialogue) { shareRecords(d, 2) },
 	"share again":            shareAgain,
+	"share committed":        shareCommitted,
 	"share letters":          shareLetters,
 	"share sessions":         shareSessions,
 	"share limits":           shareLimits,
