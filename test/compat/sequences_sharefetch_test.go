@@ -327,3 +327,32 @@ func shareCommitted(d *dialogue) {
 	a.ack("says of the rest", say(20, 21, 1, 0), false)
 	a.awaitDone()
 }
+
+// shareWindow is a group that may have so many records in flight.
+func shareWindow(d *dialogue) {
+	for _, mode := range []int8{0, 1} {
+		a, b := sharing(d, 2, fmt.Sprintf("sharers-window-%d", mode))
+		a.lock = 60000
+		a.setGroup("a small window", "share.partition.max.record.locks", "100")
+		how := func(records int32) func(*msg.ShareFetchRequest) {
+			return func(r *msg.ShareFetchRequest) { r.ShareAcquireMode, r.MaxRecords, r.BatchSize = mode, records, 30 }
+		}
+		for range 12 {
+			ask[msg.ProduceResponse](d, "produce", 9, same(produce("of-"+a.group, wirecmp.Batch(10)))) // 9 to 128
+		}
+		a.fetch("opens", 1, nil, how(95))
+		b.fetch("opens", 1, nil, how(500))
+		b.fetch("finds no room", 0, nil, how(500))
+		a.ack("makes room in the middle", say(30, 49, 1), false)
+		b.fetch("finds none yet", 0, nil, how(500))
+		a.ack("makes room", say(0, 29, 1), false)
+		b.fetch("finds some", 0, nil, how(7))
+		b.fetch("finds more", 0, nil, how(500))
+		a.ack("gives some back", say(60, 64, 2), false)
+		b.fetch("gets those", 0, nil, how(500))
+		a.ack("is done with the rest", shareAcks{{FirstOffset: 50, LastOffset: 59, AcknowledgeTypes: []int8{1}},
+			{FirstOffset: 65, LastOffset: 94, AcknowledgeTypes: []int8{1}}}, false)
+		b.fetch("gets what is left", 0, nil, how(500))
+		a.fetch("finds nothing", 0, nil, how(500))
+	}
+}

@@ -54,6 +54,7 @@ var sequences = map[string]func(*dialogue){
 	"no acks":                noAcks,
 	"by id":                  byID,
 	"share group":            shareGroup,
+	"share window":           shareWindow,
 	"share state":            shareState,
 	"share records v1":       func(d *dialogue) { shareRecords(d, 1) },
 	"share records v2":       func(d *dialogue) { shareRecords(d, 2) },
