@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/myelin-stream/myelin/internal/record"
 	"github.com/myelin-stream/myelin/internal/vfs"
 )
 
@@ -24,7 +26,6 @@ import (
 func TestFlushesOfATransaction(t *testing.T) {
 	onNode(t, "", func(s *stand) {
 		p, c := s.transacting()
-		defer p.Close()
 		defer c.Close()
 		transact(s, p, c) // the producer gets its id, the topics are made
 		s.fs.SetHook(func(op vfs.Op) (v vfs.Verdict) {
@@ -51,7 +52,6 @@ func TestFlushesOfATransaction(t *testing.T) {
 func TestTraceOfATransaction(t *testing.T) {
 	onNode(t, "", func(s *stand) {
 		p, c := s.transacting()
-		defer p.Close()
 		defer c.Close()
 		transact(s, p, c)
 		s.pass(time.Second) // the COMPLETE of that one, and what else is due
@@ -93,39 +93,74 @@ func TestTraceOfATransaction(t *testing.T) {
 	})
 }
 
+// transactor is a transactional producer that sends what a transaction writes in
+// one request.
+type transactor struct {
+	s     *stand
+	topic [16]byte
+	id    int64
+	epoch int16
+}
+
 // transacting makes a topic of three partitions, a transactional producer and a
 // consumer of what is committed.
-func (s *stand) transacting() (p, c *kgo.Client) {
+func (s *stand) transacting() (*transactor, *kgo.Client) {
 	s.Helper()
-	if _, err := s.adm.CreateTopic(s.Context(), 3, 1, nil, "t"); err != nil {
-		s.Fatal(err)
-	}
-	p, err := kgo.NewClient(kgo.SeedBrokers("node1:9092"), kgo.Dialer(s.net.Host("client").Dial), kgo.TransactionalID("x"),
-		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0))
+	made, err := s.adm.CreateTopic(s.Context(), 3, 1, nil, "t")
 	if err != nil {
 		s.Fatal(err)
 	}
-	return p, s.client(kgo.ConsumeTopics("t"), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxWait(time.Minute))
+	find := kmsg.NewPtrFindCoordinatorRequest()
+	find.CoordinatorType, find.CoordinatorKeys = 1, []string{"x"}
+	ask[*kmsg.FindCoordinatorResponse](s, find) // makes the topic of transactions
+	s.pass(time.Second)
+	req := kmsg.NewPtrInitProducerIDRequest()
+	req.TransactionalID, req.TransactionTimeoutMillis = new("x"), 60_000
+	got := ask[*kmsg.InitProducerIDResponse](s, req)
+	s.want("InitProducerId", got.ErrorCode, int16(0))
+	return &transactor{s, made.ID, got.ProducerID, got.ProducerEpoch},
+		s.client(kgo.ConsumeTopics("t"), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxWait(time.Minute))
 }
 
-// transact writes ten records over three partitions in a transaction, and waits
-// until the consumer has them.
-func transact(s *stand, p, c *kgo.Client) (end, all time.Duration) {
+// produce writes ten records over three partitions.
+func (p *transactor) produce() {
+	p.s.Helper()
+	req := kmsg.NewPtrProduceRequest()
+	req.Acks, req.TimeoutMillis, req.TransactionID = -1, 60_000, new("x")
+	topic := kmsg.NewProduceRequestTopic()
+	topic.Topic, topic.TopicID = "t", p.topic
+	for i, n := range []int{4, 3, 3} {
+		build := record.Builder{Flags: record.Transactional, Producer: &record.Producer{ID: p.id, Epoch: p.epoch}}
+		for range n {
+			build.Append(record.Record{Timestamp: time.Now().UnixMilli(), Value: []byte("v")})
+		}
+		part := kmsg.NewProduceRequestTopicPartition()
+		part.Partition, part.Records = int32(i), build.Bytes()
+		topic.Partitions = append(topic.Partitions, part)
+	}
+	req.Topics = append(req.Topics, topic)
+	for _, part := range ask[*kmsg.ProduceResponse](p.s, req).Topics[0].Partitions {
+		p.s.want("Produce", part.ErrorCode, int16(0))
+	}
+}
+
+// commit ends the transaction and begins the next.
+func (p *transactor) commit() {
+	p.s.Helper()
+	req := kmsg.NewPtrEndTxnRequest()
+	req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Commit = "x", p.id, p.epoch, true
+	got := ask[*kmsg.EndTxnResponse](p.s, req)
+	p.s.want("EndTxn", got.ErrorCode, int16(0))
+	p.id, p.epoch = got.ProducerID, got.ProducerEpoch
+}
+
+// transact runs a transaction and waits until the consumer has its records.
+func transact(s *stand, p *transactor, c *kgo.Client) (end, all time.Duration) {
 	s.Helper()
 	begin := time.Now()
-	if err := p.BeginTransaction(); err != nil {
-		s.Fatal(err)
-	}
-	for i := range 10 {
-		p.Produce(s.Context(), &kgo.Record{Topic: "t", Partition: int32(i % 3), Value: []byte(fmt.Sprint(i))}, nil)
-	}
-	if err := p.Flush(s.Context()); err != nil {
-		s.Fatal(err)
-	}
+	p.produce()
 	ending := time.Now()
-	if err := p.EndTransaction(s.Context(), kgo.TryCommit); err != nil {
-		s.Fatal(err)
-	}
+	p.commit()
 	end = time.Since(ending)
 	for n := 0; n < 10; {
 		fetches := c.PollFetches(s.Context())
