@@ -39,7 +39,7 @@ func (l *flushedLog) Flush() {
 
 // TestFlushByWhoWaits: who waits for a commit flushes it after giving the turn
 // back, also where the log refused the batch; who has nothing to wait for does
-// not, and what nobody waits for is left to the log.
+// not, and what nobody waits for, or not for long, is left to the log.
 func TestFlushByWhoWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &flushedLog{Log: slicelog.New(1)}
@@ -84,6 +84,9 @@ func TestFlushByWhoWaits(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		expect("rung", nil, nil, 1, 2, 2)
+		short, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		expect("hurried", rt.Write(short, 0, put), context.DeadlineExceeded, 2, 2, 2)
 		stop()
 		if err := <-done; err != nil {
 			t.Error(err)

@@ -88,7 +88,8 @@ func (p *partition[M]) write(ctx context.Context, decide func(m M, t *Turn) erro
 	if err != nil {
 		return err
 	}
-	t := Turn{Now: p.rt.cfg.Now(), alarms: &l.alarms, waits: true}
+	_, hurried := ctx.Deadline() // who waits only for so long does not go to the disk
+	t := Turn{Now: p.rt.cfg.Now(), alarms: &l.alarms, waits: !hurried}
 	out, err := p.decide(l, &t, decide)
 	p.give()
 	if t.held {

@@ -15,7 +15,7 @@ type Turn struct {
 	after   []func(m Machine, t *Turn, err error)
 	alarms  *alarms
 	soft    bool
-	waits   bool // somebody waits for the commit of what is appended
+	waits   bool // somebody waits for the commit of what is appended, however long
 	held    bool // and has to flush it
 }
 
