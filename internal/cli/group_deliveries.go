@@ -27,6 +27,7 @@ type delivery struct {
 const (
 	deliverAvailable = 0
 	deliverDone      = 2
+	deliverArchiving = 3 // given up, on the way to the dead-letter topic (KIP-1191)
 	deliverArchived  = 4
 )
 
@@ -93,7 +94,7 @@ func deliveryOf(p kmsg.ReadShareGroupStateResponseTopicPartition) delivery {
 		case deliverDone:
 			d.Accepted += n
 			continue
-		case deliverArchived:
+		case deliverArchiving, deliverArchived:
 			d.Archived += n
 			continue
 		case deliverAvailable:

@@ -47,7 +47,7 @@ func Check(set Settings) ([]Notice, error) {
 		return notices, errors.Join(wrong...)
 	}
 	if doubled(set["group.streams.rack.aware.assignment.tags"].Value) {
-		return notices, errors.New("group.streams.rack.aware.assignment.tags must not contain duplicate tag keys.")
+		return notices, errors.New("group.streams.rack.aware.assignment.tags has a tag twice: name each once")
 	}
 	return notices, checkTogether(NewBroker(set))
 }

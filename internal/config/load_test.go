@@ -149,7 +149,7 @@ func TestCheck(t *testing.T) {
 		{"meta address", "advertised.listeners=PLAINTEXT://0.0.0.0:1", "", "advertised.listeners cannot use the nonroutable meta-address 0.0.0.0: use a routable IP address"},
 		{"inter-broker", "inter.broker.listener.name=X", "", "inter.broker.listener.name is X, but listeners has PLAINTEXT"},
 		{"beat", "group.share.max.heartbeat.interval.ms=60000 group.share.heartbeat.interval.ms=45000", "", "group.share.heartbeat.interval.ms must be less than group.share.session.timeout.ms"},
-		{"tags", "group.streams.rack.aware.assignment.tags=a,b,a", "", "group.streams.rack.aware.assignment.tags must not contain duplicate tag keys."},
+		{"tags", "group.streams.rack.aware.assignment.tags=a,b,a", "", "group.streams.rack.aware.assignment.tags has a tag twice: name each once"},
 		{"protocols", "group.coordinator.rebalance.protocols=consumer,streams", "", "group.coordinator.rebalance.protocols has no classic: that protocol cannot be turned off"},
 		{"order", "group.min.session.timeout.ms=10 group.max.session.timeout.ms=5", "", "group.min.session.timeout.ms (10) must be less than or equal to group.max.session.timeout.ms (5)"},
 		{"heartbeat", "broker.heartbeat.interval.ms=1000", "", "broker.heartbeat.interval.ms (1000 ms) must be less than or equal to half of the broker.session.timeout.ms (1500 ms)"},
