@@ -136,12 +136,13 @@ func (g *Group) downgrade(now time.Time, out []*member) ([]coordinator.Record, b
 		return nil, false
 	}
 	conv := Converted{Group: g.id, Generation: g.epoch, Rebalance: true}
-	if !g.settled(out...) {
-		conv.Generation++ // which nobody has: all join again, and what they hold by then counts for nothing
+	parting := g.parting(out...)
+	if parting {
+		conv.Generation++ // which nobody has, so that all join again
 	}
 	for _, id := range slices.Sorted(maps.Keys(g.members)) {
 		if m := g.members[id]; !slices.Contains(out, m) {
-			conv.Members = append(conv.Members, g.converted(m, m.assigned))
+			conv.Members = append(conv.Members, g.converted(m, g.reads(m, parting)))
 		}
 	}
 	records, ok := g.cfg.Downgrade(now, conv)
@@ -151,30 +152,42 @@ func (g *Group) downgrade(now time.Time, out []*member) ([]coordinator.Record, b
 	return append(g.Tombstones(), records...), true
 }
 
-// settled says that all members but these hold what they are to have, and nothing
-// else: who is told its target by the classic group then reads what nobody else
-// does.
-func (g *Group) settled(out ...*member) bool {
+// parting says that a member, but for these, still reads what is not to be its any
+// more. Until it has heard so another one must not be told to read that. (Kafka
+// goes by the targets at once, and for a while two read the same.)
+func (g *Group) parting(out ...*member) bool {
 	for _, m := range g.members {
-		if !slices.Contains(out, m) && (len(m.revoking) > 0 || !m.assigned.set().Equal(g.targetOf(m))) {
-			return false
+		if slices.Contains(out, m) {
+			continue
+		}
+		for _, t := range union(m.assigned, m.revoking) {
+			if _, gone := split(t, g.targetOf(m).Of(t.topic)); len(gone.partitions) > 0 {
+				return true
+			}
 		}
 	}
-	return true
+	return false
 }
 
-func (g *Group) converted(m *member, has held) ConvertedMember {
+// reads is what the classic group is told that a member has: its target, or while
+// some are parting what it holds.
+func (g *Group) reads(m *member, parting bool) assign.Set {
+	if parting {
+		return union(m.assigned, m.revoking).set()
+	}
+	return g.target[m.id]
+}
+
+func (g *Group) converted(m *member, has assign.Set) ConvertedMember {
 	return ConvertedMember{
 		ID: m.id, Instance: m.instance, ClientID: m.clientID, ClientHost: m.clientHost, Rebalance: m.rebalance,
-		Classic: *m.classic, Assignment: marshalAssignment(has.set(), m.classic.Protocols[0].Metadata, g.cfg.Topics()),
+		Classic: *m.classic, Assignment: marshalAssignment(has, m.classic.Protocols[0].Metadata, g.cfg.Topics()),
 	}
 }
 
 // joinLast lets a classic member take the place of the last one that is not, by
 // which the group becomes classic; false if it does not. Nothing is assigned
-// anew: the classic group does that if it is due, or if somebody still has what
-// another one is to get. (Kafka then tells the new one its target at once, and two
-// read the same until the other has heard.)
+// anew: the classic group does that if it is due, or somebody is parting.
 func (c *change) joinLast(old, was, is *member) (*member, bool) {
 	g := c.g
 	if old == nil || old.classic != nil || g.cfg.Downgrade == nil || !g.classicBut(old) {
@@ -186,7 +199,8 @@ func (c *change) joinLast(old, was, is *member) (*member, bool) {
 		conv.Generation++
 	}
 	n := *is
-	if !g.settled() {
+	parting := g.parting(old)
+	if parting {
 		conv.Generation = g.epoch + 1
 	}
 	if conv.Rebalance = g.assigned < conv.Generation; !conv.Rebalance {
@@ -194,10 +208,14 @@ func (c *change) joinLast(old, was, is *member) (*member, bool) {
 	}
 	for _, id := range slices.Sorted(maps.Keys(g.members)) {
 		if m := g.members[id]; m != old {
-			conv.Members = append(conv.Members, g.converted(m, m.assigned))
+			conv.Members = append(conv.Members, g.converted(m, g.reads(m, parting)))
 		}
 	}
-	conv.Members = append(conv.Members, g.converted(is, is.assigned))
+	had := g.target[old.id]
+	if parting {
+		had = old.assigned.set()
+	}
+	conv.Members = append(conv.Members, g.converted(is, had))
 	records, ok := g.cfg.Downgrade(c.now, conv)
 	if ok {
 		c.records = append(g.Tombstones(), records...)
