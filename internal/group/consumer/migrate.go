@@ -45,6 +45,7 @@ func Upgrade(cfg *Config, c Converted) ([]coordinator.Record, error) {
 	topics := cfg.Topics()
 	b := &book{id: c.Group, cfg: cfg}
 	var who, targets, places []coordinator.Record
+	given := map[kafka.UUID]int32{} // partitions by topic
 	for i := range c.Members {
 		m, err := c.Members[i].upgrade(&c, topics)
 		if err != nil {
@@ -53,11 +54,20 @@ func Upgrade(cfg *Config, c Converted) ([]coordinator.Record, error) {
 		who = append(who, b.memberRecord(m))
 		targets = append(targets, b.targetRecord(m.id, m.assigned.set()))
 		places = append(places, b.placeRecord(m))
+		for _, t := range m.assigned {
+			given[t.topic] += int32(len(t.partitions))
+		}
 		for _, t := range m.topics {
 			b.use(t, uses{names: 1})
 		}
 	}
-	hash := kind.MetadataHash(slices.Sorted(maps.Keys(b.topics)), topics)
+	names := slices.Sorted(maps.Keys(b.topics))
+	hash := kind.MetadataHash(names, topics)
+	for _, name := range names {
+		if t, ok := topics.Named(name); ok && given[t.ID] < t.Partitions {
+			hash = 0 // a rebalance was under way that the log does not know of: it is to be assigned anew
+		}
+	}
 	return slices.Concat(who, []coordinator.Record{b.epochRecord(c.Generation, hash)}, targets,
 		[]coordinator.Record{b.assignmentRecord(c.Generation, 0)}, places), nil
 }
