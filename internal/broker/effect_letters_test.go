@@ -2,12 +2,16 @@ package broker
 
 import (
 	"fmt"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/myelin-stream/myelin/internal/vfs"
 )
 
 // letter is what the test looks at of a dead letter.
@@ -129,4 +133,46 @@ func (s *stand) end(topic string) int64 {
 	s.wantErr("end of "+topic, err, nil)
 	o, _ := ends.Lookup(topic, 0)
 	return o.Offset
+}
+
+// A node loses power after it has answered who rejected a record: before the
+// letter is on the disk, after it is, or once that is stored too. There is a
+// letter then, and the record is given to nobody.
+func TestLettersAfterPowerLoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var disks []*vfs.Mem
+		onDisk(t, nil, "", func(s *stand) {
+			s.create("dlq.g", "errors.deadletterqueue.group.enable=true")
+			m := sharers(s, 2, "errors.deadletterqueue.topic.name=dlq.g", "a")[0]
+			m.wantRecords("first", m.fetch(0, -1), 2)
+			slow := func(topic string) {
+				s.fs.SetHook(func(op vfs.Op) vfs.Verdict {
+					if op.Kind == vfs.OpSync && strings.Contains(op.Name, topic) {
+						return vfs.Verdict{Delay: 10 * time.Second}
+					}
+					return vfs.Verdict{}
+				})
+			}
+			slow("/dlq.g-0/")
+			s.want("rejected", ackCode(m.fetch(0, 3)), int16(0))
+			disks = append(disks, s.fs.Crash(vfs.DropAll, nil))
+			slow("/__share_group_state-")
+			s.pass(10 * time.Second)
+			disks = append(disks, s.fs.Crash(vfs.DropAll, nil))
+			s.fs.SetHook(nil)
+			s.pass(30 * time.Second)
+			disks = append(disks, s.fs.Crash(vfs.DropAll, nil))
+		})
+		for i, disk := range disks {
+			onDisk(t, disk, "", func(s *stand) {
+				letters := s.end("dlq.g")
+				s.want(fmt.Sprint("letters found on disk ", i), letters, min(int64(i), 1))
+				m := &sharer{stand: s, id: "b", topic: s.topicID("t")}
+				m.join()
+				m.wantRecords(fmt.Sprint("left on disk ", i), m.fetch(0, -1), 1)
+				got := lettersIn(s, "dlq.g", 1)
+				s.want("letter", got[0].headers, headersOf(0, 1, saidNo))
+			})
+		}
+	})
 }

@@ -37,15 +37,20 @@ func sharers(s *stand, records int, settings string, names ...string) (out []*sh
 	s.pass(time.Second)
 	for _, name := range names {
 		m := &sharer{stand: s, id: name, topic: id}
-		for range 5 {
-			req := kmsg.NewPtrShareGroupHeartbeatRequest()
-			req.GroupID, req.MemberID, req.MemberEpoch, req.SubscribedTopicNames = "g", name, m.member, []string{"t"}
-			m.member = ask[*kmsg.ShareGroupHeartbeatResponse](s, req).MemberEpoch
-			s.pass(2 * time.Second)
-		}
+		m.join()
 		out = append(out, m)
 	}
 	return out
+}
+
+// join heartbeats until the member has its partition.
+func (m *sharer) join() {
+	for range 5 {
+		req := kmsg.NewPtrShareGroupHeartbeatRequest()
+		req.GroupID, req.MemberID, req.MemberEpoch, req.SubscribedTopicNames = "g", m.id, m.member, []string{"t"}
+		m.member = ask[*kmsg.ShareGroupHeartbeatResponse](m.stand, req).MemberEpoch
+		m.pass(2 * time.Second)
+	}
 }
 
 func (s *stand) topicID(name string) [16]byte {

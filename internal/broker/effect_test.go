@@ -35,34 +35,42 @@ type stand struct {
 // onNode runs do beside a node that has these properties, "k=v k=v".
 func onNode(t *testing.T, properties string, do func(s *stand)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		cfg := memory(t, strings.Fields(properties)...)
-		s := &stand{T: t, fs: cfg.FS.(*vfs.Mem), net: memnet.New()}
-		cfg.Listen = s.net.Host("node1").Listen
-		b, err := Open(cfg)
-		if err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) { onDisk(t, nil, properties, do) })
+}
+
+// onDisk is onNode inside a bubble, on a disk that another node left; nil is an
+// empty one.
+func onDisk(t *testing.T, disk *vfs.Mem, properties string, do func(s *stand)) {
+	t.Helper()
+	cfg := memory(t, strings.Fields(properties)...)
+	if disk != nil {
+		cfg.FS = disk
+	}
+	s := &stand{T: t, fs: cfg.FS.(*vfs.Mem), net: memnet.New()}
+	cfg.Listen = s.net.Host("node1").Listen
+	b, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- b.Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("run: %v", err)
 		}
-		ctx, cancel := context.WithCancel(context.Background())
-		done := make(chan error, 1)
-		go func() { done <- b.Run(ctx) }()
-		defer func() {
-			cancel()
-			if err := <-done; err != nil {
-				t.Errorf("run: %v", err)
-			}
-		}()
-		select {
-		case <-b.Ready():
-		case err := <-done:
-			done <- err
-			t.Fatalf("ended early: %v", err)
-		}
-		s.cl = s.client()
-		defer s.cl.Close()
-		s.adm = kadm.NewClient(s.cl)
-		do(s)
-	})
+	}()
+	select {
+	case <-b.Ready():
+	case err := <-done:
+		done <- err
+		t.Fatalf("ended early: %v", err)
+	}
+	s.cl = s.client()
+	defer s.cl.Close()
+	s.adm = kadm.NewClient(s.cl)
+	do(s)
 }
 
 func (s *stand) client(opts ...kgo.Opt) *kgo.Client {
