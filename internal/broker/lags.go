@@ -104,14 +104,22 @@ type ageKey struct {
 // age is what is known of a group in a partition.
 type age struct {
 	offset int64  // at which it was looked up
-	ms     int64  // kafka.NoTimestamp: there is no record
+	end    int64  // the log's end then, as far as is known
+	ms     int64  // kafka.NoTimestamp: there is no record up to end
 	asked  uint64 // the round of that
 	used   uint64 // the round in which it was last of use
+}
+
+// holds says whether nothing has changed since. The first record stays what it is,
+// but where there was none the next to be written is.
+func (a *age) holds(o *metrics.GroupOffset) bool {
+	return a.offset == o.Committed && (a.ms != kafka.NoTimestamp || a.end == o.Committed+o.Lag)
 }
 
 type question struct {
 	ageKey
 	offset int64
+	end    int64
 	before uint64 // the round of the last answer, 0 without one
 }
 
@@ -143,7 +151,7 @@ func (a *ages) run(ctx context.Context) error {
 				continue // the next scrape asks again
 			}
 			a.mu.Lock()
-			a.mu.known[q.ageKey] = age{offset: q.offset, ms: ms, asked: a.mu.round, used: a.mu.round}
+			a.mu.known[q.ageKey] = age{offset: q.offset, end: q.end, ms: ms, asked: a.mu.round, used: a.mu.round}
 			a.mu.Unlock()
 		}
 	}
@@ -184,7 +192,7 @@ func (a *ages) fill(groups []metrics.Group) {
 	each(groups, func(k ageKey, o *metrics.GroupOffset) {
 		known, ok := a.mu.known[k]
 		switch {
-		case o.Lag == 0 || ok && known.ms == kafka.NoTimestamp && known.offset == o.Committed:
+		case o.Lag == 0 || ok && known.ms == kafka.NoTimestamp && known.holds(o):
 			o.Seconds = 0
 		case o.Lag < 0 || !ok || known.ms < 0 || known.offset > o.Committed:
 			o.Seconds = -1
@@ -207,8 +215,8 @@ func (a *ages) ask(groups []metrics.Group) <-chan struct{} {
 			return
 		}
 		known, ok := a.mu.known[k]
-		if !ok || known.offset != o.Committed {
-			a.mu.asked = append(a.mu.asked, question{k, o.Committed, known.asked})
+		if !ok || !known.holds(o) {
+			a.mu.asked = append(a.mu.asked, question{k, o.Committed, o.Committed + o.Lag, known.asked})
 		}
 		if ok {
 			known.used = a.mu.round

@@ -52,6 +52,7 @@ func (b coordinatorFigures) shares() metrics.Share {
 	s, states := &b.share.Stats, b.shareState.Stats()
 	out := metrics.Share{Held: s.Held.Load(), Requests: s.Requests.Load(), Timeouts: s.Timeouts.Load(), Failed: s.Failures.Load(),
 		Loads: s.Loads.Load(), LoadTime: time.Duration(s.LoadTime.Load()),
+		Letters: s.Letters.Load(), LettersLost: s.LettersLost.Load(),
 		Writes: states.Writes.Load(), Refused: states.Refused.Load(), WriteTime: time.Duration(states.WriteTime.Load())}
 	for i := range out.Acks {
 		out.Acks[i] = s.Acks[i].Load()
@@ -65,7 +66,7 @@ func (b coordinatorFigures) shares() metrics.Share {
 // behind. It asks coordinators for a few groups at a time, and the logs only in
 // the background, see ages.
 func (l *lags) census() *metrics.Census {
-	c := metrics.NewCensus()
+	c := metrics.NewCensus(l.bounds())
 	ends := partitionEnds{replicas: l.replicas, known: map[tpKey]int64{}}
 	shares := l.shareOffsets(&ends)
 	l.groups.Walk(func(g *group.Seen) {
@@ -79,7 +80,7 @@ func (l *lags) census() *metrics.Census {
 		}
 		c.Add(&m)
 	})
-	c.Bound(l.bounds())
+	c.Bound()
 	l.ages.fill(c.Whole())
 	return c
 }

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -255,6 +256,46 @@ func TestAgesLookUpOnce(t *testing.T) {
 		a.fill(nil)
 		if n := len(a.mu.known); n != 0 {
 			t.Errorf("%d ages of groups that are gone", n)
+		}
+	})
+}
+
+// Where a group has only markers before it, that is so until more is written.
+func TestAgesAfterMarkers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		stamp, broken, looked := int64(kafka.NoTimestamp), false, 0
+		a := newAges(time.Now, func(tpKey, int64) (int64, error) {
+			looked++
+			if broken {
+				return 0, kafka.KafkaStorageError
+			}
+			return stamp, nil
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- a.run(ctx) }()
+		time.Sleep(100 * time.Second)
+		want := func(lag int64, seconds float64, looks int) {
+			t.Helper()
+			g := []metrics.Group{{Name: "g", Offsets: []metrics.GroupOffset{{Topic: "t", Committed: 50, Lag: lag}}}}
+			a.fill(g)
+			if s := g[0].Offsets[0].Seconds; s != seconds || looked != looks {
+				t.Errorf("lag %d: %v s, %d looked up; want %v and %d", lag, s, looked, seconds, looks)
+			}
+		}
+		want(1, 0, 1)
+		want(1, 0, 1)   // nothing was written
+		want(2, 0, 2)   // one more marker
+		want(-1, -1, 2) // another leads
+		broken = true
+		want(3, -1, 3) // what is there is not known
+		broken, stamp = false, begin.UnixMilli()
+		want(3, 100, 4) // a record
+		want(9, 100, 4) // which stays the first
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
 		}
 	})
 }

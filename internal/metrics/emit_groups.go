@@ -151,6 +151,8 @@ func (e *emitter) share(s Share) {
 	e.counter("myelin_share_partition_loads_total", "Share partitions that were loaded.", float64(s.Loads))
 	e.counter("myelin_share_partition_load_seconds_total", "Time that took in all.", s.LoadTime.Seconds())
 	e.counter("myelin_share_state_write_failures_total", "Writes of state that failed, as the leaders of share partitions see it.", float64(s.Failed))
+	e.counter("myelin_share_letters_total", "Records that were to go to a dead-letter topic.", float64(s.Letters))
+	e.counter("myelin_share_letters_lost_total", "Of those, records that could not be written there.", float64(s.LettersLost))
 	e.gauge("myelin_share_states", "Share partitions whose state the coordinator keeps.", float64(s.States))
 	e.counter("kafka_server_share_coordinator_metrics_write_total", "Writes of state that are committed.", float64(s.Writes))
 	e.counter("myelin_share_state_write_seconds_total", "Time they took in all.", s.WriteTime.Seconds())

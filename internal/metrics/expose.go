@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"runtime"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -133,9 +134,9 @@ func (e *emitter) desc(name, help string, labels []string) (d *prometheus.Desc, 
 }
 
 // labelled is a value as labels take it: in UTF-8. Other bytes are written as in
-// a string of Go.
+// a string of Go, and so is what could be taken for them.
 func labelled(v string) string {
-	if utf8.ValidString(v) {
+	if utf8.ValidString(v) && !strings.Contains(v, `\x`) {
 		return v
 	}
 	quoted := strconv.Quote(v)

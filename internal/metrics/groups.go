@@ -43,69 +43,82 @@ type Bounds struct {
 }
 
 // Census is what a scrape says of all groups: counts of all, and the groups that
-// the bounds let through.
+// the bounds let through. It never holds more than twice as many groups as those.
 type Census struct {
-	Groups        []Group
-	GroupsLeft    int // that are not in Groups
-	PartitionLeft int // partitions of Groups that have no series of their own, see Whole
+	Groups        []Group // after Bound
+	GroupsLeft    int     // that are not in Groups
+	PartitionLeft int     // partitions of Groups that have no series of their own, see Whole
 
 	Count   map[KindState]int
 	Members map[string]int // by kind
 	Offsets int            // committed, without share groups'
 
-	whole int // so many groups show their partitions
+	bounds Bounds
+	seen   int      // groups that were added
+	kept   []ranked // of those, what may come through
+	whole  int      // so many of Groups show their partitions
 }
 
 // KindState is a kind of group and one of its states.
 type KindState struct{ Kind, State string }
 
+// ranked is a group and how many records it has yet to consume.
+type ranked struct {
+	lag int64
+	g   Group
+}
+
 // NewCensus takes no group in yet.
-func NewCensus() *Census { return &Census{Count: map[KindState]int{}, Members: map[string]int{}} }
+func NewCensus(b Bounds) *Census {
+	return &Census{Count: map[KindState]int{}, Members: map[string]int{}, bounds: b}
+}
 
 // Add takes a group in.
 func (c *Census) Add(g *Group) {
+	c.seen++
 	c.Count[KindState{g.Kind, g.State}]++
 	c.Members[g.Kind] += g.Members
 	if g.Kind != "share" {
 		c.Offsets += len(g.Offsets)
 	}
-	c.Groups = append(c.Groups, *g)
+	if c.bounds.Include != nil && !c.bounds.Include(g.Name) {
+		return
+	}
+	c.kept = append(c.kept, ranked{g.lag(), *g})
+	if len(c.kept) > 2*c.bounds.Groups {
+		c.cut()
+	}
 }
 
-// Bound leaves out what the bounds do not let through. Those groups come first
-// that lag most; of groups that lag alike the larger come first, then the order
-// is that of their names.
-func (c *Census) Bound(b Bounds) {
-	all := len(c.Groups)
-	if b.Include != nil {
-		c.Groups = slices.DeleteFunc(c.Groups, func(g Group) bool { return !b.Include(g.Name) })
-	}
-	type ranked struct {
-		lag int64
-		g   Group
-	}
-	order := make([]ranked, len(c.Groups))
-	for i := range c.Groups {
-		order[i] = ranked{c.Groups[i].lag(), c.Groups[i]}
-	}
-	slices.SortFunc(order, func(x, y ranked) int {
+// cut keeps of the groups those that rank first, in order.
+func (c *Census) cut() {
+	slices.SortFunc(c.kept, func(x, y ranked) int {
 		return cmp.Or(cmp.Compare(y.lag, x.lag), cmp.Compare(y.g.Members, x.g.Members), strings.Compare(x.g.Name, y.g.Name))
 	})
-	order = order[:min(len(order), b.Groups)]
-	c.Groups, c.whole, c.PartitionLeft = c.Groups[:0], 0, 0
-	left := b.Partitions
-	for i := range order {
-		g := &order[i].g
+	n := min(len(c.kept), c.bounds.Groups)
+	clear(c.kept[n:])
+	c.kept = c.kept[:n]
+}
+
+// Bound leaves out what the bounds do not let through, when all groups are added.
+// Those groups come first that lag most; of groups that lag alike the larger come
+// first, then the order is that of their names.
+func (c *Census) Bound() {
+	c.cut()
+	c.Groups, c.whole, c.PartitionLeft = nil, 0, 0
+	left, full := c.bounds.Partitions, false
+	for i := range c.kept {
+		g := &c.kept[i].g
 		sortOffsets(g.Offsets)
 		c.Groups = append(c.Groups, *g)
-		if left -= len(g.Offsets); left >= 0 {
-			c.whole++
-		} else {
+		if full = full || len(g.Offsets) > left; full {
 			c.PartitionLeft += len(g.Offsets)
-			left = 0
+		} else {
+			left -= len(g.Offsets)
+			c.whole++
 		}
 	}
-	c.GroupsLeft = all - len(c.Groups)
+	c.GroupsLeft = c.seen - len(c.Groups)
 }
 
 // Whole are the groups whose partitions have series of their own. Their Seconds
@@ -165,4 +178,6 @@ type Share struct {
 	States                  int // share partitions that are kept by the coordinator here
 	Writes, Refused, Failed int64
 	WriteTime               time.Duration
+
+	Letters, LettersLost int64 // records for dead-letter topics; those that did not get there
 }

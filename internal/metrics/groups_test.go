@@ -20,13 +20,13 @@ var update = flag.Bool("update", false, "write testdata/groups.txt")
 func coordinated() Source {
 	return Source{
 		Groups: func() *Census {
-			c := NewCensus()
+			c := NewCensus(Bounds{Groups: 4, Partitions: 5, Include: func(g string) bool { return g != "streams" }})
 			c.Add(&Group{Name: "classic", Kind: "classic", State: "Stable", Members: 2, Offsets: []GroupOffset{{"t", 1, 5, -1, -1}, {"t", 0, 10, 2, 1.5}}})
 			c.Add(&Group{Name: "idle", Kind: "classic", State: "Empty", Offsets: []GroupOffset{{"t", 0, 12, 0, 0}}})
 			c.Add(&Group{Name: "consumer", Kind: "consumer", State: "Reconciling", Members: 1, Offsets: []GroupOffset{{"t", 0, 2, 10, 60}, {"u", 3, 0, 1, 0.25}}})
 			c.Add(&Group{Name: "share \"1\"\n", Kind: "share", State: "Stable", Members: 3, Offsets: []GroupOffset{{"t", 0, 4, 7, 30}}})
 			c.Add(&Group{Name: "streams", Kind: "streams", State: "NotReady", Members: 4})
-			c.Bound(Bounds{Groups: 4, Partitions: 5, Include: func(g string) bool { return g != "streams" }})
+			c.Bound()
 			return c
 		},
 		GroupCounts: func() GroupCoordinator {
@@ -42,7 +42,7 @@ func coordinated() Source {
 		},
 		Share: func() Share {
 			return Share{Sessions: 2, SessionPartitions: 5, Evicted: 1, Held: 7, Acks: [5]int64{0, 11, 12, 13, 14}, Requests: 20, Timeouts: 3, Loads: 4,
-				LoadTime: 5 * time.Millisecond, States: 6, Writes: 8, Refused: 1, Failed: 2, WriteTime: 9 * time.Millisecond}
+				LoadTime: 5 * time.Millisecond, Letters: 9, LettersLost: 4, States: 6, Writes: 8, Refused: 1, Failed: 2, WriteTime: 9 * time.Millisecond}
 		},
 	}
 }
@@ -152,38 +152,51 @@ func names(body string) string {
 	return out.String()
 }
 
-// A group's name may be any bytes; Prometheus takes UTF-8 only.
+// A group's name may be any bytes; Prometheus takes UTF-8 only. No two names have
+// the same label.
 func TestNamesOfAnyBytes(t *testing.T) {
 	body := exposed(Source{Groups: func() *Census {
-		c := NewCensus()
-		c.Add(&Group{Name: "a\xff", Kind: "classic", State: "Empty"})
-		c.Add(&Group{Name: "a\xfe", Kind: "classic", State: "Empty"})
-		c.Bound(Bounds{Groups: 10, Partitions: 10})
+		c := NewCensus(Bounds{Groups: 10, Partitions: 10})
+		for _, name := range []string{"a\xff", "a\xfe", `a\xff`, `a\\xff`, `a\b`} {
+			c.Add(&Group{Name: name, Kind: "classic", State: "Empty"})
+		}
+		c.Bound()
 		return c
 	}})
-	for _, want := range []string{`{consumergroup="a\\xff"}`, `{consumergroup="a\\xfe"}`} {
-		if !strings.Contains(body, want) {
-			t.Errorf("missing %s in %.500s", want, body)
+	for _, want := range []string{`{consumergroup="a\\xff"}`, `{consumergroup="a\\xfe"}`, `{consumergroup="a\\\\xff"}`,
+		`{consumergroup="a\\\\\\\\xff"}`, `{consumergroup="a\\b"}`} {
+		if n := strings.Count(body, "kafka_consumergroup_members"+want); n != 1 {
+			t.Errorf("%d times %s in %.500s", n, want, body)
 		}
 	}
 }
 
-// Ten thousand groups have as many series as the bounds allow, and those that lag
-// most are among them.
-func TestBoundsOfTenThousandGroups(t *testing.T) {
-	c := NewCensus()
-	for i := range 10_000 {
+// lagging takes in groups of ten partitions, each with a lag of its own, in an
+// order that is neither that of lags nor its reverse.
+func lagging(c *Census, groups int) {
+	for n := range groups {
+		i := n * 7919 % groups
 		g := Group{Name: fmt.Sprintf("group-%04d", i), Kind: "consumer", State: "Stable", Members: 1}
 		for p := range int32(10) {
 			g.Offsets = append(g.Offsets, GroupOffset{Topic: "t", Partition: 9 - p, Committed: 1, Lag: int64(i)})
 		}
 		c.Add(&g)
 	}
-	c.Bound(Bounds{Groups: 1000, Partitions: 2005})
+}
+
+// Ten thousand groups have as many series as the bounds allow, and those that lag
+// most are among them. No more of them are ever held than twice the bound.
+func TestBoundsOfTenThousandGroups(t *testing.T) {
+	c := NewCensus(Bounds{Groups: 1000, Partitions: 2005})
+	lagging(c, 10_000)
+	if cap(c.kept) > 4000 {
+		t.Errorf("there was room for %d groups", cap(c.kept))
+	}
+	c.Bound()
 	if len(c.Groups) != 1000 || c.GroupsLeft != 9000 || len(c.Whole()) != 200 || c.PartitionLeft != 8000 {
 		t.Fatalf("%d groups, %d left out; %d whole, %d partitions left out", len(c.Groups), c.GroupsLeft, len(c.Whole()), c.PartitionLeft)
 	}
-	for i, g := range c.Whole() {
+	for i, g := range c.Groups {
 		if want := fmt.Sprintf("group-%04d", 9999-i); g.Name != want || g.Offsets[0].Partition != 0 || g.Offsets[9].Partition != 9 {
 			t.Fatalf("place %d is %s from partition %d on, want %s", i, g.Name, g.Offsets[0].Partition, want)
 		}
@@ -200,22 +213,60 @@ func TestBoundsOfTenThousandGroups(t *testing.T) {
 	}
 }
 
+// After a group that does not fit none shows its partitions, though it has fewer,
+// or none.
+func TestBoundIsAPrefix(t *testing.T) {
+	of := func(name string, partitions int, lag int64) *Group {
+		g := Group{Name: name, Kind: "consumer", State: "Stable"}
+		for p := range partitions {
+			g.Offsets = append(g.Offsets, GroupOffset{"t", int32(p), 1, lag, 1})
+		}
+		return &g
+	}
+	for _, c := range []struct {
+		groups      []*Group
+		whole, left int
+	}{
+		{[]*Group{of("a", 3, 9), of("b", 3, 5), of("c", 0, 0)}, 1, 3},
+		{[]*Group{of("a", 3, 9), of("b", 3, 5), of("c", 1, 1), of("d", 0, 0)}, 1, 4},
+		{[]*Group{of("a", 5, 9), of("b", 0, 0), of("c", 0, 0)}, 3, 0},
+		{[]*Group{of("a", 6, 9), of("b", 1, 1), of("c", 0, 0)}, 0, 7},
+	} {
+		census := NewCensus(Bounds{Groups: 10, Partitions: 5})
+		for _, g := range c.groups {
+			census.Add(g)
+		}
+		census.Bound()
+		if len(census.Whole()) != c.whole || census.PartitionLeft != c.left {
+			t.Errorf("%d of %d groups are whole, %d partitions left out; want %d and %d", len(census.Whole()), len(c.groups), census.PartitionLeft, c.whole, c.left)
+		}
+		body := exposed(Source{Groups: func() *Census { return census }})
+		if n := strings.Count(body, "\nkafka_consumergroup_lag{"); n > 5 {
+			t.Errorf("%d partitions have series", n)
+		}
+	}
+}
+
+// No group has series of its own where none may, and all are counted.
+func TestBoundOfNone(t *testing.T) {
+	c := NewCensus(Bounds{})
+	lagging(c, 100)
+	c.Bound()
+	if len(c.Groups) != 0 || c.GroupsLeft != 100 || c.Members["consumer"] != 100 || cap(c.kept) > 4 {
+		t.Errorf("%d groups, %d left out, %d members, room for %d", len(c.Groups), c.GroupsLeft, c.Members["consumer"], cap(c.kept))
+	}
+}
+
 // BenchmarkScrapeOfGroups is a scrape of ten thousand groups of ten partitions
 // that all lag, within the default bounds.
 func BenchmarkScrapeOfGroups(b *testing.B) {
-	c := NewCensus()
-	for i := range 10_000 {
-		g := Group{Name: fmt.Sprintf("group-%04d", i), Kind: "consumer", State: "Stable", Members: 1}
-		for p := range int32(10) {
-			g.Offsets = append(g.Offsets, GroupOffset{Topic: "t", Partition: p, Committed: 1, Lag: int64(i)})
-		}
-		c.Add(&g)
-	}
-	all := c.Groups
 	for b.Loop() {
-		c.Groups = append([]Group(nil), all...)
-		c.Bound(Bounds{Groups: 1000, Partitions: 10_000})
-		body := exposed(Source{Groups: func() *Census { return c }})
+		body := exposed(Source{Groups: func() *Census {
+			c := NewCensus(Bounds{Groups: 1000, Partitions: 10_000})
+			lagging(c, 10_000)
+			c.Bound()
+			return c
+		}})
 		b.ReportMetric(float64(len(body)), "bytes/scrape")
 	}
 }

@@ -127,9 +127,9 @@ func everything() Config {
 		OfflineDirs: func() int { return 0 },
 		LogDirs:     func() []LogDir { return []LogDir{{Dir: "/a", Cordoned: true}, {Dir: "/b", Offline: true}} },
 		Groups: func() *Census {
-			c := NewCensus()
+			c := NewCensus(Bounds{Groups: 1, Partitions: 2})
 			c.Add(&Group{Name: "g", Kind: "consumer", State: "Stable", Members: 2, Offsets: []GroupOffset{{"t", 0, 10, 2, 1.5}, {"t", 1, 5, -1, -1}}})
-			c.Bound(Bounds{Groups: 1, Partitions: 2})
+			c.Bound()
 			return c
 		},
 		Cleaner:      func() Cleaner { return Cleaner{Dirs: []CleanerDir{{Dir: "/a"}}} },
