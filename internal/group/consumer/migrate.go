@@ -147,9 +147,6 @@ func (g *Group) downgrade(now time.Time, out []*member) ([]coordinator.Record, b
 	}
 	conv := Converted{Group: g.id, Generation: g.epoch, Rebalance: true}
 	parting := g.parting(out...)
-	if parting {
-		conv.Generation++ // which nobody has, so that all join again
-	}
 	for _, id := range slices.Sorted(maps.Keys(g.members)) {
 		if m := g.members[id]; !slices.Contains(out, m) {
 			conv.Members = append(conv.Members, g.converted(m, g.reads(m, parting)))
