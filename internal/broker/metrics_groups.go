@@ -32,7 +32,7 @@ func (b coordinatorFigures) groupCounts() metrics.GroupCoordinator {
 func (b coordinatorFigures) coordinators() []metrics.Coordinator {
 	shown := func(name string, f coordinator.Figures) metrics.Coordinator {
 		return metrics.Coordinator{Name: name, Active: f.Active, Loading: f.Loading, Waiting: f.Waiting, Loads: f.Loads,
-			Failures: f.Failures, LoadTime: f.LoadTime, LongestLoad: f.LongestLoad, Batches: f.Batches, Records: f.Records}
+			Failures: f.Failures, LoadTime: f.LoadTime, LongestLoad: f.LongestLoad, Batches: f.Batches, Records: f.Records, LeftOut: f.LeftOut}
 	}
 	return []metrics.Coordinator{shown("group", b.groups.Coordinator()), shown("transaction", b.txns.Coordinator()),
 		shown("share", b.shareState.Coordinator())}

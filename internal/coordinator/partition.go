@@ -61,6 +61,11 @@ func (p *partition[M]) give() { <-p.turn }
 // committed by now. After an error the turn is given back.
 func (p *partition[M]) enter() (*live[M], error) {
 	p.take()
+	return p.entered()
+}
+
+// entered is enter of one who has taken the turn.
+func (p *partition[M]) entered() (*live[M], error) {
 	switch l := p.live; {
 	case p.closed != nil:
 		p.give()

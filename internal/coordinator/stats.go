@@ -14,6 +14,7 @@ type stats struct {
 	batches  atomic.Int64
 	records  atomic.Int64
 	waiting  atomic.Int64
+	leftOut  atomic.Int64
 }
 
 // Figures are what a runtime did since it was made, and how it is now.
@@ -26,6 +27,7 @@ type Figures struct {
 	LongestLoad     time.Duration
 	Batches         int64 // appended
 	Records         int64 // in them, markers included
+	LeftOut         int64 // partitions that a Glance did not see
 }
 
 // Figures reads the counters. It waits for nobody's turn.
@@ -33,7 +35,7 @@ func (r *Runtime[M]) Figures() Figures {
 	s := &r.stats
 	f := Figures{Waiting: s.waiting.Load(), Loads: s.loads.Load(), Failures: s.failures.Load(),
 		LoadTime: time.Duration(s.loadTime.Load()), LongestLoad: time.Duration(s.longest.Load()),
-		Batches: s.batches.Load(), Records: s.records.Load()}
+		Batches: s.batches.Load(), Records: s.records.Load(), LeftOut: s.leftOut.Load()}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, p := range r.mu.partitions {

@@ -101,11 +101,13 @@ const (
 
 // Walk shows visit every group that this broker coordinates, partition by
 // partition, and within one in no order. The groups are seen a few at a time, not
-// all in one instant. Partitions that are loading are left out.
+// all in one instant. Partitions that are loading, or wait for a disk, are left
+// out.
 func (s *Service) Walk(visit func(*Seen)) {
+	glance := s.rt.Glance()
 	for _, p := range s.rt.Owned() {
 		var ids []string
-		if s.rt.Read(p, func(sh *shard) error {
+		if glance.Read(p, func(sh *shard) error {
 			ids = unsortedIDs(sh)
 			return nil
 		}) != nil {
@@ -113,7 +115,7 @@ func (s *Service) Walk(visit func(*Seen)) {
 		}
 		for len(ids) > 0 {
 			var seen []Seen
-			if s.rt.Read(p, func(sh *shard) error {
+			if glance.Read(p, func(sh *shard) error {
 				seen, ids = portray(sh, ids)
 				return nil
 			}) != nil {

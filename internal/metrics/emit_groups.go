@@ -119,6 +119,7 @@ func (e *emitter) coordinators(all []Coordinator) {
 		own("load_seconds_total", "Time that loading took in all.", c.LoadTime.Seconds())
 		own("batches_total", "Batches appended to the coordinator's topic.", float64(c.Batches))
 		own("records_total", "Records in them.", float64(c.Records))
+		own("partitions_left_out_total", "Partitions that a scrape did not see, since they were loading or waited for a disk.", float64(c.LeftOut))
 	}
 }
 

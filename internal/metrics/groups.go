@@ -155,6 +155,7 @@ type Coordinator struct {
 	LongestLoad     time.Duration
 	Batches         int64
 	Records         int64
+	LeftOut         int64 // partitions that a scrape did not see
 }
 
 // Transactions is what the transaction coordinator knows and counts.

@@ -34,7 +34,7 @@ func coordinated() Source {
 				{"classic", 3, time.Unix(1700000000, 5e8), 1}, {"consumer", 9, time.Unix(1700000100, 0), 0}, {"share", 1, time.Time{}, 0}, {"streams", 0, time.Time{}, 0}}}
 		},
 		Coordinators: func() []Coordinator {
-			return []Coordinator{{Name: "group", Active: 49, Loading: 1, Waiting: 2, Loads: 50, Failures: 1, LoadTime: 3 * time.Second, LongestLoad: 250 * time.Millisecond, Batches: 7, Records: 12},
+			return []Coordinator{{Name: "group", Active: 49, Loading: 1, Waiting: 2, Loads: 50, Failures: 1, LoadTime: 3 * time.Second, LongestLoad: 250 * time.Millisecond, Batches: 7, Records: 12, LeftOut: 5},
 				{Name: "transaction", Active: 50}, {Name: "share"}}
 		},
 		Transactions: func() Transactions {

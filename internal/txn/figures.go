@@ -31,13 +31,14 @@ func (s *Service) Stats() *Stats { return &s.stats }
 // Coordinator says how the partitions of __transaction_state are coordinated.
 func (s *Service) Coordinator() coordinator.Figures { return s.rt.Figures() }
 
-// Standing adds up the partitions that are loaded. It takes a turn in each and
+// Standing adds up the partitions that are loaded and do not wait for a disk. It takes a turn in each and
 // looks at its open transactions, not at its ids.
 func (s *Service) Standing() Standing {
 	var all Standing
 	oldest := int64(-1)
+	glance := s.rt.Glance()
 	for _, p := range s.rt.Owned() {
-		_ = s.rt.Read(p, func(sh *shard) error { // one that is loading has nothing to tell
+		_ = glance.Read(p, func(sh *shard) error { // one that is loading, or waits for a disk, has nothing to tell
 			all.IDs += sh.ids.Len()
 			for _, tx := range sh.open {
 				if tx.status == Ongoing {

@@ -69,3 +69,27 @@ func TestFigures(t *testing.T) {
 		}
 	})
 }
+
+// A disk that stalls keeps nobody from seeing the figures.
+func TestStandingWaitsForNoDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, gate := newBench(t, nil), make(chan struct{})
+		defer b.stop()
+		b.log.Watch(func(int64, []byte) { <-gate })
+		done := make(chan int16, 1)
+		go func() {
+			req, id := msg.NewInitProducerIDRequest(), "a"
+			req.TransactionalID, req.TransactionTimeoutMs = &id, 30_000
+			done <- b.s.InitProducerID(t.Context(), &req).ErrorCode
+		}()
+		synctest.Wait()
+		begin := time.Now()
+		if now, took := b.s.Standing(), time.Since(begin); now.IDs != 0 || took > 100*time.Millisecond || b.s.Coordinator().LeftOut != 1 {
+			t.Errorf("%+v in %v", now, took)
+		}
+		close(gate)
+		if code := <-done; code != 0 || b.s.Standing().IDs != 1 {
+			t.Errorf("error %d, then %+v", code, b.s.Standing())
+		}
+	})
+}

@@ -41,11 +41,13 @@ type Seen struct {
 const keysATurn = 4096
 
 // Walk shows visit every share partition that is kept here, in no order, a few at
-// a time. Partitions of the topic that are loading are left out.
+// a time. Partitions of the topic that are loading, or wait for a disk, are left
+// out.
 func (s *Service) Walk(visit func(*Seen)) {
+	glance := s.rt.Glance()
 	for _, p := range s.rt.Owned() {
 		var keys []share.Key
-		if s.rt.Read(p, func(sh *shard) error {
+		if glance.Read(p, func(sh *shard) error {
 			keys = make([]share.Key, 0, len(sh.kept))
 			for k := range sh.kept { //house:maporder what is seen has no order
 				keys = append(keys, k)
@@ -58,7 +60,7 @@ func (s *Service) Walk(visit func(*Seen)) {
 			now := keys[:min(keysATurn, len(keys))]
 			keys = keys[len(now):]
 			var seen []Seen
-			_ = s.rt.Read(p, func(sh *shard) error { // one that has moved has nothing to tell
+			_ = glance.Read(p, func(sh *shard) error { // one that has moved, or waits for a disk, has nothing to tell
 				for _, k := range now {
 					if one := sh.kept[k]; one != nil {
 						seen = append(seen, Seen{k, one.summary()})
@@ -77,10 +79,11 @@ func (k *kept) summary() Summary {
 	return Summary{StateEpoch: k.stateEpoch, LeaderEpoch: k.leaderEpoch, StartOffset: k.start, DeliveryComplete: k.complete}
 }
 
-// Len is how many share partitions are kept here.
+// Len is how many share partitions are kept here, in the same partitions.
 func (s *Service) Len() (n int) {
+	glance := s.rt.Glance()
 	for _, p := range s.rt.Owned() {
-		_ = s.rt.Read(p, func(sh *shard) error { // one that is loading keeps nothing yet
+		_ = glance.Read(p, func(sh *shard) error { // one that is loading keeps nothing yet, one that waits for a disk says nothing
 			n += len(sh.kept)
 			return nil
 		})
