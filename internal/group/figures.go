@@ -11,7 +11,8 @@ import (
 )
 
 // Stats count what the groups of this broker do, for the metrics. They begin at
-// 0 with the process; what is replayed from the log does not count.
+// 0 with the process; what is replayed from the log does not count. They count at
+// the decision: one that the log refuses is decided, and counted, once more.
 type Stats struct {
 	Classic, Consumer, Share, Streams KindStats
 

@@ -8,7 +8,8 @@ import (
 )
 
 // Stats count what the coordinator decided since the process began, for the
-// metrics. What is loaded from the log does not count.
+// metrics. What is loaded from the log does not count. TimedOut and Expired count
+// at the decision: one that the log refuses is decided, and counted, once more.
 type Stats struct {
 	Started   atomic.Int64 // transactions that got their first partition
 	Committed atomic.Int64 // transactions that were decided so: their PREPARE is in the log
