@@ -129,17 +129,26 @@ func (w *Writer) round(ctx context.Context, p *post) error {
 	case err == nil:
 		p.written()
 		return nil
-	case code == kafka.MessageTooLarge || code == kafka.RecordListTooLarge:
-		if len(p.copies) > 0 { // it may go without its copy
-			p.copies, p.plain = nil, true
-			return nil
-		}
-		fallthrough
-	case code == kafka.InvalidRecord || code == kafka.InvalidTimestamp || code == kafka.UnsupportedForMessageFormat:
+	case !about(code):
+		return err
+	case p.build.Count() > 1: // one of them may be at fault
+		p.single = true
+	case len(p.copies) > 0 && large(code): // it may go without its copy
+		p.copies, p.plain = nil, true
+	default:
 		p.skip(err)
-		return nil
 	}
-	return err
+	return nil
+}
+
+// large says whether a topic refused a batch for its size.
+func large(code kafka.Code) bool {
+	return code == kafka.MessageTooLarge || code == kafka.RecordListTooLarge
+}
+
+// about says whether a topic refused a batch for what is in it.
+func about(code kafka.Code) bool {
+	return large(code) || code == kafka.InvalidRecord || code == kafka.InvalidTimestamp || code == kafka.UnsupportedForMessageFormat
 }
 
 // topic is the group's dead-letter topic, which is made if need be.

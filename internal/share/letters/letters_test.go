@@ -23,6 +23,7 @@ type world struct {
 	topics map[string]Topic
 	source [][]byte // batches
 	fails  []error  // what the next appends answer
+	bad    []string // offsets of records whose letters are refused, with all in their batch
 	reads  error
 	calls  int
 
@@ -74,8 +75,15 @@ func (w *world) Append(_ context.Context, topic string, partition int32, batch [
 	if _, err := record.CheckClient(batch); err != nil {
 		return err
 	}
-	w.batches++
 	var r record.Reader
+	for r.Reset(batch, record.DefaultLimit); r.Next(); {
+		for _, h := range r.Record().Headers {
+			if h.Key == "__dlq.errors.offset" && slices.Contains(w.bad, string(h.Value)) {
+				return kafka.InvalidRecord
+			}
+		}
+	}
+	w.batches++
 	for r.Reset(batch, record.DefaultLimit); r.Next(); {
 		at := map[string]string{}
 		for _, h := range r.Record().Headers {
@@ -136,7 +144,9 @@ func TestFailures(t *testing.T) {
 		"nothing":               {func(*world) {}, "false false false", 1, 0},
 		"passes":                {func(w *world) { w.fails = []error{notLeader, kafka.KafkaStorageError} }, "false false false", 3, 3 * time.Second},
 		"stays":                 {func(w *world) { w.fails = slices.Repeat([]error{notLeader}, 9) }, "true true true", 5, 15 * time.Second},
-		"one is bad":            {func(w *world) { w.fails = []error{kafka.InvalidRecord} }, "true false false", 2, 0},
+		"the first is bad":      {func(w *world) { w.bad = []string{"0"} }, "true false false", 3, 0},
+		"one is bad":            {func(w *world) { w.bad = []string{"1"} }, "false true false", 5, 0},
+		"one of two is bad":     {func(w *world) { w.bad = []string{"6"} }, "false false true", 7, 0},
 		"no topic":              {func(w *world) { w.rules.Topic = "" }, "true true true", 0, 0},
 		"internal":              {func(w *world) { w.rules.Topic, w.rules.Prefix, w.rules.Create = "__x", "", true }, "true true true", 0, 0},
 		"wrong name":            {func(w *world) { w.rules.Prefix = "dead." }, "true true true", 0, 0},

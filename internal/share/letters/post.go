@@ -23,6 +23,7 @@ type post struct {
 	copies map[int64]copied // by offset; nil if there are to be none
 	known  place            // how far was looked for copies
 	plain  bool             // the next record goes without a copy
+	single bool             // and alone: the batch that it began was refused
 	failed int              // tries in a row
 	build  record.Builder
 	open   record.Reader
@@ -58,14 +59,14 @@ func (p *post) giveUp(err error) {
 
 // written goes on behind the batch that was filled.
 func (p *post) written() {
-	p.at, p.offset, p.plain = p.next.at, p.next.offset, false
+	p.at, p.offset, p.plain, p.single = p.next.at, p.next.offset, false, false
 }
 
-// skip goes on behind the first record: nobody takes it.
+// skip goes on behind the first record, which is not taken, alone as it was.
 func (p *post) skip(err error) {
 	p.errs[p.at] = err
 	n := p.after(place{p.at, p.offset})
-	p.at, p.offset, p.plain = n.at, n.offset, false
+	p.at, p.offset, p.plain, p.single = n.at, n.offset, false, false
 }
 
 // after is the record that comes after one.
@@ -86,7 +87,7 @@ func (p *post) fill(maxBytes int, now int64) []byte {
 	x := place{p.at, p.offset}
 	for x.at < len(p.all) {
 		r := p.letter(x, now)
-		if p.build.Count() > 0 && (p.build.SizeWith(&r) > maxBytes || p.plain) {
+		if p.build.Count() > 0 && (p.build.SizeWith(&r) > maxBytes || p.plain || p.single) {
 			break
 		}
 		if p.build.Count() > 0 && p.copies != nil && !x.before(p.known) {
