@@ -16,7 +16,7 @@ func TestWireMigration(t *testing.T) {
 		"downgrade only": {"group.consumer.migration.policy=downgrade"},
 		"disabled":       {"group.consumer.migration.policy=Disabled"},
 		"small groups":   {"group.consumer.max.size=2", "group.max.size=2"},
-		"quick sessions": {"group.min.session.timeout.ms=100", "group.consumer.min.session.timeout.ms=100", "group.consumer.min.heartbeat.interval.ms=10"},
+		quickSessions:    {"group.min.session.timeout.ms=100", "group.consumer.min.session.timeout.ms=100", "group.consumer.min.heartbeat.interval.ms=10"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := &comparison{peers: startBoth(t, properties...), listed: listed(t)}
@@ -25,8 +25,9 @@ func TestWireMigration(t *testing.T) {
 			switch name {
 			case "small groups":
 				migrationOfMany(d)
-			case "quick sessions":
+			case quickSessions:
 				migrationByExpiry(d)
+				unseen(t, c.listed, ofQuickSessions)
 			default:
 				migrationByPolicy(d)
 			}
@@ -34,6 +35,9 @@ func TestWireMigration(t *testing.T) {
 		})
 	}
 }
+
+// quickSessions is the conversation in which members fall silent.
+const quickSessions = "quick sessions"
 
 // migrationByPolicy tries to go up and down, with members of all kinds and
 // without.

@@ -381,7 +381,7 @@ func lifeOfATopic(d *dialogue) {
 	made := ask[msg.CreateTopicsResponse](d, "create", 7, same(create(false)))
 	ids := [2]kafka.UUID{made[0].Topics[0].TopicID, made[1].Topics[0].TopicID}
 	ask[msg.CreateTopicsResponse](d, "create again", 7, same(create(false)))
-	d.awaitLed("life")
+	d.awaitLed("life", 2)
 	ask[msg.MetadataResponse](d, "metadata", 12, same(metadata(false, "life")))
 	ask[msg.ProduceResponse](d, "produce by id", 13, func(i int) msg.Request {
 		r := produce("", wirecmp.Batch(3))
@@ -420,7 +420,7 @@ func lifeOfATopic(d *dialogue) {
 	ask[msg.FetchResponse](d, "fetch after the end", 12, f.at(-1, 0))
 	ask[msg.FetchResponse](d, "fetch by id after the end", 13, f.at(-1, 0))
 	ask[msg.CreateTopicsResponse](d, "create once more", 7, same(create(false)))
-	d.awaitLed("life")
+	d.awaitLed("life", 2)
 	ask[msg.ListOffsetsResponse](d, "it begins at 0", 6, same(listOffsets("life", 0, -1)))
 	ask[msg.ProduceResponse](d, "the old id is not the new topic", 13, func(i int) msg.Request {
 		r := produce("", wirecmp.Batch(3))

@@ -178,7 +178,8 @@ func soloGroup(d *dialogue, v groupVersions) {
 	m.heartbeat("heartbeat before joining")
 	m.seen("before joining")
 	if r := m.join("join", "range", "roundrobin"); kafka.Code(r[0].ErrorCode) == kafka.MemberIDRequired {
-		m.seen("while the id is not used yet")
+		// Not described here: a group of which nothing is stored is Empty to Kafka, or
+		// Dead until something else is written to its partition.
 		m.join("join with the id", "range", "roundrobin")
 	}
 	m.heartbeat("heartbeat before sync")

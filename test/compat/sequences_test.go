@@ -105,7 +105,7 @@ func TestWireSequences(t *testing.T) {
 	}
 	t.Logf("%d answers compared in all", total)
 	if ran == len(sequences) {
-		unseen(t, c.listed, true)
+		unseen(t, c.listed, ofSequences)
 	}
 }
 
@@ -245,15 +245,16 @@ func (d *dialogue) newTopic(name string, partitions int32, configs ...string) [2
 	}
 	create.Topics = []msg.CreateTopicsRequestTopic{topic}
 	made := ask[msg.CreateTopicsResponse](d, "create "+name, 7, same(&create))
-	d.awaitLed(name)
+	d.awaitLed(name, partitions)
 	return [2]kafka.UUID{made[0].Topics[0].TopicID, made[1].Topics[0].TopicID}
 }
 
 // awaitLed returns once every partition of the topic answers ListOffsets.
-func (d *dialogue) awaitLed(name string) {
+func (d *dialogue) awaitLed(name string, partitions int32) {
 	d.t.Helper()
-	list := listOffsets(name, 0, -1)
-	await(d, 6, same(list), func(r *msg.ListOffsetsResponse) bool { return r.Topics[0].Partitions[0].ErrorCode == 0 })
+	for p := range max(partitions, 1) {
+		await(d, 6, same(listOffsets(name, p, -1)), func(r *msg.ListOffsetsResponse) bool { return r.Topics[0].Partitions[0].ErrorCode == 0 })
+	}
 }
 
 func listOffsets(topic string, partition int32, timestamp int64) *msg.ListOffsetsRequest {

@@ -108,30 +108,39 @@ func TestWireComparison(t *testing.T) {
 	if total < 3000 {
 		t.Errorf("%d answers compared, at least 3000 are wanted", total)
 	}
-	unseen(t, list, false)
+	unseen(t, list, ofRequests)
 }
 
-// unseen fails for listed differences that were not met, either those of the
-// sequences, whose cases begin with the sequence's name, or all others.
-func unseen(t *testing.T, list []*difference, ofSequences bool) {
+// unseen fails for listed differences of a kind that were not met.
+func unseen(t *testing.T, list []*difference, kind differenceKind) {
 	t.Helper()
 	for _, d := range list {
-		if d.ofSequence() == ofSequences && d.used == 0 {
+		if d.kind() == kind && d.used == 0 {
 			t.Errorf("the listed difference %s | %s | %s was not seen: take it out", d.api, d.name, d.field)
 		}
 	}
 }
 
-// ofSequence says whether a difference was listed for a conversation: its case
-// begins with the name of one, or a pattern of names.
-func (d *difference) ofSequence() bool {
+// differenceKind says where a difference is met.
+type differenceKind int
+
+const (
+	ofRequests  differenceKind = iota
+	ofSequences                // the case begins with a conversation's name, or a pattern of names
+	ofQuickSessions
+)
+
+func (d *difference) kind() differenceKind {
 	pattern, _, found := strings.Cut(d.name, ": ")
+	if found && pattern == quickSessions {
+		return ofQuickSessions
+	}
 	for name := range sequences {
 		if ok, err := path.Match(pattern, name); found && ok && err == nil {
-			return true
+			return ofSequences
 		}
 	}
-	return false
+	return ofRequests
 }
 
 // startBoth starts Myelin and a real Kafka with the same properties and brings

@@ -4,7 +4,9 @@ package system
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -202,7 +204,7 @@ func (b *broker) myelin(args ...string) (output string, code int) {
 func (b *broker) sound(t testing.TB, killed bool) {
 	t.Helper()
 	if out, code := b.myelin(append([]string{"storage", "check"}, b.dirs...)...); code != 0 {
-		t.Errorf("storage check, killed %v: exit %d\n%s", killed, code, out)
+		t.Errorf("storage check, killed %v: exit %d\n%s%s", killed, code, out, evidence(out))
 	}
 	if !killed {
 		return
@@ -210,6 +212,17 @@ func (b *broker) sound(t testing.TB, killed bool) {
 	if out, code := b.myelin(append([]string{"storage", "recover", "--dry-run"}, b.dirs...)...); code != 0 {
 		t.Errorf("storage recover --dry-run: exit %d\n%s", code, out)
 	}
+}
+
+// evidence is what the small files hold that a check names: they go with the test.
+func evidence(report string) string {
+	var out strings.Builder
+	for _, word := range strings.Fields(report) {
+		if data, err := os.ReadFile(word); err == nil && len(data) < 8<<10 {
+			fmt.Fprintf(&out, "%s:\n%s", word, hex.Dump(data))
+		}
+	}
+	return out.String()
 }
 
 // number reads a count from the environment.
