@@ -93,7 +93,8 @@ func (s *storageStand) do(c *script.Cmd) string {
 		out, errs, code := run(s.t, "", nil, args...)
 		said := strings.NewReplacer(filepath.ToSlash(s.dir), "DIR", vfs.OS().BootID(s.dir), "BOOT").Replace(out + errs)
 		said = regexp.MustCompile(`"ms": \d+`).ReplaceAllString(said, `"ms": 0`)
-		said = regexp.MustCompile(`goodBytes \d+`).ReplaceAllString(said, "goodBytes N") // the boot id's length is the machine's
+		said = regexp.MustCompile(`goodBytes \d+`).ReplaceAllString(said, "goodBytes N")                // the boot id's length is the machine's
+		said = regexp.MustCompile(`(/damage: created,) \d+ bytes`).ReplaceAllString(said, "$1 N bytes") // the time in it has up to nine digits behind the second
 		return fmt.Sprintf("%sexit %d", said, code)
 	}
 	c.Fatalf("no such command")

@@ -206,47 +206,67 @@ func servesAgain(ctx context.Context, binary, dir string) (first, all time.Durat
 // scrubRow is S3: the rate of produce with and without a scrubber that has
 // 10 GB to go over, and what the scrubber takes of the processors while nobody
 // produces. The rate is bound by the device, which others may share, and says 3 %
-// only where that is quiet; the processors' time says it anywhere.
+// only where that is quiet; the processors' time says it anywhere. A scrubber
+// begins a minute after its broker, so each broker runs once, and until then
+// nothing is measured.
 func scrubRow(ctx context.Context, s *session, of *row) (*result, error) {
 	r := newResult(of)
 	dir, err := s.deep(ctx)
 	if err != nil {
 		return nil, err
 	}
-	rates := map[string][]string{
-		"off":     {"log.scrub.bytes.per.second=0"},
-		"20 MB/s": {"log.scrub.bytes.per.second=20971520", "log.scrub.interval.ms=60000"}, // so much that it never rests
-		"default": nil,
-	}
-	order := []string{"off", "20 MB/s", "default"}
-	var read []float64
-	for i := -1; i < 2*s.times+1; i++ {
-		got, used := map[string]float64{}, map[string]float64{}
-		for _, side := range order {
-			err := s.with(ctx, dir, rates[side], func(to target) error {
+	var got, used, read [3][]float64
+	for side, set := range [][]string{
+		{"log.scrub.bytes.per.second=0"},
+		{"log.scrub.bytes.per.second=20971520", "log.scrub.interval.ms=60000"}, // so much that it never rests
+		nil,
+	} {
+		err := s.with(ctx, dir, set, func(to target) error {
+			if side > 0 {
+				if err := awaitScrub(ctx, to); err != nil {
+					return err
+				}
+			}
+			for range 2*s.times + 1 {
 				w, err := s.onTopic(ctx, to, s.scaled(of.load))
 				if err != nil {
 					return err
 				}
 				took, mb, err := s.atRest(ctx, to)
-				got[side], used[side] = w.mbPerSecond(), took
-				if side == "20 MB/s" && i >= 0 {
-					read = append(read, mb)
+				if err != nil {
+					return err
 				}
-				return err
-			})
-			if err != nil {
-				return nil, err
+				got[side], used[side], read[side] = append(got[side], w.mbPerSecond()), append(used[side], took), append(read[side], mb)
 			}
-		}
-		slices.Reverse(order)
-		if i >= 0 {
-			r.add("myelin", []float64{got["20 MB/s"], got["default"], used["20 MB/s"] - used["off"], used["default"] - used["off"]})
-			r.add("plain", []float64{got["off"], got["off"], used["off"], used["off"]})
+			return nil
+		})
+		if err != nil {
+			return nil, err
 		}
 	}
-	r.note = fmt.Sprintf("(at 20 MB/s it read %s MB/s)", spread(read))
+	for i := range got[0] {
+		r.add("myelin", []float64{got[1][i], got[2][i], used[1][i] - used[0][i], used[2][i] - used[0][i]})
+		r.add("plain", []float64{got[0][i], got[0][i], used[0][i], used[0][i]})
+	}
+	r.note = fmt.Sprintf("(at 20 MB/s it read %s MB/s, by default %s)", spread(read[1]), spread(read[2]))
 	return r, nil
+}
+
+// awaitScrub returns when a broker to which nobody talks reads its files.
+func awaitScrub(ctx context.Context, to target) error {
+	for range 100 {
+		before, err := to.read()
+		if err == nil {
+			err = pause(ctx, time.Second)
+		}
+		if err != nil {
+			return err
+		}
+		if after, err := to.read(); err != nil || after-before > 500e3 {
+			return err
+		}
+	}
+	return errors.New("the scrubber did not begin within 100 s")
 }
 
 // atRest is what a broker to which nobody talks takes of the processors, in
