@@ -37,6 +37,7 @@ var compactionEffects = []effect{
 		s.want("values of key k", s.values("t", "k"), 0)
 	}},
 	{topic: compacted + " min.cleanable.dirty.ratio=0.9", show: func(s *stand) {
+		s.pass(time.Second) // the first look is over
 		s.overwrite("t", 10)
 		s.pass(time.Minute)
 		s.want("values of key k", s.values("t", "k"), 1) // all was dirty
