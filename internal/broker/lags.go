@@ -18,8 +18,6 @@ import (
 	"github.com/myelin-stream/myelin/internal/share/persist"
 )
 
-type tpKey = kafka.TopicPartition
-
 // lags knows how far groups are behind, for the metrics.
 type lags struct {
 	groups   *group.Service
@@ -40,7 +38,7 @@ func newLags(b *Broker, props *config.Broker) (*lags, error) {
 		}
 		l.bound.Include = include.MatchString
 	}
-	l.ages = newAges(b.cfg.Now, func(tp tpKey, offset int64) (int64, error) {
+	l.ages = newAges(b.cfg.Now, func(tp kafka.TopicPartition, offset int64) (int64, error) {
 		r, err := b.replicas.Get(tp.Topic, tp.Partition)
 		if err != nil {
 			return 0, err
@@ -58,12 +56,12 @@ func (l *lags) run(ctx context.Context) error { return l.ages.run(ctx) }
 // partition that is asleep.
 type partitionEnds struct {
 	replicas *replica.Table
-	known    map[tpKey]int64 // -1: not led here
+	known    map[kafka.TopicPartition]int64 // -1: not led here
 }
 
 // lag is how many records an offset is behind, of which some may be done already;
 // -1 if that is not known.
-func (e *partitionEnds) lag(tp tpKey, offset, done int64) int64 {
+func (e *partitionEnds) lag(tp kafka.TopicPartition, offset, done int64) int64 {
 	end, ok := e.known[tp]
 	if !ok {
 		end = kafka.NoOffset
@@ -84,7 +82,7 @@ func (e *partitionEnds) lag(tp tpKey, offset, done int64) int64 {
 // partition that stands still, or without lag, costs nothing.
 type ages struct {
 	now  func() time.Time
-	look func(tp tpKey, offset int64) (ms int64, err error)
+	look func(tp kafka.TopicPartition, offset int64) (ms int64, err error)
 	bell chan struct{} // one slot: there is something to look up
 
 	mu struct {
@@ -98,7 +96,7 @@ type ages struct {
 
 type ageKey struct {
 	group string
-	tp    tpKey
+	tp    kafka.TopicPartition
 }
 
 // age is what is known of a group in a partition.
@@ -127,7 +125,7 @@ type question struct {
 // there by then comes with the next.
 const agePatience = 500 * time.Millisecond
 
-func newAges(now func() time.Time, look func(tp tpKey, offset int64) (int64, error)) *ages {
+func newAges(now func() time.Time, look func(tp kafka.TopicPartition, offset int64) (int64, error)) *ages {
 	a := &ages{now: now, look: look, bell: make(chan struct{}, 1)}
 	a.mu.known = map[ageKey]age{}
 	return a
@@ -248,7 +246,7 @@ func each(groups []metrics.Group, do func(k ageKey, o *metrics.GroupOffset)) {
 		g := &groups[i]
 		for j := range g.Offsets {
 			o := &g.Offsets[j]
-			do(ageKey{g.Name, tpKey{Topic: o.Topic, Partition: o.Partition}}, o)
+			do(ageKey{g.Name, kafka.TopicPartition{Topic: o.Topic, Partition: o.Partition}}, o)
 		}
 	}
 }

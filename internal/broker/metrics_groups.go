@@ -6,6 +6,7 @@ import (
 	"github.com/myelin-stream/myelin/internal/coordinator"
 	"github.com/myelin-stream/myelin/internal/group"
 	"github.com/myelin-stream/myelin/internal/group/kind"
+	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/metrics"
 	"github.com/myelin-stream/myelin/internal/share/persist"
 )
@@ -67,7 +68,7 @@ func (b coordinatorFigures) shares() metrics.Share {
 // the background, see ages.
 func (l *lags) census() *metrics.Census {
 	c := metrics.NewCensus(l.bounds())
-	ends := partitionEnds{replicas: l.replicas, known: map[tpKey]int64{}}
+	ends := partitionEnds{replicas: l.replicas, known: map[kafka.TopicPartition]int64{}}
 	shares := l.shareOffsets(&ends)
 	l.groups.Walk(func(g *group.Seen) {
 		m := metrics.Group{Name: g.ID, Kind: string(g.Kind), State: g.State, Members: g.Members}
@@ -95,7 +96,7 @@ func (l *lags) shareOffsets(ends *partitionEnds) map[string][]metrics.GroupOffse
 			return
 		}
 		out[s.Group] = append(out[s.Group], metrics.GroupOffset{Topic: t.Name, Partition: s.Partition, Committed: s.StartOffset,
-			Lag: ends.lag(tpKey{Topic: t.Name, Partition: s.Partition}, s.StartOffset, int64(max(0, s.DeliveryComplete)))})
+			Lag: ends.lag(kafka.TopicPartition{Topic: t.Name, Partition: s.Partition}, s.StartOffset, int64(max(0, s.DeliveryComplete)))})
 	})
 	return out
 }

@@ -208,7 +208,7 @@ func TestAgesLookUpOnce(t *testing.T) {
 		begin := time.Now()
 		var looked atomic.Int64
 		stuck := make(chan struct{})
-		a := newAges(time.Now, func(_ tpKey, offset int64) (int64, error) {
+		a := newAges(time.Now, func(_ kafka.TopicPartition, offset int64) (int64, error) {
 			looked.Add(1)
 			if offset == 99 {
 				<-stuck
@@ -265,7 +265,7 @@ func TestAgesAfterMarkers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
 		stamp, broken, looked := int64(kafka.NoTimestamp), false, 0
-		a := newAges(time.Now, func(tpKey, int64) (int64, error) {
+		a := newAges(time.Now, func(kafka.TopicPartition, int64) (int64, error) {
 			looked++
 			if broken {
 				return 0, kafka.KafkaStorageError

@@ -13,6 +13,8 @@ package slicelog
 
 import (
 	"bytes"
+	"fmt"
+	"iter"
 	"sort"
 	"sync"
 	"testing"
@@ -72,6 +74,24 @@ func Fates() (list []Fate) {
 		list = append(list, f)
 	}
 	return list
+}
+
+// Deaths gives all that can befall a history of so many appends, in words and as
+// what to do to its log: at each append, in each way that one can end, its leader
+// dies, or stumbles where that makes a difference.
+func Deaths(appends int) iter.Seq2[string, func(*Log)] {
+	return func(yield func(string, func(*Log)) bool) {
+		for at := 1; at <= appends; at++ {
+			for _, fate := range Fates() {
+				if !yield(fmt.Sprintf("dies at append %d, fate %d", at, fate), func(l *Log) { l.DieAt(at, fate) }) {
+					return
+				}
+				if fate != Last && !yield(fmt.Sprintf("stumbles at append %d, fate %d", at, fate), func(l *Log) { l.StumbleAt(at, fate) }) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // New returns an empty log that is led in an epoch.

@@ -98,15 +98,10 @@ func TestDeathAtEveryAppend(t *testing.T) {
 	died := 0
 	for seed := range histories {
 		appends := playDying(t, seed, "lives on", nil)
-		for at := 1; at <= appends; at++ {
-			for _, fate := range slicelog.Fates() {
-				playDying(t, seed, fmt.Sprintf("dies at append %d, fate %d", at, fate), func(l *slicelog.Log) { l.DieAt(at, fate) })
-				if fate != slicelog.Last {
-					playDying(t, seed, fmt.Sprintf("stumbles at append %d, fate %d", at, fate), func(l *slicelog.Log) { l.StumbleAt(at, fate) })
-				}
-				died++
-			}
+		for what, death := range slicelog.Deaths(appends) {
+			playDying(t, seed, what, death)
 		}
+		died += appends * len(slicelog.Fates())
 	}
 	if died < 50*histories {
 		t.Errorf("died %d times only", died)
