@@ -38,9 +38,9 @@ func TestTransactions(t *testing.T) {
 			if len(got.seen) == 0 || len(got.end) != len(got.seen) {
 				t.Fatalf("%d seen, %d ended", len(got.seen), len(got.end))
 			}
-			for i, d := range got.seen {
-				if d < got.end[i] || got.end[i] <= 0 {
-					t.Errorf("seen after %v, of which EndTxn took %v", d, got.end[i])
+			for i, d := range got.seen { // the consumer may see it before the producer reads its answer
+				if d <= 0 || got.end[i] <= 0 {
+					t.Errorf("seen after %v, EndTxn took %v", d, got.end[i])
 				}
 			}
 			all += uncounted + len(got.seen)
