@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/myelin-stream/myelin/internal/record"
+	"github.com/myelin-stream/myelin/internal/segment"
 	"github.com/myelin-stream/myelin/internal/vfs"
 )
 
@@ -246,5 +247,29 @@ func TestCheckKafka(t *testing.T) {
 	}
 	if c := r.check(); len(c.Problems) > 0 || c.Logs != 1 || c.Segments != 2 || !c.Clean {
 		t.Errorf("%+v", c)
+	}
+}
+
+// TestRecoveryClearsSums: a process that was killed left bytes in the active
+// segment's sums that are no piece. Whoever recovers takes them away, so that
+// nothing is written behind them and an orderly stop leaves a sound directory.
+func TestRecoveryClearsSums(t *testing.T) {
+	for _, bytes := range []int64{3, 43, 44} {
+		r := newRig(t, Tunables{})
+		r.fill(3, 2, 100)
+		r.must(r.log.Flush())
+		r.kill()
+		f, err := r.disk.Open("/data/t-3/"+segment.Name(0, segment.SumsSuffix), vfs.ReadWrite|vfs.CreateNew)
+		r.must(err)
+		end, err := f.Size()
+		r.must(err)
+		_, err = f.WriteAt(make([]byte, bytes), end)
+		r.must(errors.Join(err, f.Close()))
+		r.start()
+		r.fill(3, 2, 100)
+		r.stop()
+		if c := r.check(); len(c.Problems) > 0 || !c.Clean {
+			t.Errorf("after %d bytes: %+v", bytes, c.Problems)
+		}
 	}
 }

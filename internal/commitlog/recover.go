@@ -104,7 +104,7 @@ func (o *opener) findMissing() error {
 // left of a segment.
 func (o *opener) endOf(seg *segment.Segment) (pos, end int64, err error) {
 	end = seg.Base()
-	blocks, err := seg.Blocks()
+	blocks, _, err := seg.Blocks()
 	if err != nil {
 		return 0, 0, err
 	}
@@ -130,7 +130,7 @@ func (o *opener) endOf(seg *segment.Segment) (pos, end int64, err error) {
 // due.
 func (o *opener) examine(i int) (cut bool, err error) {
 	seg := o.segs[i]
-	blocks, err := seg.Blocks()
+	blocks, torn, err := seg.Blocks()
 	if err != nil {
 		return false, err
 	}
@@ -152,7 +152,7 @@ func (o *opener) examine(i int) (cut bool, err error) {
 			return false, err
 		}
 	}
-	stale := len(x.blocks) > 0 && x.blocks[len(x.blocks)-1].End > x.good
+	stale := torn || len(x.blocks) > 0 && x.blocks[len(x.blocks)-1].End > x.good
 	if err := seg.Recovered(x.own, stale); err != nil {
 		return false, err
 	}

@@ -54,7 +54,7 @@ func (x *logScrub) segment(segs []*segment.Segment, i int) error {
 	seg := segs[i]
 	closed := i+1 < len(segs)
 	size := seg.Durable()
-	blocks, err := seg.Blocks()
+	blocks, _, err := seg.Blocks()
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func (x *logScrub) block(f vfs.File, seg *segment.Segment, b segment.Block, firs
 		return false, nil
 	}
 	return false, x.locked(seg, func([]*segment.Segment, int) error {
-		now, err := seg.Blocks()
+		now, _, err := seg.Blocks()
 		if err != nil || !slices.Contains(now, b) {
 			return err // truncated meanwhile
 		}

@@ -324,24 +324,25 @@ func (s *summing) Sum(b []byte, m Mark) {
 }
 
 // Blocks gives the sums of the file, those behind the end of the data too: what
-// they speak of was durable once.
-func (s *summing) Blocks() ([]Block, error) {
+// they speak of was durable once. Torn tells that the file holds bytes which are
+// no piece, as a process that is killed while it writes one may leave.
+func (s *summing) Blocks() (list []Block, torn bool, err error) {
 	if s.seg.cfg.NoSums {
-		return nil, nil
+		return nil, false, nil
 	}
 	data, err := vfs.ReadFile(s.seg.cfg.FS, s.seg.path(SumsSuffix), maxSums)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, false, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	blocks, _, _ := parseSums(data, s.seg.base, math.MaxInt64)
-	out := make([]Block, len(blocks))
+	blocks, _, bad := parseSums(data, s.seg.base, math.MaxInt64)
+	list = make([]Block, len(blocks))
 	for i := range blocks {
-		out[i] = blocks[i].whole(s.seg.base)
+		list[i] = blocks[i].whole(s.seg.base)
 	}
-	return out, nil
+	return list, bad > 0, nil
 }
 
 // Sealed is what the file's last piece says: how large the data was when the
@@ -357,7 +358,7 @@ func (s *summing) Sealed() (size, next int64, err error) {
 
 // Recovered ends what recovery found: data is durable up to the segment's size,
 // everything from position own on was verified, and if the file had sums of
-// bytes that are gone, it loses them, durably.
+// bytes that are gone, or bytes that are no sums, it loses them, durably.
 func (s *summing) Recovered(own int64, stale bool) error {
 	size := s.seg.size.Load()
 	s.seg.own.Store(min(own, size))
