@@ -79,7 +79,8 @@ func (b *Broker) build() error {
 		FS: b.cfg.FS, Home: b.dirs.metadata, Dir: b.dirs.metadata.Path(), LogDirs: b.dirs.ids(),
 		NodeID: b.self, ClusterID: b.dirs.info.ClusterID, Properties: b.cfg.Properties,
 		Endpoints: b.sockets.endpoints, Rack: b.rack(), PreviousEpoch: b.dirs.metadata.PreviousEpoch(),
-		Now: b.cfg.Now, Rand: b.dice(), Logger: b.logger.With("component", "metadata"),
+		Roles: metadata.Roles{Broker: true, Controller: true},
+		Now:   b.cfg.Now, Rand: b.dice(), Logger: b.logger.With("component", "metadata"),
 	})
 	if err != nil {
 		return fmt.Errorf("metadata in %s: %w", b.dirs.metadata.Path(), err)

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,6 +25,9 @@ type Config struct {
 	// Listen opens the sockets of the listeners; the default is net.Listen.
 	Listen func(network, address string) (net.Listener, error)
 
+	// Dial opens connections to other nodes; the default is a net.Dialer's.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
 	// Now is the wall clock, by which records are stamped and expire; the
 	// default is time.Now.
 	Now func() time.Time
@@ -37,10 +41,17 @@ type Config struct {
 	// time; nil keeps it.
 	Level *slog.LevelVar
 
-	// Format lets Open format directories that are empty, as a cluster of this
-	// one voter. Without it they are refused: a node that lost its disk must
-	// not start over unnoticed.
+	// Format lets Open format directories that are empty: as a cluster of this one
+	// voter; where controller.quorum.voters names several and this node, as one of
+	// those; where it names only others, or controller.quorum.bootstrap.servers is
+	// set, as a node that joins. cluster.id has to be set then. Without Format empty
+	// directories are refused: a node that lost its disk must not start over
+	// unnoticed.
 	Format bool
+
+	// Join makes Format one that joins whatever the properties say, as is right for
+	// a voter that lost its disk: it comes back as somebody else.
+	Join bool
 
 	// Version is what the node says it is in metrics.
 	Version string
@@ -55,6 +66,9 @@ func (c *Config) fill() error {
 	}
 	if c.Listen == nil {
 		c.Listen = net.Listen
+	}
+	if c.Dial == nil {
+		c.Dial = new(net.Dialer).DialContext
 	}
 	if c.Now == nil {
 		c.Now = time.Now

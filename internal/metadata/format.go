@@ -22,8 +22,18 @@ type FormatConfig struct {
 	LogDirs   []string // all log directories, metadata.log.dir too if it is one of its own
 	Metadata  string   // which of them holds the metadata log
 	NodeID    int32
-	ClusterID string     // "" draws one, or takes that of a directory that has one
-	Rand      *rand.Rand // for the ids that are drawn
+	ClusterID string // "" draws one, or takes that of a directory that has one
+
+	// Voters are the voters of a new quorum, equal on all of them; this node's row
+	// says which directory.id its metadata directory gets. None: this node is the
+	// only voter.
+	Voters []Voter
+
+	// Join makes the node one that joins a quorum: it votes for nothing until it was
+	// added, and its directory.id is drawn even where Voters has the node.
+	Join bool
+
+	Rand *rand.Rand // for the ids that are drawn
 }
 
 // Info is what a formatted directory says of itself, in meta.properties.

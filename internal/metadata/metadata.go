@@ -58,6 +58,19 @@ type Config struct {
 	// new leader epoch, so that a consumer notices records that were lost.
 	PreviousEpoch int64
 
+	// Roles says what this node is. One that is no broker does not register, and
+	// its subscribers are told of nothing.
+	Roles Roles
+
+	// Peers reaches the other nodes and Transport carries the quorum's messages to
+	// them. Nil: there is nobody else, and never will be.
+	Peers     Peers
+	Transport quorum.Transport
+
+	// Bootstrap is how many addresses are known at which a node of the quorum may
+	// be found before its members are: nodes [Bootstrap](0) and on, for Peers.
+	Bootstrap int
+
 	Now    func() time.Time
 	Rand   *rand.Rand // for ids; used under the turn only
 	Logger *slog.Logger

@@ -66,7 +66,7 @@ func start(t testing.TB, o options) *node {
 	if o.previous == 0 {
 		o.previous = -1
 	}
-	m, err := Open(Config{
+	m, err := Open(Config{Roles: Roles{Broker: true, Controller: true},
 		FS: o.fs, Home: home, Dir: o.dir, LogDirs: []kafka.UUID{info.DirectoryID},
 		NodeID: 1, ClusterID: info.ClusterID, Properties: config.NewBroker(o.static),
 		Endpoints: []cluster.Endpoint{
