@@ -54,7 +54,9 @@ const layers = `
 
 	# Requests, sockets, the whole.
 	auth, quota, compact, follow, metadata, group, txn, share, share/persist < api;
-	share/letters, api < listen < broker;
+	txn, share/persist < errand;
+	share/letters, api < listen;
+	listen, errand < broker;
 
 	# What a user starts or embeds.
 	broker < myelin;

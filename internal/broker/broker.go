@@ -9,6 +9,7 @@ import (
 	"github.com/myelin-stream/myelin/internal/api"
 	"github.com/myelin-stream/myelin/internal/cluster"
 	"github.com/myelin-stream/myelin/internal/compact"
+	"github.com/myelin-stream/myelin/internal/errand"
 	"github.com/myelin-stream/myelin/internal/group"
 	"github.com/myelin-stream/myelin/internal/listen"
 	"github.com/myelin-stream/myelin/internal/metadata"
@@ -36,6 +37,7 @@ type Broker struct {
 	shareState *persist.Service
 	markers    *markers
 	txns       *txn.Service
+	errands    *errand.Errands
 	share      *share.Service
 	sessions   *api.FetchSessions
 	requests   *metrics.Requests
@@ -94,6 +96,9 @@ func (b *Broker) build() error {
 	})
 	b.compactor = b.newCompactor(props)
 	b.scrubbers = b.newScrubbers(props)
+	if b.errands, err = newErrands(b); err != nil {
+		return err
+	}
 	if b.shareState, err = newShareState(b, props); err != nil {
 		return err
 	}
@@ -103,7 +108,7 @@ func (b *Broker) build() error {
 	if b.share, err = newShare(b, props); err != nil {
 		return err
 	}
-	b.markers = &markers{replicas: b.replicas, metadata: b.metadata, offsets: b.groups, now: b.cfg.Now}
+	b.markers = &markers{replicas: b.replicas, offsets: b.groups, now: b.cfg.Now}
 	if b.txns, err = newTxns(b, props); err != nil {
 		return err
 	}

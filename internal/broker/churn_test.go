@@ -209,7 +209,7 @@ func (c *churner) shareBeat(member string, epoch int32) {
 // one that lives for a round.
 func (c *churner) shareState(writes int) {
 	c.Helper()
-	state := persist.Local{Service: c.b.shareState}
+	state := persist.Coordinator{Service: c.b.shareState}
 	passing := share.Key{Group: fmt.Sprint("passing-", c.round), TopicID: c.topic}
 	keys := []share.Key{passing, {Group: "stays", TopicID: c.topic}, {Group: "stays", TopicID: c.topic, Partition: 1}}
 	if c.round == 0 {

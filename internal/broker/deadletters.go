@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/myelin-stream/myelin/internal/cluster"
+	"github.com/myelin-stream/myelin/internal/errand"
 	"github.com/myelin-stream/myelin/internal/group"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/metadata"
@@ -34,12 +35,13 @@ const letterWait = 30 * time.Second
 type letterWorld struct {
 	metadata *metadata.Metadata
 	replicas *replica.Table
+	errands  *errand.Errands
 }
 
 var _ letters.World = letterWorld{}
 
 func newLetters(b *Broker) (*letters.Writer, error) {
-	return letters.New(letters.Config{World: letterWorld{b.metadata, b.replicas}, Now: b.cfg.Now, Logger: b.logger.With("component", "dead letters")})
+	return letters.New(letters.Config{World: letterWorld{b.metadata, b.replicas, b.errands}, Now: b.cfg.Now, Logger: b.logger.With("component", "dead letters")})
 }
 
 func (w letterWorld) Rules(id string) letters.Rules {
@@ -82,6 +84,9 @@ func (w letterWorld) Read(id kafka.UUID, partition int32, offset int64, maxBytes
 }
 
 func (w letterWorld) Append(ctx context.Context, topic string, partition int32, batch []byte) error {
+	if tp := (kafka.TopicPartition{Topic: topic, Partition: partition}); !w.errands.Leads(tp) {
+		return w.errands.Append(ctx, tp, batch)
+	}
 	r, err := w.replicas.Get(topic, partition)
 	if err != nil {
 		return err

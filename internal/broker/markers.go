@@ -8,7 +8,6 @@ import (
 
 	"github.com/myelin-stream/myelin/internal/coordinator"
 	"github.com/myelin-stream/myelin/internal/kafka"
-	"github.com/myelin-stream/myelin/internal/metadata"
 	"github.com/myelin-stream/myelin/internal/record"
 	"github.com/myelin-stream/myelin/internal/replica"
 	"github.com/myelin-stream/myelin/internal/txn"
@@ -18,7 +17,6 @@ import (
 // leads: data partitions' logs, and the group coordinator's, which has to know.
 type markers struct {
 	replicas *replica.Table
-	metadata *metadata.Metadata
 	offsets  offsetsMarker
 	now      func() time.Time
 }
@@ -118,26 +116,6 @@ func collect(ctx context.Context, fates <-chan fate, n int) []error {
 				}
 			}
 			return errs
-		}
-	}
-	return errs
-}
-
-// remainingMarkers are the markers of a transaction coordinator: a partition
-// that does not exist any more needs none.
-type remainingMarkers struct{ *markers }
-
-var _ txn.Markers = remainingMarkers{}
-
-// Write is as [txn.Markers] says. This broker leads every partition.
-func (w remainingMarkers) Write(ctx context.Context, m txn.Marker, partitions []kafka.TopicPartition) []error {
-	errs := w.start(ctx, m, partitions, len(partitions) <= replica.FlushMost)()
-	for i, err := range errs {
-		if err == nil {
-			continue
-		}
-		if t := w.metadata.Image().Topic(partitions[i].Topic); t == nil || t.Partition(partitions[i].Partition) == nil {
-			errs[i] = nil
 		}
 	}
 	return errs

@@ -15,7 +15,6 @@ import (
 	"github.com/myelin-stream/myelin/internal/group/share"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/listen"
-	"github.com/myelin-stream/myelin/internal/share/persist"
 )
 
 // dice are a part's own: they are drawn from the node's, so that one seed
@@ -68,8 +67,8 @@ func (b *Broker) newGroups(props *config.Broker) (*group.Service, error) {
 	c.Streams.MaxSize = props.Int("group.streams.max.size")
 	c.Streams.KeepTopologies = props.Bool("group.streams.topology.description.enable")
 	c.Share = share.Config{MaxSize: props.Int("group.share.max.size"), Retry: props.Millis("group.share.initialize.retry.interval.ms")}
-	c.ShareState = shareStates{persist.Local{Service: b.shareState}}
-	c.EndOffset = endOffset(b.replicas)
+	c.ShareState = shareStates{b.states()}
+	c.EndOffset = b.endOffset
 	c.Migration = group.ParseMigration(props.String("group.consumer.migration.policy"))
 	c.MetadataMax = props.Int("offset.metadata.max.bytes")
 	c.Retention = time.Duration(props.Int64("offsets.retention.minutes")) * time.Minute

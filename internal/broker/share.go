@@ -9,7 +9,6 @@ import (
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/replica"
 	"github.com/myelin-stream/myelin/internal/share"
-	"github.com/myelin-stream/myelin/internal/share/persist"
 )
 
 // newShare makes the leader side of share groups.
@@ -20,7 +19,7 @@ func newShare(b *Broker, props *config.Broker) (*share.Service, error) {
 		return nil, err
 	}
 	return share.New(share.Config{
-		Persister: persist.Local{Service: b.shareState},
+		Persister: b.states(),
 		Open: func(topicID kafka.UUID, partition int32) (share.Log, error) {
 			r, err := b.replicas.GetID(topicID, partition)
 			if err != nil {

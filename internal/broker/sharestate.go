@@ -8,7 +8,6 @@ import (
 	"github.com/myelin-stream/myelin/internal/coordinator"
 	"github.com/myelin-stream/myelin/internal/group"
 	"github.com/myelin-stream/myelin/internal/kafka"
-	"github.com/myelin-stream/myelin/internal/replica"
 	"github.com/myelin-stream/myelin/internal/share"
 	"github.com/myelin-stream/myelin/internal/share/persist"
 )
@@ -53,7 +52,7 @@ func newShareState(b *Broker, props *config.Broker) (*persist.Service, error) {
 }
 
 // shareStates shows the share coordinator to the group coordinator.
-type shareStates struct{ local persist.Local }
+type shareStates struct{ at persist.Coordinator }
 
 var _ group.ShareState = shareStates{}
 
@@ -62,30 +61,16 @@ func keyOf(at group.SharePartition) share.Key {
 }
 
 func (s shareStates) Initialize(ctx context.Context, at group.SharePartition, stateEpoch int32, start int64) error {
-	return s.local.Initialize(ctx, keyOf(at), stateEpoch, start)
+	return s.at.Initialize(ctx, keyOf(at), stateEpoch, start)
 }
 
 func (s shareStates) Delete(ctx context.Context, at group.SharePartition) error {
-	return s.local.Delete(ctx, keyOf(at))
+	return s.at.Delete(ctx, keyOf(at))
 }
 
 func (s shareStates) Summary(ctx context.Context, at group.SharePartition) (group.ShareSummary, error) {
-	sum, err := s.local.Summary(ctx, keyOf(at))
+	sum, err := s.at.Summary(ctx, keyOf(at))
 	return group.ShareSummary{Start: sum.StartOffset, LeaderEpoch: sum.LeaderEpoch, DeliveryComplete: sum.DeliveryComplete}, err
 }
 
 func (s shareStates) Text(err error) (kafka.Code, *string) { return persist.Answer(err) }
-
-// endOffset tells the high watermark of partitions that this broker leads.
-func endOffset(replicas *replica.Table) func(tp kafka.TopicPartition) (int64, error) {
-	return func(tp kafka.TopicPartition) (int64, error) {
-		r, err := replicas.Get(tp.Topic, tp.Partition)
-		if err != nil {
-			return 0, err
-		}
-		if !r.Leads() {
-			return 0, fmt.Errorf("%s: %w", tp, kafka.NotLeaderOrFollower)
-		}
-		return r.HW(), nil
-	}
-}

@@ -6,7 +6,6 @@ import (
 	"github.com/myelin-stream/myelin/internal/config"
 	"github.com/myelin-stream/myelin/internal/controller"
 	"github.com/myelin-stream/myelin/internal/coordinator"
-	"github.com/myelin-stream/myelin/internal/group"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/txn"
 )
@@ -24,7 +23,7 @@ func newTxns(b *Broker, props *config.Broker) (*txn.Service, error) {
 		return openCoordinatorLog(b.replicas, kafka.TxnTopic, partition)
 	}
 	c.NewProducerID = b.metadata.NextProducerID
-	c.Markers = remainingMarkers{b.markers}
+	c.Markers = b.ends()
 	c.Level = func() int16 { return b.metadata.Image().Feature(controller.FeatureTransactions) }
 	c.Now, c.Logger = b.cfg.Now, b.logger.With("component", "transactions")
 	c.MaxTimeout = props.Millis("transaction.max.timeout.ms")
@@ -34,17 +33,4 @@ func newTxns(b *Broker, props *config.Broker) (*txn.Service, error) {
 	c.Safe = b.dirs.metadata.Safe
 	c.Patience = props.Millis("add.partitions.to.txn.retry.backoff.max.ms")
 	return txn.New(c)
-}
-
-// offsetsVerifier asks on behalf of a partition of __consumer_offsets, before it
-// takes the first offsets of a transaction.
-func offsetsVerifier(b *Broker) func(ctx context.Context, who group.TxnProducer, partition int32, add bool) error {
-	return func(ctx context.Context, who group.TxnProducer, partition int32, add bool) error {
-		codes := b.txns.VerifyOrAdd(ctx, txn.Joining{ID: who.TransactionalID, Producer: txn.Producer{ID: who.ID, Epoch: who.Epoch},
-			Partitions: []kafka.TopicPartition{{Topic: kafka.OffsetsTopic, Partition: partition}}, VerifyOnly: !add, Version: 2})
-		if codes[0] != kafka.None {
-			return codes[0]
-		}
-		return nil
-	}
 }

@@ -59,7 +59,7 @@ type Config struct {
 
 	// EndOffset is the high watermark of a partition, for the lag of share groups;
 	// nil: not known.
-	EndOffset func(tp kafka.TopicPartition) (int64, error)
+	EndOffset func(ctx context.Context, tp kafka.TopicPartition) (int64, error)
 
 	Now    func() time.Time
 	Rand   *rand.Rand   // for member ids; the Service's alone

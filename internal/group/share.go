@@ -391,7 +391,7 @@ func (h *Shares) describePartition(ctx context.Context, group string, topic *kin
 	if sum.Start < 0 || sum.DeliveryComplete < 0 || h.s.cfg.EndOffset == nil {
 		return
 	}
-	end, err := h.s.cfg.EndOffset(kafka.TopicPartition{Topic: topic.Name, Partition: p.PartitionIndex})
+	end, err := h.s.cfg.EndOffset(ctx, kafka.TopicPartition{Topic: topic.Name, Partition: p.PartitionIndex})
 	if err != nil {
 		c := kafka.CodeOf(err)
 		p.StartOffset, p.LeaderEpoch = 0, 0

@@ -31,6 +31,17 @@ type refusal struct {
 func (r *refusal) Error() string { return r.text }
 func (r *refusal) Unwrap() error { return r.code }
 
+// Refused is what another coordinator answered, in its own words; nil for NONE.
+func Refused(code kafka.Code, text *string) error {
+	switch {
+	case code == kafka.None:
+		return nil
+	case text == nil:
+		return &refusal{code, code.Name()}
+	}
+	return &refusal{code, *text}
+}
+
 // The reasons to refuse.
 func negative(what string) error {
 	return &refusal{kafka.InvalidRequest, "The " + what + " cannot be a negative number."}

@@ -249,7 +249,7 @@ func TestLocal(t *testing.T) {
 		synctest.Wait()
 		r.exists = false
 		key := share.Key{Group: "g", TopicID: topicID(1)}
-		l := Local{r.s}
+		l := Coordinator{Service: r.s}
 		if err := l.Initialize(t.Context(), key, 1, 7); err != nil {
 			t.Fatal(err)
 		}
