@@ -16,18 +16,21 @@ func newErrands(b *Broker) (*errand.Errands, error) {
 	return errand.New(errand.Config{Self: b.self, Image: b.metadata.Image})
 }
 
+// wherever gives what may be this broker's or another's.
+type wherever struct{ *Broker }
+
 // states is the share coordinator, wherever it is.
-func (b *Broker) states() persist.Coordinator {
+func (b wherever) states() persist.Coordinator {
 	return persist.Coordinator{Service: b.shareState, Elsewhere: b.errands.States}
 }
 
 // transactions are the coordinators of transactions, wherever they are.
-func (b *Broker) transactions() errand.Transactions {
+func (b wherever) transactions() errand.Transactions {
 	return errand.Transactions{Errands: b.errands, Here: b.txns}
 }
 
 // ends brings the ends of transactions to partitions, whoever leads them.
-func (b *Broker) ends() errand.Markers {
+func (b wherever) ends() errand.Markers {
 	return errand.Markers{Errands: b.errands, Here: b.markers.start, Most: replica.FlushMost}
 }
 
@@ -35,7 +38,7 @@ func (b *Broker) ends() errand.Markers {
 // takes the first offsets of a transaction.
 func offsetsVerifier(b *Broker) func(ctx context.Context, who group.TxnProducer, partition int32, add bool) error {
 	return func(ctx context.Context, who group.TxnProducer, partition int32, add bool) error {
-		codes := b.transactions().VerifyOrAdd(ctx, txn.Joining{ID: who.TransactionalID, Producer: txn.Producer{ID: who.ID, Epoch: who.Epoch},
+		codes := wherever{b}.transactions().VerifyOrAdd(ctx, txn.Joining{ID: who.TransactionalID, Producer: txn.Producer{ID: who.ID, Epoch: who.Epoch},
 			Partitions: []kafka.TopicPartition{{Topic: kafka.OffsetsTopic, Partition: partition}}, VerifyOnly: !add, Version: 2})
 		if codes[0] != kafka.None {
 			return codes[0]
@@ -45,7 +48,7 @@ func offsetsVerifier(b *Broker) func(ctx context.Context, who group.TxnProducer,
 }
 
 // endOffset tells the high watermark of a partition, wherever it is led.
-func (b *Broker) endOffset(ctx context.Context, tp kafka.TopicPartition) (int64, error) {
+func (b wherever) endOffset(ctx context.Context, tp kafka.TopicPartition) (int64, error) {
 	if !b.errands.Leads(tp) {
 		return b.errands.EndOffset(ctx, tp)
 	}

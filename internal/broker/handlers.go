@@ -21,7 +21,7 @@ func (b *Broker) newTable(props *config.Broker) (*api.Table, error) {
 		Replicas: b.replicas, Image: b.metadata.Image, NodeID: b.self,
 		Sessions:      b.sessions,
 		FetchMaxBytes: int32(props.Int("fetch.max.bytes")),
-		Txns:          b.transactions(),
+		Txns:          wherever{b}.transactions(),
 		MinVersion:    least,
 		Verify:        func() bool { return b.metadata.Properties().Bool("transaction.partition.verification.enable") },
 	}

@@ -67,8 +67,8 @@ func (b *Broker) newGroups(props *config.Broker) (*group.Service, error) {
 	c.Streams.MaxSize = props.Int("group.streams.max.size")
 	c.Streams.KeepTopologies = props.Bool("group.streams.topology.description.enable")
 	c.Share = share.Config{MaxSize: props.Int("group.share.max.size"), Retry: props.Millis("group.share.initialize.retry.interval.ms")}
-	c.ShareState = shareStates{b.states()}
-	c.EndOffset = b.endOffset
+	c.ShareState = shareStates{wherever{b}.states()}
+	c.EndOffset = wherever{b}.endOffset
 	c.Migration = group.ParseMigration(props.String("group.consumer.migration.policy"))
 	c.MetadataMax = props.Int("offset.metadata.max.bytes")
 	c.Retention = time.Duration(props.Int64("offsets.retention.minutes")) * time.Minute

@@ -19,7 +19,7 @@ func newShare(b *Broker, props *config.Broker) (*share.Service, error) {
 		return nil, err
 	}
 	return share.New(share.Config{
-		Persister: b.states(),
+		Persister: wherever{b}.states(),
 		Open: func(topicID kafka.UUID, partition int32) (share.Log, error) {
 			r, err := b.replicas.GetID(topicID, partition)
 			if err != nil {

@@ -23,7 +23,7 @@ func newTxns(b *Broker, props *config.Broker) (*txn.Service, error) {
 		return openCoordinatorLog(b.replicas, kafka.TxnTopic, partition)
 	}
 	c.NewProducerID = b.metadata.NextProducerID
-	c.Markers = b.ends()
+	c.Markers = wherever{b}.ends()
 	c.Level = func() int16 { return b.metadata.Image().Feature(controller.FeatureTransactions) }
 	c.Now, c.Logger = b.cfg.Now, b.logger.With("component", "transactions")
 	c.MaxTimeout = props.Millis("transaction.max.timeout.ms")
