@@ -2,7 +2,7 @@
 
 package kafka
 
-// The API keys of Kafka 4.4.
+// The API keys of Kafka 4.4, and from 20000 up those that are Myelin's own.
 const (
 	KeyProduce                               int16 = 0
 	KeyFetch                                 int16 = 1
@@ -95,6 +95,8 @@ const (
 	KeyDeleteShareGroupOffsets               int16 = 92
 	KeyStreamsGroupTopologyDescriptionUpdate int16 = 93
 	KeyUnregisterController                  int16 = 94
+	KeyRaftMessages                          int16 = 20000
+	KeyRaftSnapshot                          int16 = 20001
 )
 
 // KeyName is the name of an API as Kafka writes it, such as "Produce", or empty.
@@ -282,6 +284,10 @@ func KeyName(key int16) string {
 		return "StreamsGroupTopologyDescriptionUpdate"
 	case KeyUnregisterController:
 		return "UnregisterController"
+	case KeyRaftMessages:
+		return "RaftMessages"
+	case KeyRaftSnapshot:
+		return "RaftSnapshot"
 	}
 	return ""
 }

@@ -6,7 +6,7 @@ import "fmt"
 func keyConstants(files []*file) string {
 	var p printer
 	p.f("package kafka\n")
-	p.f("// The API keys of Kafka 4.4.\nconst (")
+	p.f("// The API keys of Kafka 4.4, and from 20000 up those that are Myelin's own.\nconst (")
 	for _, f := range files {
 		if f.key >= 0 {
 			p.f("Key%s int16 = %d", goName(f.api), f.key)

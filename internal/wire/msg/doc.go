@@ -1,4 +1,5 @@
-// Package msg holds the requests and responses of every API of Kafka 4.4.
+// Package msg holds the requests and responses of every API of Kafka 4.4, and of
+// the private ones by which nodes of Myelin speak to each other.
 //
 // The code is generated from the definitions in def, one file per API, by
 // command wire/gen. Names follow one rule, for which MetadataResponse is the

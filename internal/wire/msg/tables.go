@@ -95,6 +95,8 @@ var APIs = []API{
 	{Key: 92, Name: "DeleteShareGroupOffsets", Min: 0, Max: 0, Flexible: 0, Broker: true, Controller: false, Unstable: false},
 	{Key: 93, Name: "StreamsGroupTopologyDescriptionUpdate", Min: 0, Max: 0, Flexible: 0, Broker: true, Controller: false, Unstable: false},
 	{Key: 94, Name: "UnregisterController", Min: 0, Max: 0, Flexible: 0, Broker: true, Controller: true, Unstable: false},
+	{Key: 20000, Name: "RaftMessages", Min: 0, Max: 0, Flexible: 0, Broker: false, Controller: true, Unstable: false},
+	{Key: 20001, Name: "RaftSnapshot", Min: 0, Max: 0, Flexible: 0, Broker: false, Controller: true, Unstable: false},
 }
 
 // NewRequest returns the empty request of an API, with its defaults; false if there is no such key.
@@ -283,6 +285,10 @@ func NewRequest(key int16) (Request, bool) {
 		m = new(StreamsGroupTopologyDescriptionUpdateRequest)
 	case 94:
 		m = new(UnregisterControllerRequest)
+	case 20000:
+		m = new(RaftMessagesRequest)
+	case 20001:
+		m = new(RaftSnapshotRequest)
 	default:
 		return nil, false
 	}
@@ -476,6 +482,10 @@ func NewResponse(key int16) (Response, bool) {
 		m = new(StreamsGroupTopologyDescriptionUpdateResponse)
 	case 94:
 		m = new(UnregisterControllerResponse)
+	case 20000:
+		m = new(RaftMessagesResponse)
+	case 20001:
+		m = new(RaftSnapshotResponse)
 	default:
 		return nil, false
 	}
