@@ -100,6 +100,19 @@ type Partition struct {
 // HasReplica says whether the broker holds a copy of the partition.
 func (p *Partition) HasReplica(broker int32) bool { return slices.Contains(p.Replicas, broker) }
 
+// Reassigning says whether brokers are being added to the replicas or taken from
+// them (KIP-455).
+func (p *Partition) Reassigning() bool { return len(p.Adding)+len(p.Removing) > 0 }
+
+// Target are the replicas that there will be when a reassignment is through; all
+// of them when none is under way. The slice is new where it differs.
+func (p *Partition) Target() []int32 {
+	if len(p.Removing) == 0 {
+		return p.Replicas
+	}
+	return slices.DeleteFunc(slices.Clone(p.Replicas), func(id int32) bool { return slices.Contains(p.Removing, id) })
+}
+
 // DirectoryOf is the log directory that the metadata names for a broker's copy;
 // zero when it names none.
 func (p *Partition) DirectoryOf(broker int32) kafka.UUID {

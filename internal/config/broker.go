@@ -56,6 +56,9 @@ func (b *Broker) With(own, cluster map[string]string) *Broker {
 	return n
 }
 
+// WithDefaults is [Broker.With] that keeps the broker's own overrides.
+func (b *Broker) WithDefaults(cluster map[string]string) *Broker { return b.With(b.own, cluster) }
+
 // Set returns a Broker with one more static setting, for what the process
 // learns while it starts, such as the port it was given.
 func (b *Broker) Set(name, value, origin string) *Broker {

@@ -14,27 +14,31 @@ import (
 // that all its later requests must name. A process that registers again under
 // its incarnation keeps its epoch.
 //
-// ready takes the broker into service at once; otherwise it stays fenced until
-// [BrokerHeartbeat] hears that it has caught up.
+// ready takes the broker into service at once; otherwise it is fenced until
+// [BrokerHeartbeat] hears that it has caught up, and what it led goes to others.
 //
-// A new process of a broker that did not shut down cleanly may have lost records
-// that were seen but never promised. Each partition that it led begins a new
-// leader epoch, so that consumers notice.
+// A new process of a broker that did not end cleanly may have lost what it was
+// not asked to keep, or be a disk of yesterday. It leaves every ISR and all
+// eligible replicas (KIP-966) unless nobody else is left there; a partition that
+// it leads on begins a new leader epoch, so that consumers notice.
+//
+// Refused are: another cluster's broker, one that cannot work at the finalized
+// feature levels, a second one under an id whose broker is heard
+// (DUPLICATE_BROKER_REGISTRATION), and one with a log directory that another
+// broker has registered (INVALID_REGISTRATION): a disk was copied.
 func RegisterBroker(s *State, req *msg.BrokerRegistrationRequest, ready bool) (Records, *msg.BrokerRegistrationResponse) {
 	resp := msg.NewBrokerRegistrationResponse()
-	epoch := s.Image.Index() + 1
 	old := s.Image.Broker(req.BrokerID)
-	switch {
-	case req.ClusterID != s.Image.ClusterID():
-		resp.ErrorCode = int16(kafka.InconsistentClusterID)
-		return nil, &resp
-	case old != nil && old.Incarnation == req.IncarnationID:
+	if old != nil && old.Incarnation == req.IncarnationID && req.ClusterID == s.Image.ClusterID() {
 		resp.BrokerEpoch = old.Epoch
 		return nil, &resp
-	case !supports(req.Features, s.Image.Features()):
-		resp.ErrorCode = int16(kafka.UnsupportedVersion)
+	}
+	if code := s.mayRegister(old, req); code != kafka.None {
+		resp.ErrorCode = int16(code)
 		return nil, &resp
-	case old != nil:
+	}
+	epoch := s.Image.Index() + 1
+	if old != nil {
 		epoch = max(epoch, old.Epoch+1)
 	}
 	r := state.NewRegisterBrokerRecord()
@@ -47,18 +51,61 @@ func RegisterBroker(s *State, req *msg.BrokerRegistrationRequest, ready bool) (R
 		r.Features = append(r.Features, state.RegisterBrokerRecordFeature(f))
 	}
 	slices.SortFunc(r.Features, func(a, b state.RegisterBrokerRecordFeature) int { return strings.Compare(a.Name, b.Name) })
-	recs := Records{&r}
-	clean := old != nil && req.PreviousBrokerEpoch == old.Epoch
-	now := &cluster.Broker{ID: req.BrokerID, LogDirs: req.LogDirs}
-	recs = append(recs, strand(s, now)...)
-	if old != nil && !clean {
-		recs = append(recs, restarted(s, now)...)
-	}
-	if ready {
-		recs = append(recs, lead(s, now)...)
-	}
 	resp.BrokerEpoch = epoch
-	return recs, &resp
+	back := comeback{id: req.BrokerID, ready: ready, clean: old != nil && req.PreviousBrokerEpoch == old.Epoch, known: old != nil}
+	return append(Records{&r}, back.records(s, &cluster.Broker{ID: req.BrokerID, LogDirs: req.LogDirs})...), &resp
+}
+
+// mayRegister says why a new process cannot be the broker that it says it is.
+func (s *State) mayRegister(old *cluster.Broker, req *msg.BrokerRegistrationRequest) kafka.Code {
+	switch {
+	case req.ClusterID != s.Image.ClusterID():
+		return kafka.InconsistentClusterID
+	case !supports(req.Features, s.Image.Features()):
+		return kafka.UnsupportedVersion
+	case old != nil && !old.Fenced && s.Heard != nil && s.Heard(old.ID):
+		return kafka.DuplicateBrokerRegistration
+	}
+	for _, b := range s.Image.Brokers() {
+		for _, dir := range b.LogDirs {
+			if b.ID != req.BrokerID && !kafka.ReservedDir(dir) && slices.Contains(req.LogDirs, dir) {
+				return kafka.InvalidRegistration
+			}
+		}
+	}
+	return kafka.None
+}
+
+// comeback is a new process of a broker.
+type comeback struct {
+	id           int32
+	ready        bool // in service from now on
+	clean, known bool // the last one ended as it should; there was one
+}
+
+// records decide what the broker's partitions become; now is the broker as it
+// registers.
+func (b comeback) records(s *State, now *cluster.Broker) Records {
+	return s.sweep(func(c *change) bool {
+		if !c.p.HasReplica(b.id) {
+			return false
+		}
+		has, able := now.HasDirectory(c.p.DirectoryOf(b.id)), c.able
+		c.able = func(id int32) bool {
+			if id == b.id {
+				return b.ready && has
+			}
+			return able(id)
+		}
+		switch {
+		case !b.clean && s.elr() && (!b.ready || len(c.p.ISR)+len(c.p.ELR) > 1):
+			c.isr, c.stripped = drop(c.isr, b.id), b.id
+		case !b.ready || !has:
+			c.isr = drop(c.isr, b.id)
+		}
+		c.renew = b.known && !b.clean && has && c.p.Leader == b.id && c.may(b.id)
+		return true
+	})
 }
 
 // supports says whether a broker can work at the finalized levels. A feature it
@@ -75,36 +122,13 @@ func supports(has []msg.BrokerRegistrationRequestFeature, levels []cluster.Featu
 	return true
 }
 
-// restarted begins a new epoch on each partition that the broker leads.
-func restarted(s *State, b *cluster.Broker) Records {
-	var recs Records
-	for t := range s.Image.TopicsFrom("") {
-		for i := range t.Partitions {
-			if p := &t.Partitions[i]; p.Leader == b.ID && b.HasDirectory(p.DirectoryOf(b.ID)) {
-				r := changeOf(t, p)
-				r.Leader = b.ID
-				recs = append(recs, r)
-			}
-		}
-	}
-	return recs
-}
-
-// lead gives a broker that comes into service the partitions that have no
-// leader and may have it.
+// lead gives the partitions that nobody leads to a broker that comes into
+// service, where it may lead them.
 func lead(s *State, b *cluster.Broker) Records {
-	var recs Records
-	for t := range s.Image.TopicsFrom("") {
-		for i := range t.Partitions {
-			p := &t.Partitions[i]
-			if p.Leader == kafka.NoBroker && slices.Contains(p.ISR, b.ID) && b.HasDirectory(p.DirectoryOf(b.ID)) {
-				r := changeOf(t, p)
-				r.Leader = b.ID
-				recs = append(recs, r)
-			}
-		}
-	}
-	return recs
+	return s.sweep(func(c *change) bool {
+		c.able = s.holding(c.p, func(id int32) bool { return id == b.ID || s.Image.Active(id) })
+		return c.p.Leader == kafka.NoBroker
+	})
 }
 
 func changeOf(t *cluster.Topic, p *cluster.Partition) *state.PartitionChangeRecord {
@@ -125,9 +149,14 @@ func (s *State) speaker(id int32, epoch int64) (*cluster.Broker, kafka.Code) {
 	return b, kafka.None
 }
 
-// BrokerHeartbeat decides on a heartbeat: a broker that has caught up and wants
-// to work is unfenced, one that wants to stop is fenced. Silence is for whoever
-// watches the clock, see [FenceBroker].
+// BrokerHeartbeat decides on a heartbeat:
+//
+//	fenced         is unfenced when it has caught up and wants to work
+//	in service     is fenced if it wants to be; if it wants to stop, its leadership goes
+//	               to others first, and it joins no ISR from then on
+//	shutting down  may stop when it leads nothing more, and all know that
+//
+// Silence is for whoever watches the clock, see [FenceBroker].
 func BrokerHeartbeat(s *State, req *msg.BrokerHeartbeatRequest) (Records, *msg.BrokerHeartbeatResponse) {
 	resp := msg.NewBrokerHeartbeatResponse()
 	b, code := s.speaker(req.BrokerID, req.BrokerEpoch)
@@ -135,17 +164,43 @@ func BrokerHeartbeat(s *State, req *msg.BrokerHeartbeatRequest) (Records, *msg.B
 		resp.ErrorCode = int16(code)
 		return nil, &resp
 	}
-	caughtUp := req.CurrentMetadataOffset >= b.Epoch
-	resp.IsCaughtUp, resp.IsFenced, resp.ShouldShutDown = caughtUp, b.Fenced, req.WantShutDown
+	resp.IsCaughtUp, resp.IsFenced = req.CurrentMetadataOffset >= b.Epoch, b.Fenced
 	var recs Records
 	switch {
-	case b.Fenced && caughtUp && !req.WantFence && !req.WantShutDown:
-		recs, resp.IsFenced = append(recs, fencing(b, -1)), false
-		recs = append(recs, lead(s, b)...)
-	case !b.Fenced && (req.WantFence || req.WantShutDown):
-		recs, resp.IsFenced = FenceBroker(s, b.ID), true
+	case b.Fenced && req.WantShutDown:
+		resp.ShouldShutDown = true
+	case b.Fenced && resp.IsCaughtUp && !req.WantFence:
+		recs, resp.IsFenced = append(Records{fencing(b, -1)}, lead(s, b)...), false
+	case b.Fenced:
+	case req.WantFence,
+		req.WantShutDown && !b.InControlledShutdown && !s.leads(b.ID),
+		b.InControlledShutdown && !s.leads(b.ID) && (s.Moved == nil || s.Moved(b.ID)):
+		recs, resp.IsFenced, resp.ShouldShutDown = FenceBroker(s, b.ID), true, req.WantShutDown || b.InControlledShutdown
+	case req.WantShutDown && !b.InControlledShutdown:
+		recs = resign(s, b)
 	}
-	return append(recs, directories(s, b, req)...), &resp
+	now := s.after(recs)
+	return append(recs, directories(now, now.Image.Broker(b.ID), req)...), &resp
+}
+
+// resign begins a controlled shutdown (KIP-841): the broker leads nothing more
+// and is in no ISR.
+func resign(s *State, b *cluster.Broker) Records {
+	change := fencing(b, 0)
+	change.InControlledShutdown = 1
+	return append(Records{change}, gone(s, b.ID)...)
+}
+
+// leads says whether a broker leads a partition.
+func (s *State) leads(id int32) bool {
+	for t := range s.Image.TopicsFrom("") {
+		for i := range t.Partitions {
+			if t.Partitions[i].Leader == id {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func fencing(b *cluster.Broker, change int8) *state.BrokerRegistrationChangeRecord {
@@ -154,37 +209,41 @@ func fencing(b *cluster.Broker, change int8) *state.BrokerRegistrationChangeReco
 	return &r
 }
 
-// FenceBroker takes a broker out of service: it leaves every ISR in which
-// others remain, and what it led goes to another replica or waits for it.
+// FenceBroker takes a broker out of service: it leaves every ISR, and what it
+// led goes to another replica or waits for one. Nothing, if it is out already.
 func FenceBroker(s *State, id int32) Records {
 	b := s.Image.Broker(id)
 	if b == nil || b.Fenced {
 		return nil
 	}
-	recs := Records{fencing(b, 1)}
-	alive := func(other int32) bool { return other != id && s.Image.Active(other) }
-	for t := range s.Image.TopicsFrom("") {
-		for i := range t.Partitions {
-			p := &t.Partitions[i]
-			if r := without(s, t, p, id, s.holding(p, alive)); r != nil {
-				recs = append(recs, r)
-			}
-		}
-	}
-	return recs
+	return append(Records{fencing(b, 1)}, gone(s, id)...)
 }
 
-// UnregisterBroker forgets a broker.
+// gone takes a broker out of every ISR and from all that it leads.
+func gone(s *State, id int32) Records {
+	return s.sweep(func(c *change) bool {
+		c.leave(id)
+		return c.p.Leader == id || slices.Contains(c.p.ISR, id)
+	})
+}
+
+// UnregisterBroker forgets a broker that is out of service. One that is in
+// service is refused: it would register again, and until then partitions would
+// have lost it for nothing. Its replicas stay assigned to it, as Kafka's do.
 func UnregisterBroker(s *State, req *msg.UnregisterBrokerRequest) (Records, *msg.UnregisterBrokerResponse) {
 	resp := msg.NewUnregisterBrokerResponse()
 	b := s.Image.Broker(req.BrokerID)
-	if b == nil {
-		resp.ErrorCode, resp.ErrorMessage = answer(refuse(kafka.BrokerIDNotRegistered,
-			"Broker ID %d is not currently registered", req.BrokerID))
+	var err error
+	switch {
+	case b == nil:
+		err = refuse(kafka.BrokerIDNotRegistered, "Broker ID %d is not currently registered", req.BrokerID)
+	case !b.Fenced:
+		err = refuse(kafka.InvalidRequest, "Broker %d is in service: stop it before it is unregistered.", req.BrokerID)
+	}
+	if resp.ErrorCode, resp.ErrorMessage = answer(err); err != nil {
 		return nil, &resp
 	}
-	recs := FenceBroker(s, req.BrokerID)
 	r := state.NewUnregisterBrokerRecord()
 	r.BrokerID, r.BrokerEpoch = b.ID, b.Epoch
-	return append(recs, &r), &resp
+	return Records{&r}, &resp
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/myelin-stream/myelin/internal/config"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/wire/msg"
+	"github.com/myelin-stream/myelin/internal/wire/state"
 )
 
 // IncrementalAlterConfigs decides on changes of settings (KIP-339). Those of one
@@ -33,9 +34,9 @@ func IncrementalAlterConfigs(s *State, req *msg.IncrementalAlterConfigsRequest, 
 		resp.Responses = append(resp.Responses, row)
 	}
 	if req.ValidateOnly {
-		recs = nil
+		return nil, &resp
 	}
-	return recs, &resp
+	return append(recs, s.elections(recs)...), &resp
 }
 
 // AlterConfigs decides on new settings that replace all that a resource has; old
@@ -61,19 +62,19 @@ func AlterConfigs(s *State, req *msg.AlterConfigsRequest, node int32) (Records, 
 		resp.Responses = append(resp.Responses, row)
 	}
 	if req.ValidateOnly {
-		recs = nil
+		return nil, &resp
 	}
-	return recs, &resp
+	return append(recs, s.elections(recs)...), &resp
 }
 
 func resourceOf(kind int8, name string) cluster.Resource {
 	return cluster.Resource{Kind: cluster.Kind(kind), Name: name}
 }
 
-// change is how package config applies changes, or a replacement, to settings.
-type change func(r config.Resource, current map[string]string, changes []config.Change) ([]config.Delta, error)
+// alteration is how package config applies changes, or a replacement, to settings.
+type alteration func(r config.Resource, current map[string]string, changes []config.Change) ([]config.Delta, error)
 
-func (s *State) alterConfigs(res cluster.Resource, changes []config.Change, node int32, twice bool, apply change) (Records, error) {
+func (s *State) alterConfigs(res cluster.Resource, changes []config.Change, node int32, twice bool, apply alteration) (Records, error) {
 	if twice {
 		return nil, refuse(kafka.InvalidRequest, "Each resource must appear at most once.")
 	}
@@ -145,4 +146,24 @@ func (s *State) guardMinISR(res cluster.Resource, d config.Delta) error {
 		return refuse(kafka.InvalidConfig, "Cluster-level %s cannot be removed while ELR is enabled.", MinISR)
 	}
 	return nil
+}
+
+// elections are what changes of settings bring about at once: a topic that may
+// elect a replica which misses records does so where nobody leads, and where a
+// smaller ISR suffices, those that left it are no longer known to hold all that
+// is committed.
+func (s *State) elections(recs Records) Records {
+	concerned := map[string]bool{} // topics; "" is all
+	for _, r := range recs {
+		if c, ok := r.(*state.ConfigRecord); ok && (c.Name == MinISR || c.Name == Unclean) &&
+			(cluster.Kind(c.ResourceType) == cluster.TopicResource || c.ResourceName == "") {
+			concerned[c.ResourceName] = true
+		}
+	}
+	if len(concerned) == 0 {
+		return nil
+	}
+	return s.after(recs).sweep(func(c *change) bool {
+		return (concerned[""] || concerned[c.t.Name]) && (c.p.Leader == kafka.NoBroker || len(c.p.ELR) > 0)
+	})
 }

@@ -10,31 +10,24 @@ import (
 )
 
 // holding narrows those who may lead to those whose copy of p is in a directory
-// that works.
-func (s *State) holding(p *cluster.Partition, alive func(int32) bool) func(int32) bool {
+// that works, or is just being put into one.
+func (s *State) holding(p *cluster.Partition, alive func(int32) bool, housed ...int32) func(int32) bool {
 	return func(id int32) bool {
 		b := s.Image.Broker(id)
-		return alive(id) && b != nil && b.HasDirectory(p.DirectoryOf(id))
+		return alive(id) && b != nil && (slices.Contains(housed, id) || b.HasDirectory(p.DirectoryOf(id)))
 	}
 }
 
 // strand takes a broker's replicas out of service that are in directories it
 // does not have.
 func strand(s *State, b *cluster.Broker) Records {
-	var recs Records
-	for t := range s.Image.TopicsFrom("") {
-		for i := range t.Partitions {
-			p := &t.Partitions[i]
-			if !p.HasReplica(b.ID) || b.HasDirectory(p.DirectoryOf(b.ID)) {
-				continue
-			}
-			alive := func(id int32) bool { return id != b.ID && s.Image.Active(id) }
-			if r := without(s, t, p, b.ID, s.holding(p, alive)); r != nil {
-				recs = append(recs, r)
-			}
+	return s.sweep(func(c *change) bool {
+		if !c.p.HasReplica(b.ID) || b.HasDirectory(c.p.DirectoryOf(b.ID)) {
+			return false
 		}
-	}
-	return recs
+		c.leave(b.ID)
+		return c.p.Leader == b.ID || slices.Contains(c.p.ISR, b.ID)
+	})
 }
 
 // directories decides on what a heartbeat says of log directories: those that
@@ -115,21 +108,12 @@ func (s *State) assign(b *cluster.Broker, t *cluster.Topic, id int32, dir kafka.
 	case p.DirectoryOf(b.ID) == dir:
 		return nil, kafka.None
 	}
-	r := changeOf(t, p)
-	if alive := s.Image.Active; !b.HasDirectory(dir) {
-		other := func(id int32) bool { return id != b.ID && alive(id) }
-		if gone := without(s, t, p, b.ID, s.holding(p, other)); gone != nil {
-			r = gone
-		}
-	} else if p.Leader == kafka.NoBroker && alive(b.ID) && slices.Contains(p.ISR, b.ID) {
-		r.Leader = b.ID
+	c := s.change(t, p)
+	c.homes = map[int32]kafka.UUID{b.ID: dir}
+	if !b.HasDirectory(dir) {
+		c.leave(b.ID)
+	} else {
+		c.able = s.holding(p, s.Image.Active, b.ID)
 	}
-	r.Directories = make([]kafka.UUID, len(p.Replicas))
-	for i, other := range p.Replicas {
-		r.Directories[i] = p.DirectoryOf(other)
-		if other == b.ID {
-			r.Directories[i] = dir
-		}
-	}
-	return r, kafka.None
+	return c.record(), kafka.None
 }

@@ -10,17 +10,28 @@ import (
 )
 
 // AlterPartitionReassignments decides on which brokers shall have a partition
-// (KIP-455). The same ones in another order take effect at once; to bring in
-// others is refused so far, since nobody would copy to them.
+// (KIP-455). New replicas come first, those that are no longer wanted stay until
+// all that are wanted are in sync; the same ones in another order take effect at
+// once. Null takes back what is under way. Each partition is answered for itself:
+// UNKNOWN_TOPIC_OR_PARTITION, INVALID_REPLICA_ASSIGNMENT,
+// INVALID_REPLICATION_FACTOR where the number must not change (KIP-860),
+// NO_REASSIGNMENT_IN_PROGRESS.
 func AlterPartitionReassignments(s *State, req *msg.AlterPartitionReassignmentsRequest) (Records, *msg.AlterPartitionReassignmentsResponse) {
 	resp := msg.NewAlterPartitionReassignmentsResponse()
 	resp.AllowReplicationFactorChange = req.AllowReplicationFactorChange
 	var recs Records
+	now := s
+	asked := map[kafka.TopicPartition]bool{}
 	for _, rt := range req.Topics {
 		out := msg.AlterPartitionReassignmentsResponseResponse{Name: rt.Name}
-		t := s.Image.Topic(rt.Name)
-		for _, rp := range rt.Partitions {
-			r, err := s.reassign(t, rt.Name, &rp)
+		for i := range rt.Partitions {
+			rp := &rt.Partitions[i]
+			if tp := (kafka.TopicPartition{Topic: rt.Name, Partition: rp.PartitionIndex}); asked[tp] {
+				now = s.after(recs) // named twice: the later rests on the earlier
+			} else {
+				asked[tp] = true
+			}
+			r, err := now.reassign(rt.Name, rp, req.AllowReplicationFactorChange)
 			if r != nil {
 				recs = append(recs, r)
 			}
@@ -33,32 +44,52 @@ func AlterPartitionReassignments(s *State, req *msg.AlterPartitionReassignmentsR
 	return recs, &resp
 }
 
-func (s *State) reassign(t *cluster.Topic, name string, rp *msg.AlterPartitionReassignmentsRequestTopicPartition) (*state.PartitionChangeRecord, error) {
+func (s *State) reassign(name string, rp *msg.AlterPartitionReassignmentsRequestTopicPartition, resize bool) (*state.PartitionChangeRecord, error) {
+	t := s.Image.Topic(name)
 	p := t.Partition(rp.PartitionIndex)
 	switch {
 	case t == nil:
 		return nil, refuse(kafka.UnknownTopicOrPartition, "Unable to find a topic named %s.", name)
 	case p == nil:
 		return nil, refuse(kafka.UnknownTopicOrPartition, "Unable to find partition %s:%d.", name, rp.PartitionIndex)
-	case rp.Replicas == nil: // takes back what is under way, and nothing ever is
-		return nil, refuse(kafka.NoReassignmentInProgress, "")
+	case rp.Replicas == nil:
+		return s.revert(t, p)
 	}
 	if _, err := s.manual(rp.Replicas, 0); err != nil {
 		return nil, err
 	}
-	same := func(ids []int32) []int32 { return slices.Sorted(slices.Values(ids)) }
-	switch {
-	case slices.Equal(rp.Replicas, p.Replicas):
-		return nil, nil
-	case !slices.Equal(same(rp.Replicas), same(p.Replicas)):
-		return nil, refuse(kafka.InvalidReplicaAssignment, "Replicas cannot move between brokers yet: partition %s-%d stays on %v.", name, p.ID, p.Replicas)
+	if has := len(p.Target()); !resize && has != len(rp.Replicas) {
+		return nil, refuse(kafka.InvalidReplicationFactor, "The replication factor is changed from %d to %d", has, len(rp.Replicas))
 	}
-	r := changeOf(t, p)
-	r.Replicas = slices.Clone(rp.Replicas)
-	for _, id := range r.Replicas {
-		r.Directories = append(r.Directories, p.DirectoryOf(id))
+	return s.change(t, p).to(rp.Replicas).record(), nil
+}
+
+// to begins a reassignment. What an earlier one was about to add and this one
+// does not want is removed and, if this one is taken back, removed too.
+func (c *change) to(target []int32) *change {
+	original := without(c.p.Replicas, c.p.Adding)
+	c.removing = slices.Sorted(slices.Values(without(c.p.Replicas, target)))
+	c.adding = append(without(target, original), without(c.p.Adding, target)...)
+	slices.Sort(c.adding)
+	c.replicas = append(slices.Clone(target), c.removing...)
+	return c
+}
+
+// revert takes back a reassignment: what it added goes, what it was to remove
+// stays. Where only added replicas hold all that is committed, that would elect
+// one which may miss records.
+func (s *State) revert(t *cluster.Topic, p *cluster.Partition) (*state.PartitionChangeRecord, error) {
+	if !p.Reassigning() {
+		return nil, refuse(kafka.NoReassignmentInProgress, "")
 	}
-	return r, nil
+	c := s.change(t, p)
+	c.isr, c.replicas, c.adding, c.removing = without(p.ISR, p.Adding), without(p.Replicas, p.Adding), nil, nil
+	held := func(id int32) bool { return slices.Contains(p.ISR, id) || slices.Contains(p.ELR, id) }
+	if len(c.isr) == 0 && slices.ContainsFunc(p.Adding, held) && !c.unclean {
+		return nil, refuse(kafka.InvalidReplicaAssignment,
+			"Unable to revert partition assignment for %s:%d because it would require an unclean leader election.", t.Name, p.ID)
+	}
+	return c.record(), nil
 }
 
 // ListPartitionReassignments lists the partitions that brokers are added to or
@@ -69,7 +100,7 @@ func ListPartitionReassignments(m *cluster.Image, req *msg.ListPartitionReassign
 		out := msg.ListPartitionReassignmentsResponseTopic{Name: t.Name}
 		for i := range t.Partitions {
 			p := &t.Partitions[i]
-			if len(p.Adding)+len(p.Removing) > 0 && wanted(p.ID) {
+			if p.Reassigning() && wanted(p.ID) {
 				out.Partitions = append(out.Partitions, msg.ListPartitionReassignmentsResponseTopicPartition{
 					PartitionIndex: p.ID, Replicas: p.Replicas, AddingReplicas: p.Adding, RemovingReplicas: p.Removing})
 			}

@@ -16,6 +16,32 @@ type State struct {
 	Image  *cluster.Image
 	Config *config.Broker // the controller's settings, with the image's overrides
 	Rand   *rand.Rand     // for topic ids and where replicas begin
+
+	// Heard says whether the broker that is registered under an id was heard from
+	// within its session: another process is no successor then. Nil: nobody is.
+	Heard func(id int32) bool
+	// Moved says whether all brokers in service have applied the metadata up to
+	// where this one, which shuts down, gave its leadership away: clients find the
+	// new leaders then before the old one is gone. Nil: they have.
+	Moved func(id int32) bool
+}
+
+// after is the state on which these records act already; s stays as it is.
+// Records that do not fit are found by whoever replays the whole decision.
+func (s *State) after(recs Records) *State {
+	if len(recs) == 0 {
+		return s
+	}
+	d := cluster.NewDelta(s.Image)
+	for _, r := range recs {
+		if d.Replay(r) != nil {
+			return s
+		}
+	}
+	next := *s
+	next.Image = d.Apply(s.Image.Index(), s.Image.Term())
+	next.Config = s.Config.WithDefaults(next.Image.Config(cluster.Resource{Kind: cluster.BrokerResource}).Map())
+	return &next
 }
 
 // Records are what a decision wants to be written: all of them or none.
