@@ -13,7 +13,7 @@ SHELL       := /bin/bash
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: build check cross test race sim crash-images torture fuzz golden compat system bench gen map help
+.PHONY: build check cross test race sim crash-images torture fuzz golden compat system deploy bench gen map help
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ compat: ## real clients of other languages, and a real Kafka beside us (needs Ja
 
 system: ## a real process under kill -9, full disks, power cuts and failing devices (root mounts them); SYSTEM_KILLS=200 SYSTEM_CUTS=100 is the long form
 	$(GO) test -count=1 -tags system -timeout 60m -v ./test/system/...
+
+deploy: ## what starts Myelin elsewhere: renders and lints the Helm chart and the systemd unit (needs systemd-analyze)
+	cd test/deploy && $(GO) vet ./... && $(GO) test -count=1 -timeout 10m ./...
 
 bench: build ## the table of speed and memory; PEER=host:port,pid compares a running Kafka, ROWS=P1,P3 chooses, QUICK=1 shortens
 	$(GO) build -trimpath -o bin/bench ./test/bench
