@@ -73,7 +73,7 @@ func (b *Broker) assign(change *replica.Delta, c *cluster.TopicChange, id int32,
 	change.Assigned = append(change.Assigned, replica.Assignment{
 		TopicPartition: tp, TopicID: c.New.ID, Config: conf, Dir: p.DirectoryOf(b.self),
 		Role: partition.Assignment{Leader: p.Leader, LeaderEpoch: p.LeaderEpoch, PartitionEpoch: p.PartitionEpoch,
-			Replicas: p.Replicas, ISR: p.ISR},
+			Replicas: p.Replicas, ISR: p.ISR, Recovering: p.Recovering},
 	})
 }
 

@@ -18,6 +18,7 @@ func (b *Broker) topicConfig(props *config.Broker, img *cluster.Image, topic str
 	out := replica.TopicConfig{
 		MaxMessageBytes: c.MaxMessageBytes,
 		MinISR:          int32(c.MinISR),
+		Unclean:         c.UncleanLeaderElection,
 		AppendTime:      c.LogAppendTime,
 		TimestampBefore: c.TimestampBeforeMs,
 		TimestampAfter:  c.TimestampAfterMs,

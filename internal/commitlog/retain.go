@@ -202,6 +202,7 @@ func (l *Log) TruncateTo(offset int64) error {
 		return err
 	}
 	if offset >= l.End() {
+		l.epochs.dropFrom(l.End()) // those of a leadership in which nobody wrote: others do not know them
 		return nil
 	}
 	if offset < l.Start() {

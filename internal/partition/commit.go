@@ -28,23 +28,40 @@ func (p *Partition) Flushed(end int64) Effects {
 	return p.advance(Effects{})
 }
 
-// Truncated notes that the log was cut back to end, by a follower that met a
-// diverging epoch.
-func (p *Partition) Truncated(end int64) {
-	p.local.written = min(p.local.written, end)
-	p.local.flushed = min(p.local.flushed, end)
-	p.hw = min(p.hw, end)
+// Truncated notes that the log was cut, by a follower that met a diverging epoch
+// or fell behind its leader's start: it now goes from start to end, and is on
+// stable storage up to flushed.
+func (p *Partition) Truncated(start, end, flushed int64) {
+	p.local.written, p.local.flushed = end, flushed
+	p.hw = max(start, min(p.hw, end))
+	p.safe = min(p.safe, end)
 }
 
-// LeaderHW takes the high watermark that the leader told its follower; it holds
-// as far as the follower's own log goes.
-func (p *Partition) LeaderHW(hw int64) Effects {
+// LeaderHW takes the high watermark that the leader told its follower, and up
+// to where it says that the whole ISR has flushed; both hold as far as the
+// follower's own log goes.
+func (p *Partition) LeaderHW(hw, durable int64) Effects {
+	if p.role != Follower {
+		return Effects{}
+	}
 	hw = min(hw, p.local.written)
-	if p.role != Follower || hw <= p.hw {
+	p.safe = max(p.safe, min(hw, durable, p.local.flushed))
+	if hw <= p.hw {
 		return Effects{}
 	}
 	p.hw = hw
 	return Effects{Advanced: true}
+}
+
+// Safe is the offset below which everything was committed and on stable storage
+// of the whole ISR, as far as this replica knows. Whoever is elected cleanly has
+// it, so a follower that is told to cut it off must not: one of the two is wrong.
+// Above it may lie what was seen and is lost with its leader, under acks=1.
+func (p *Partition) Safe() int64 {
+	if p.role == Leader {
+		return max(p.safe, min(p.hw, p.durable))
+	}
+	return p.safe
 }
 
 // LogStart notes that the log begins at start: what is gone counts as

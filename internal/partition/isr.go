@@ -6,6 +6,7 @@ import "slices"
 type Fetch struct {
 	Replica     int32
 	Offset      int64 // where it fetches from, which is its flushed end
+	LeaderEpoch int32 // in which the offset was compared with this log
 	BrokerEpoch int64 // its incarnation; -1 unknown
 	// Eligible says that the image shows the broker alive under that epoch,
 	// neither fenced nor shutting down: only then may it join the ISR.
@@ -16,10 +17,13 @@ type Fetch struct {
 // it may propose that the follower join the ISR: once it has all that is
 // committed and all that this leader began with.
 //
-// A replica that is not assigned is not noted; the caller refuses it.
+// What was compared in another epoch says nothing: this log may have been cut
+// since. Neither does what an earlier incarnation of the broker says, whose
+// request was held up on its way. A replica that is not assigned is not noted;
+// see [Partition.Assigned].
 func (p *Partition) Fetched(f Fetch, now int64) Effects {
 	r := p.find(f.Replica)
-	if p.role != Leader || r == nil {
+	if p.role != Leader || r == nil || f.LeaderEpoch != p.at.LeaderEpoch || f.BrokerEpoch < r.brokerEpoch {
 		return Effects{}
 	}
 	end := p.local.written
@@ -100,6 +104,9 @@ func (p *Partition) ISRRefused(partitionEpoch int32) Effects {
 	p.pending = nil
 	return p.advance(Effects{})
 }
+
+// Assigned says whether a broker holds a replica.
+func (p *Partition) Assigned(broker int32) bool { return slices.Contains(p.at.Replicas, broker) }
 
 // Lagging is how many assigned replicas are not in the ISR, for metrics.
 func (p *Partition) Lagging() int { return max(0, len(p.at.Replicas)-len(p.at.ISR)) }

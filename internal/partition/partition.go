@@ -47,6 +47,9 @@ type Assignment struct {
 	PartitionEpoch int32 // counts every change the controller makes
 	Replicas       []int32
 	ISR            []int32
+	// Recovering: the leader was chosen from outside the ISR, with the operator's
+	// leave, and may miss what was committed.
+	Recovering bool
 }
 
 // ISRChange proposes a new ISR to the controller, which accepts it only if the
@@ -92,6 +95,7 @@ type Partition struct {
 
 	epochStart int64 // log end when this leadership began; leader only
 	hw         int64
+	safe       int64 // see Safe; a leader's is brought up to date when it ceases to be one
 	durable    int64 // flushed on the whole maximal ISR; leader only
 	local      local
 	remote     []remote // the other replicas, by broker id; leader only
@@ -176,9 +180,14 @@ func (p *Partition) Assign(a Assignment, now int64) Effects {
 	if a.PartitionEpoch != p.at.PartitionEpoch || newEpoch {
 		p.pending = nil
 	}
-	p.at = Assignment{a.Leader, a.LeaderEpoch, a.PartitionEpoch, slices.Clone(a.Replicas), slices.Clone(a.ISR)}
-
 	was := p.role
+	p.safe = p.Safe()
+	if a.Recovering {
+		p.safe = 0
+	}
+	p.at = a
+	p.at.Replicas, p.at.ISR = slices.Clone(a.Replicas), slices.Clone(a.ISR)
+
 	switch {
 	case a.Leader == p.cfg.Self:
 		p.role = Leader

@@ -59,7 +59,7 @@ func (m *model) actions() map[string]func(*rapid.T) {
 		"fetch": func(t *rapid.T) {
 			id := rapid.Int32Range(2, 3).Draw(t, "id")
 			m.ends[id] = m.boundary(t, m.ends[id])
-			m.apply(m.p.Fetched(Fetch{Replica: id, Offset: m.ends[id], Eligible: rapid.Bool().Draw(t, "eligible")}, m.now))
+			m.apply(m.p.Fetched(Fetch{Replica: id, Offset: m.ends[id], LeaderEpoch: m.epoch, Eligible: rapid.Bool().Draw(t, "eligible")}, m.now))
 		},
 		"tick": func(t *rapid.T) {
 			m.now += rapid.Int64Range(0, 4000).Draw(t, "ms")
@@ -150,7 +150,7 @@ func (m *model) settle(t *rapid.T) {
 	m.assign()
 	for _, id := range []int32{2, 3} {
 		m.ends[id] = m.end()
-		m.apply(m.p.Fetched(Fetch{Replica: id, Offset: m.end(), Eligible: true}, m.now))
+		m.apply(m.p.Fetched(Fetch{Replica: id, Offset: m.end(), LeaderEpoch: m.epoch, Eligible: true}, m.now))
 	}
 	m.check(t)
 	if m.p.HighWatermark() != m.end() || m.p.Durable() < m.end() {

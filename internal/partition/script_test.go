@@ -37,19 +37,22 @@ func (s *stage) run(c *script.Cmd) string {
 		fx = s.p.SetConfig(s.config(c))
 	case "assign":
 		fx = s.p.Assign(Assignment{Leader: int32(c.IntKey("leader", -1)), LeaderEpoch: int32(c.IntKey("epoch", 0)),
-			PartitionEpoch: int32(c.IntKey("pe", 0)), Replicas: ids(c, "replicas"), ISR: ids(c, "isr")}, c.IntKey("at", 0))
+			PartitionEpoch: int32(c.IntKey("pe", 0)), Replicas: ids(c, "replicas"), ISR: ids(c, "isr"),
+			Recovering: c.Args[len(c.Args)-1] == "recovering"}, c.IntKey("at", 0))
 	case "write":
 		fx = s.p.Written(c.Int(0), c.Int(1), len(c.Args) > 2 && c.Arg(2) == "durable")
 	case "flush":
 		fx = s.p.Flushed(c.Int(0))
 	case "truncate":
-		s.p.Truncated(c.Int(0))
+		s.p.Truncated(0, min(c.Int(0), s.p.local.written), min(c.Int(0), s.p.local.flushed))
 	case "leaderhw":
-		fx = s.p.LeaderHW(c.Int(0))
+		fx = s.p.LeaderHW(c.Int(0), c.IntKey("durable", c.Int(0)))
 	case "logstart":
 		fx = s.p.LogStart(c.Int(0))
 	case "fetch":
-		f := Fetch{Replica: int32(c.Int(0)), Offset: c.Int(1), BrokerEpoch: 7, Eligible: c.Args[len(c.Args)-1] != "fenced"}
+		_, epoch := s.p.Leader()
+		f := Fetch{Replica: int32(c.Int(0)), Offset: c.Int(1), LeaderEpoch: int32(c.IntKey("epoch", int64(epoch))),
+			BrokerEpoch: c.IntKey("be", 7), Eligible: c.Args[len(c.Args)-1] != "fenced"}
 		fx = s.p.Fetched(f, c.IntKey("at", 0))
 	case "tick":
 		fx = s.p.Tick(c.IntKey("at", 0))

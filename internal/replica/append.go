@@ -128,6 +128,21 @@ func FlushAll(replicas []*Replica) {
 	}
 }
 
+// FlushFilled flushes what [Follower.Append] wrote to several replicas. It does
+// not wait for all: see [Replica.AwaitFlushed].
+func FlushFilled(list []*Replica) {
+	for _, r := range list {
+		if r.at.Load().dir != list[0].at.Load().dir { // a disk that stalls is to hold up no other
+			for _, r := range list {
+				at := r.at.Load()
+				at.dir.Flusher.Release(at.log)
+			}
+			return
+		}
+	}
+	FlushAll(list)
+}
+
 // admit refuses early what the turn would refuse, so that nothing is opened or
 // queued in vain; the turn asks again.
 func (r *Replica) admit(b *Batch) error {

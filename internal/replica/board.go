@@ -31,6 +31,7 @@ type board struct {
 		part       *partition.Partition
 		committed  waitList  // for the high watermark
 		durable    waitList  // for both it and the flushed end of the ISR
+		filling    waitList  // for the flushed end of a follower
 		plain      watchList // fetches that read up to the high watermark
 		stable     watchList // and those that read up to the LSO
 		all        watchList // followers, who read up to the log end
@@ -107,6 +108,7 @@ func (b *board) spoil(cause error) {
 type aftermath struct {
 	committed *Waiter
 	durable   *Waiter
+	filling   *Waiter
 	wakes     wakes
 	propose   *partition.ISRChange
 }
@@ -114,6 +116,7 @@ type aftermath struct {
 func (a *aftermath) run(b *board) {
 	finish(a.committed, nil)
 	finish(a.durable, nil)
+	finish(a.filling, nil)
 	a.wakes.ring()
 	if a.propose != nil && b.isr != nil {
 		b.isr.Propose(b.tp, *a.propose)
@@ -140,6 +143,9 @@ func (b *board) settle(fx partition.Effects) (a aftermath) {
 			reached = min(reached, p.Durable())
 		}
 		a.durable = b.mu.durable.cut(reached)
+	}
+	if b.mu.filling.head != nil && p.Role() == partition.Follower {
+		a.filling = b.mu.filling.cut(p.Durable())
 	}
 	return a
 }
@@ -198,10 +204,11 @@ func (b *board) dismiss(reason error, final bool) {
 		b.mu.closed = reason
 	}
 	all := b.mu.committed.cut(maxOffset)
-	durable := b.mu.durable.cut(maxOffset)
+	durable, filling := b.mu.durable.cut(maxOffset), b.mu.filling.cut(maxOffset)
 	b.mu.Unlock()
 	finish(all, reason)
 	finish(durable, reason)
+	finish(filling, reason)
 	b.ring()
 }
 

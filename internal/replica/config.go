@@ -15,6 +15,9 @@ type TopicConfig struct {
 	MaxMessageBytes int
 	// MinISR is min.insync.replicas.
 	MinISR int32
+	// Unclean lets a follower cut off what was committed, where its leader does
+	// not have it (unclean.leader.election.enable).
+	Unclean bool
 	// AppendTime: message.timestamp.type=LogAppendTime.
 	AppendTime bool
 	// TimestampBefore and TimestampAfter are by how many ms a record's time may

@@ -144,7 +144,7 @@ func TestLatestIsHeldBackAfterAnElection(t *testing.T) {
 		if got, err := p.OffsetFor(q); err != nil || got.Offset != 5 {
 			t.Errorf("for a follower: %+v, %v", got, err)
 		}
-		p.Fetched(partition.Fetch{Replica: 2, Offset: 5, BrokerEpoch: 1, Eligible: true}, time.Now().UnixMilli())
+		p.Fetched(partition.Fetch{Replica: 2, Offset: 5, LeaderEpoch: 1, BrokerEpoch: 1, Eligible: true}, time.Now().UnixMilli())
 		q.Isolation = ReadUncommitted
 		if got, err := p.OffsetFor(q); err != nil || got.Offset != 5 {
 			t.Errorf("once committed: %+v, %v", got, err)

@@ -37,6 +37,7 @@ type env struct {
 	shared  atomic.Pointer[settings] // those that a replica got last
 	now     func() time.Time
 	isr     partition.ISR
+	roled   func(*Replica) // nil: nobody is told
 	logger  *slog.Logger
 	lagMax  time.Duration
 	stall   time.Duration
@@ -63,6 +64,7 @@ type Counters struct {
 	BytesIn        atomic.Int64 // of batches appended
 	MessagesIn     atomic.Int64 // records appended
 	BytesOut       atomic.Int64 // handed out by Read to consumers
+	ReplicatedIn   atomic.Int64 // of batches that came from the leader
 	ReplicatedOut  atomic.Int64 // handed out by Read to followers
 	FailedProduce  atomic.Int64 // appends refused or failed
 	FailedFetch    atomic.Int64 // reads refused or failed
@@ -76,6 +78,7 @@ type Counters struct {
 func (c *Counters) add(o *Counters) {
 	for _, p := range [][2]*atomic.Int64{
 		{&c.BytesIn, &o.BytesIn}, {&c.MessagesIn, &o.MessagesIn}, {&c.BytesOut, &o.BytesOut}, {&c.ReplicatedOut, &o.ReplicatedOut},
+		{&c.ReplicatedIn, &o.ReplicatedIn},
 		{&c.FailedProduce, &o.FailedProduce}, {&c.FailedFetch, &o.FailedFetch}, {&c.TotalProduce, &o.TotalProduce},
 		{&c.TotalFetch, &o.TotalFetch}, {&c.Duplicates, &o.Duplicates}, {&c.OpenedForRules, &o.OpenedForRules},
 	} {

@@ -108,8 +108,14 @@ func (r *Replica) assign(a partition.Assignment) {
 	fx := r.mu.part.Assign(a, r.env.nowMs())
 	role := r.mu.part.Role()
 	after := r.settle(fx)
+	var filling *Waiter
+	if fx.RoleChanged {
+		filling = r.mu.filling.cut(maxOffset)
+		r.stamp = 0 // another leader may have stamped later times
+	}
 	r.mu.Unlock()
 	r.turn.leave()
+	finish(filling, r.wrap(kafka.NotLeaderOrFollower))
 
 	after.run(&r.board)
 	switch {
@@ -120,9 +126,15 @@ func (r *Replica) assign(a partition.Assignment) {
 		r.dismiss(r.wrap(kafka.NotLeaderOrFollower), false)
 	default:
 		r.ring()
-		if r.log().Flushed() < r.log().End() {
-			r.at.Load().schedule(true)
-		}
+	}
+	if !fx.RoleChanged {
+		return
+	}
+	if r.Offline() == nil && r.log().Flushed() < r.log().End() {
+		r.at.Load().schedule(true)
+	}
+	if r.env.roled != nil {
+		r.env.roled(r)
 	}
 }
 
@@ -138,7 +150,7 @@ func (r *Replica) flushed(end int64, err error) {
 		r.mu.Unlock()
 		return
 	}
-	a := r.settle(r.mu.part.Flushed(end))
+	a := r.settle(r.mu.part.Flushed(min(end, r.log().Flushed()))) // less where it was cut meanwhile
 	r.mu.Unlock()
 	a.run(&r.board)
 }

@@ -34,7 +34,11 @@ type Config struct {
 	// Pool opens batches where a topic's rules demand it.
 	Pool *record.Pool
 	// ISR takes proposals to the controller; nil while there are no followers.
-	ISR    partition.ISR
+	ISR partition.ISR
+	// Roled is told of every replica whose role or leader changed, after it did and
+	// in that order for each: see [Follower.Following]. It must not wait. Nil:
+	// nobody is told.
+	Roled  func(*Replica)
 	Now    func() time.Time
 	Logger *slog.Logger
 
@@ -131,7 +135,7 @@ type Table struct {
 func NewTable(cfg Config) *Table {
 	cfg.defaults()
 	t := &Table{cfg: cfg, env: &env{
-		self: cfg.Self, pool: cfg.Pool, now: cfg.Now, isr: cfg.ISR,
+		self: cfg.Self, pool: cfg.Pool, now: cfg.Now, isr: cfg.ISR, roled: cfg.Roled,
 		logger: cfg.Logger, lagMax: cfg.LagMax, stall: cfg.StallMax,
 	}}
 	for _, d := range cfg.Dirs {

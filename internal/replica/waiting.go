@@ -37,6 +37,28 @@ func (b *board) AwaitCommitted(w *Waiter) {
 	}
 }
 
+// AwaitFlushed has w.Done called once a follower has flushed all below w.Offset:
+// nil then, else why it will not in this role.
+func (b *board) AwaitFlushed(w *Waiter) {
+	b.mu.Lock()
+	var err error
+	ready := false
+	switch p := b.mu.part; {
+	case b.mu.closed != nil:
+		err = b.mu.closed
+	case p.Role() != partition.Follower:
+		err = b.wrap(kafka.NotLeaderOrFollower)
+	case p.Durable() >= w.Offset:
+		ready = true
+	default:
+		b.mu.filling.add(w)
+	}
+	b.mu.Unlock()
+	if ready || err != nil {
+		w.Done(err)
+	}
+}
+
 // Forget takes w back, for a request that ran out of time. False means that
 // Done was called or is just being called.
 func (b *board) Forget(w *Waiter) bool {
@@ -77,12 +99,16 @@ func (b *board) Unwatch(w *FetchWaiter) {
 }
 
 // Fetched notes where a follower fetches from, which is what it has on stable
-// storage. The caller has checked the follower's epoch with Read.
-func (b *board) Fetched(f partition.Fetch, now int64) {
+// storage. The caller has compared the offset with the log by Read, in the leader
+// epoch that it names here. It gives the offset up to which the whole ISR has
+// flushed, which the follower is told.
+func (b *board) Fetched(f partition.Fetch, now int64) (durable int64) {
 	b.mu.Lock()
 	a := b.settle(b.mu.part.Fetched(f, now))
+	durable = b.mu.part.Durable()
 	b.mu.Unlock()
 	a.run(b)
+	return durable
 }
 
 // ISRRefused takes back the proposal made at that partition epoch; see
