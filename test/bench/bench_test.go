@@ -182,7 +182,7 @@ func TestChoose(t *testing.T) {
 	if got, err := choose("P13"); err != nil || len(got) != 3 {
 		t.Errorf("choose gave %d rows of P13, %v", len(got), err)
 	}
-	if _, err := choose("P5"); err == nil || !strings.Contains(err.Error(), "P1 P2 P3") {
+	if _, err := choose("P0"); err == nil || !strings.Contains(err.Error(), "P1 P2 P3") {
 		t.Errorf("an unknown row: %v", err)
 	}
 }

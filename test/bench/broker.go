@@ -61,12 +61,17 @@ func serve(ctx context.Context, binary, dir string, args ...string) (*myelin, er
 
 // spawn starts "myelin dev" with its data and its log in dir.
 func spawn(binary, dir string, args ...string) (*myelin, error) {
-	log, err := os.Create(filepath.Join(dir, "log"))
+	return launch(binary, dir, append([]string{"dev", "--data-dir", filepath.Join(dir, "data")}, args...)...)
+}
+
+// launch starts the binary with a command, and its log in dir.
+func launch(binary, dir string, args ...string) (*myelin, error) {
+	log, err := os.OpenFile(filepath.Join(dir, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	cmd := exec.Command(binary, append([]string{"dev", "--data-dir", filepath.Join(dir, "data")}, args...)...)
+	cmd := exec.Command(binary, args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		return nil, err
@@ -108,14 +113,18 @@ func (m *myelin) log() string {
 	return string(data[max(0, len(data)-2000):])
 }
 
-// parsePeer reads "host:port,pid".
+// parsePeer reads "host:port,pid", or with the pids of a whole cluster.
 func parsePeer(s string) (target, error) {
-	addr, pid, ok := strings.Cut(s, ",")
-	n, err := strconv.Atoi(pid)
-	if !ok || err != nil {
-		return target{}, fmt.Errorf("PEER=%s: want host:port,pid of the broker's process", s)
+	addr, list, _ := strings.Cut(s, ",")
+	var pids []int
+	for _, pid := range strings.Split(list, ",") {
+		n, err := strconv.Atoi(pid)
+		if err != nil {
+			return target{}, fmt.Errorf("PEER=%s: want host:port,pid of the broker's process, or ,pid,pid,pid of a cluster's", s)
+		}
+		pids = append(pids, n)
 	}
-	t := target{name: "kafka", addr: addr, pid: n}
+	t := target{name: "kafka", addr: addr, pid: pids[0], peers: pids[1:]}
 	if _, err := t.cpu(); err != nil {
 		return target{}, fmt.Errorf("PEER=%s: %w", s, err)
 	}

@@ -44,7 +44,7 @@ func startSink(ctx context.Context, kind, dir string) (target, func(), error) {
 		stop()
 		return target{}, nil, fmt.Errorf("sink %s did not start: %w", kind, err)
 	}
-	return target{"floor", strings.TrimSpace(addr), cmd.Process.Pid}, stop, nil
+	return target{name: "floor", addr: strings.TrimSpace(addr), pid: cmd.Process.Pid}, stop, nil
 }
 
 // syncFloor is the p50 and p99 of appending 4 KiB and fdatasync.

@@ -38,7 +38,7 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.binary, "myelin", "bin/myelin", "path of the myelin `binary`")
-	flag.StringVar(&o.peer, "peer", "", "a running Kafka to compare with, `host:port,pid`")
+	flag.StringVar(&o.peer, "peer", "", "a running Kafka to compare with, `host:port,pid`; for row P5 one of three nodes, host:port,pid,pid,pid")
 	flag.StringVar(&o.rows, "rows", "", "rows to measure, such as `P1,P3`; all when empty")
 	flag.StringVar(&o.dir, "dir", "", "`folder` for the brokers' data; the machine's temporary one when empty")
 	flag.BoolVar(&o.quick, "quick", false, "one short measurement of each")

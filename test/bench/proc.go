@@ -14,21 +14,34 @@ const tick = 10 * time.Millisecond
 
 // target is a process that answers requests: a broker or a sink.
 type target struct {
-	name string
-	addr string
-	pid  int
+	name  string
+	addr  string
+	pid   int
+	peers []int // the pids of the other nodes of a cluster, if it is one
 }
 
-// cpu is the user and system time that the process has used since its start.
-func (t target) cpu() (time.Duration, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", t.pid))
+// cpu is the user and system time that the process has used since its start,
+// and those of its peers.
+func (t target) cpu() (sum time.Duration, err error) {
+	for _, pid := range append([]int{t.pid}, t.peers...) {
+		d, err := t.cpuOf(pid)
+		if err != nil {
+			return 0, err
+		}
+		sum += d
+	}
+	return sum, nil
+}
+
+func (t target) cpuOf(pid int) (time.Duration, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, fmt.Errorf("CPU time of %s: %w", t.name, err)
 	}
 	// The name of the program may hold spaces; it ends at the last bracket.
 	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
 	if len(fields) < 13 {
-		return 0, fmt.Errorf("CPU time of %s: /proc/%d/stat has %d fields", t.name, t.pid, len(fields))
+		return 0, fmt.Errorf("CPU time of %s: /proc/%d/stat has %d fields", t.name, pid, len(fields))
 	}
 	var sum time.Duration
 	for _, f := range fields[11:13] { // utime, stime

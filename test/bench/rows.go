@@ -82,10 +82,10 @@ func packedLoad(codec string) load {
 	return l
 }
 
-// rows is the table of issues 3 to 5: what is done, what is measured, what it must
+// rows is the table of issues 3 to 6: what is done, what is measured, what it must
 // reach. Their order is that of the run: what starts brokers of its own is last.
 func rows() []*row {
-	return slices.Concat(produceRows(), durableRows(), packedRows(), fetchRows(), latencyRows(), txnRows(), cleanRows(), ownRows(), storageRows(), crowdRows(), hostRows())
+	return slices.Concat(produceRows(), durableRows(), packedRows(), fetchRows(), latencyRows(), txnRows(), cleanRows(), ownRows(), storageRows(), crowdRows(), hostRows(), clusterRows())
 }
 
 func produceRows() []*row {
