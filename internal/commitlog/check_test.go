@@ -254,7 +254,7 @@ func TestCheckKafka(t *testing.T) {
 // segment's sums that are no piece. Whoever recovers takes them away, so that
 // nothing is written behind them and an orderly stop leaves a sound directory.
 func TestRecoveryClearsSums(t *testing.T) {
-	for _, bytes := range []int64{3, 43, 44} {
+	for _, bytes := range []int64{0, 3, 43, 44} {
 		r := newRig(t, Tunables{})
 		r.fill(3, 2, 100)
 		r.must(r.log.Flush())
@@ -270,6 +270,28 @@ func TestRecoveryClearsSums(t *testing.T) {
 		r.stop()
 		if c := r.check(); len(c.Problems) > 0 || !c.Clean {
 			t.Errorf("after %d bytes: %+v", bytes, c.Problems)
+		}
+	}
+}
+
+// TestStopAfterRecovery: a process that recovers and writes nothing before it
+// ends leaves a sound directory, with sums of all that it recovered.
+func TestStopAfterRecovery(t *testing.T) {
+	for _, segmentBytes := range []int64{500, 1 << 20} {
+		r := newRig(t, Tunables{SegmentBytes: segmentBytes})
+		r.fill(5, 2, 100)
+		r.must(r.log.Flush())
+		r.kill()
+		r.start()
+		size, base := r.log.active().Size(), r.log.active().Base()
+		r.stop()
+		if c := r.check(); len(c.Problems) > 0 || !c.Clean {
+			t.Errorf("%+v", c.Problems)
+		}
+		sums, err := segment.ReadSums(r.disk, "/data/t-3/"+segment.Name(base, segment.SumsSuffix), base, size)
+		r.must(err)
+		if n := len(sums.Blocks); n == 0 || sums.Blocks[n-1].End != size || sums.Sealed != (base > 0) {
+			t.Errorf("sums of segment %d of %d bytes: %+v", base, size, sums)
 		}
 	}
 }

@@ -177,7 +177,9 @@ func (s *summing) seal(next int64) error {
 	s.seg.mu.Lock()
 	at := s.fileEnd
 	if s.open.end > s.open.begin && int64(s.open.end) == s.inFile { // the short block stays now
-		at += pieceHead + blockEntry
+		if at >= 0 {
+			at += pieceHead + blockEntry
+		}
 		s.open = block{begin: s.open.end, end: s.open.end}
 	}
 	s.seg.mu.Unlock()
@@ -310,6 +312,7 @@ func (s *summing) Resum(at int64) {
 		s.pending = append(s.pending, s.open)
 	}
 	s.open = block{begin: uint32(at), end: uint32(at)}
+	s.inFile = min(s.inFile, at) // opening took it for granted that the file has all
 }
 
 // Sum takes the next whole batch in.
