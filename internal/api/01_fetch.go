@@ -32,8 +32,13 @@ type fetching struct {
 	min      int32 // bytes worth answering for
 	isolate  replica.Isolation
 	follower bool
+	who      follower
+	behind   bool     // there is a high watermark that the follower was not told
+	told     bool     // it has been woken for that
 	whole    bool // every partition goes into the answer
 	hints    bool // the version tells whom to ask instead
+
+	endpoints []msg.FetchResponseNodeEndpoint // of whom to ask instead
 
 	wake  *replica.Wake
 	ring  func()
@@ -71,7 +76,9 @@ func (c *Call) fetching() *fetching {
 // (KIP-903), 16 whom to ask instead (KIP-951), 17 directory id, 18 high watermark
 // (KIP-1166).
 //
-// Followers do not fetch from this broker yet: they get NOT_LEADER_OR_FOLLOWER.
+// For followers see fetch_follower.go. Consumers may read from any replica from
+// version 11 on, up to the high watermark that it knows, and are told of one in
+// their own rack (KIP-392).
 func (h *DataHandlers) fetch(c *Call, out *Reply) {
 	f := c.fetching()
 	f.r.Reset(c.Body)
@@ -82,6 +89,7 @@ func (h *DataHandlers) fetch(c *Call, out *Reply) {
 		return
 	}
 	f.begin(h)
+	h.recognize(c, f)
 	if f.req.IsolationLevel < 0 || f.req.IsolationLevel > 1 {
 		f.failAll(c, out, kafka.UnknownServerError)
 	} else if code := h.fetchSession(c, f); code != kafka.None {
@@ -91,7 +99,9 @@ func (h *DataHandlers) fetch(c *Call, out *Reply) {
 			h.await(c, f)
 		}
 		f.encode(c, out, kafka.None)
-		out.Mute = c.Charge(quota.Fetch, int64(out.At()))
+		if !f.follower {
+			out.Mute = c.Charge(quota.Fetch, int64(out.At()))
+		}
 	}
 	f.end(h)
 }
@@ -101,7 +111,7 @@ func (f *fetching) begin(h *DataHandlers) {
 	f.max = min(f.req.MaxBytes, h.FetchMaxBytes)
 	f.min = min(f.req.MinBytes, f.max)
 	f.isolate = replica.Isolation(f.req.IsolationLevel)
-	f.follower = f.req.ReplicaID >= 0 || f.req.ReplicaState.ReplicaID >= 0
+	f.endpoints = f.endpoints[:0]
 	f.whole, f.session, f.set = true, nil, &f.own
 	clear(f.files) // the answer that had them was sent
 	f.files = f.files[:0]
@@ -216,6 +226,7 @@ func (f *fetching) take() *fetchPartition {
 func (h *DataHandlers) ready(c *Call, f *fetching) bool {
 	left, one := f.max, true
 	total, logs, failed := 0, 0, false
+	f.behind = false
 	for p := f.set.head; p != nil; p = p.next {
 		p.forget()
 		h.read(c, f, p, min(p.maxBytes, left), one)
@@ -227,9 +238,11 @@ func (h *DataHandlers) ready(c *Call, f *fetching) bool {
 		}
 		if !p.early {
 			logs++
-			failed = failed || p.code != kafka.None || p.res.Diverging != nil
+			failed = failed || p.code != kafka.None || p.res.Diverging != nil || p.nearer >= 0
+			f.behind = f.behind || f.follower && p.res.HW > p.toldHW
 		}
 	}
+	f.who.noted = true
 	return logs == 0 || failed || total >= int(f.min) || f.req.MaxWaitMs <= 0
 }
 
@@ -241,21 +254,29 @@ func (h *DataHandlers) read(c *Call, f *fetching, p *fetchPartition, maxBytes in
 		p.code = kafka.CodeOf(err)
 		p.early = p.code != kafka.NotLeaderOrFollower && p.code != kafka.KafkaStorageError
 		return
-	case f.follower:
-		p.code = kafka.NotLeaderOrFollower
-		p.leader.id, p.leader.epoch = r.Leader()
-		return
 	case maxBytes < 0:
 		p.code = kafka.UnknownServerError
 		return
 	}
 	p.watched = r
-	p.res, err = r.Read(replica.Read{Offset: p.offset, MaxBytes: int(maxBytes), MinOne: one, Isolation: f.isolate,
-		CurrentEpoch: p.currentEpoch, LastFetchedEpoch: p.lastEpoch, FromLeader: true})
+	q := replica.Read{Offset: p.offset, MaxBytes: int(maxBytes), MinOne: one, Isolation: f.isolate,
+		CurrentEpoch: p.currentEpoch, LastFetchedEpoch: p.lastEpoch, FromLeader: f.follower || c.Version < 11}
+	switch {
+	case f.follower:
+		err = h.readFollower(c, f, p, q)
+	case h.RackAware && f.req.RackID != "" && c.Version >= 11:
+		if p.nearer = h.nearer(r, f.req.RackID, p.offset); p.nearer >= 0 {
+			q.MaxBytes, q.MinOne = 0, false
+		}
+		fallthrough
+	default:
+		p.res, err = r.Read(q)
+	}
 	if err != nil {
+		p.nearer = kafka.NoBroker
 		p.code = kafka.CodeOf(err)
 		if p.code == kafka.NotLeaderOrFollower || p.code == kafka.FencedLeaderEpoch {
-			p.leader.id, p.leader.epoch = h.leader(&p.topic, p.index)
+			h.redirect(c, f, p)
 		}
 		if p.code == kafka.UnknownServerError {
 			c.t.cfg.Logger.Warn("Fetch failed", "topic", p.topic.name, "partition", p.index, "err", err)
@@ -281,6 +302,7 @@ func (h *DataHandlers) await(c *Call, f *fetching) {
 	c.Free()
 	until := c.Time.Add(time.Duration(f.req.MaxWaitMs) * time.Millisecond)
 	for {
+		until = f.hasten(c, until)
 		left := until.Sub(c.Now())
 		if left <= 0 || c.Ctx.Err() != nil {
 			return
@@ -303,9 +325,12 @@ func (f *fetching) wait(c *Call, d time.Duration) {
 	for p := f.set.head; p != nil; p = p.next {
 		if p.watched != nil && p.code == kafka.None {
 			p.watch.Wake, p.watch.Isolation = f.wake, f.isolate
-			p.watch.Seen = p.res.HW
-			if f.isolate == replica.ReadCommitted {
+			p.watch.Seen, p.watch.ToHW = p.res.HW, false
+			switch f.isolate {
+			case replica.ReadCommitted:
 				p.watch.Seen = p.res.LSO
+			case replica.ReadAll:
+				p.watch.Seen, p.watch.ToHW, p.watch.HW = p.res.LogEnd, !f.told, p.res.HW
 			}
 			p.watched.Watch(&p.watch)
 		}

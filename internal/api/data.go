@@ -17,6 +17,10 @@ type DataHandlers struct {
 	NodeID   int32
 	Sessions *FetchSessions
 
+	// RackAware tells consumers of a replica in their own rack
+	// (replica.selector.class).
+	RackAware bool
+
 	// FetchMaxBytes bounds the answer to a Fetch (fetch.max.bytes).
 	FetchMaxBytes int32
 

@@ -3,6 +3,7 @@ package api
 import (
 	"github.com/myelin-stream/myelin/internal/commitlog"
 	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/replica"
 	"github.com/myelin-stream/myelin/internal/wire/msg"
 )
 
@@ -19,6 +20,7 @@ func (f *fetching) encode(c *Call, out *Reply, code kafka.Code) {
 	for p := f.from(f.set.head, false); p != nil; {
 		p = f.encodeTopic(c, out, p)
 	}
+	f.resp.NodeEndpoints = f.endpoints
 	out.Buf = f.resp.AppendAfterResponses(out.Buf, c.Version)
 	if f.session != nil && !f.whole {
 		f.set.rotate()
@@ -46,7 +48,7 @@ func (f *fetching) choose() (topics int) {
 
 // news says whether there is something about p that the client was not told.
 func (p *fetchPartition) news() bool {
-	return p.code != kafka.None || p.res.Range.Len() > 0 || p.res.Diverging != nil ||
+	return p.code != kafka.None || p.res.Range.Len() > 0 || p.res.Diverging != nil || p.nearer >= 0 ||
 		p.res.HW != p.toldHW || p.res.LogStart != p.toldStart
 }
 
@@ -137,7 +139,11 @@ func (f *fetching) fill(p *fetchPartition) {
 	if d := p.res.Diverging; d != nil {
 		f.part.DivergingEpoch.Epoch, f.part.DivergingEpoch.EndOffset = d.Epoch, d.Offset
 	}
-	if f.isolate != 0 {
+	f.part.PreferredReadReplica = p.nearer
+	if f.follower {
+		f.part.LastStableOffset = p.durable
+	}
+	if f.isolate == replica.ReadCommitted {
 		for _, a := range p.res.Aborted {
 			aborted = append(aborted, msg.FetchResponseResponsePartitionAbortedTransaction{
 				ProducerID: a.ProducerID, FirstOffset: a.First})

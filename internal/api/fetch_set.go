@@ -34,6 +34,9 @@ type fetchPartition struct {
 	gave   bool // with records
 	leader leaderHint
 
+	durable int64 // for a follower: up to where the whole ISR has flushed
+	nearer  int32 // the replica to read from instead; kafka.NoBroker if none is
+
 	watch   replica.FetchWaiter
 	watched *replica.Replica // non-nil while watch is on
 
@@ -53,7 +56,7 @@ func (p *fetchPartition) want(q *msg.FetchRequestTopicPartition) {
 func (p *fetchPartition) forget() {
 	p.res.Range.Release()
 	p.res, p.code, p.early, p.row, p.watched = replica.Result{}, kafka.None, false, false, nil
-	p.leader = leaderHint{kafka.NoBroker, kafka.NoEpoch}
+	p.leader, p.nearer = leaderHint{kafka.NoBroker, kafka.NoEpoch}, kafka.NoBroker
 }
 
 // fetchKey is a partition as a request names it.

@@ -54,6 +54,7 @@ type Settings struct {
 type Follow struct {
 	cfg   Config
 	fresh chan struct{} // one element: fetchers that are not started
+	pace  pace
 
 	mu struct {
 		sync.Mutex // memory only

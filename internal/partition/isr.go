@@ -1,6 +1,9 @@
 package partition
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // Fetch is a follower's fetch as the leader sees it.
 type Fetch struct {
@@ -107,6 +110,23 @@ func (p *Partition) ISRRefused(partitionEpoch int32) Effects {
 
 // Assigned says whether a broker holds a replica.
 func (p *Partition) Assigned(broker int32) bool { return slices.Contains(p.at.Replicas, broker) }
+
+// Holding lists the others in the ISR that have a record at offset, who has most
+// of the log first: from any of them a consumer may read there (KIP-392).
+func (p *Partition) Holding(offset int64) []int32 {
+	var list []remote
+	for i := range p.remote {
+		if r := &p.remote[i]; r.end >= offset && slices.Contains(p.at.ISR, r.id) {
+			list = append(list, *r)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b remote) int { return cmp.Compare(b.end, a.end) })
+	ids := make([]int32, len(list))
+	for i := range list {
+		ids[i] = list[i].id
+	}
+	return ids
+}
 
 // Lagging is how many assigned replicas are not in the ISR, for metrics.
 func (p *Partition) Lagging() int { return max(0, len(p.at.Replicas)-len(p.at.ISR)) }

@@ -170,6 +170,12 @@ func (b *board) reveal(a *aftermath, hw int64) {
 	n = share(lso-oldStable, end-oldStable, b.mu.written-b.mu.stableSeen)
 	b.mu.stableSeen = min(b.mu.stableSeen+n, b.mu.written)
 	b.mu.stable.tell(a, n)
+	for w := b.mu.all.head; w != nil; w = w.next {
+		if w.ToHW && hw > w.HW {
+			w.ToHW = false
+			a.wakes.add(w.Wake)
+		}
+	}
 }
 
 // share is the part of bytes that belongs to moved of the offsets left, at least

@@ -82,7 +82,7 @@ func (b *board) Watch(w *FetchWaiter) {
 		list, readable = &b.mu.all, b.mu.end
 	}
 	list.add(w)
-	ring := readable > w.Seen || b.mu.closed != nil
+	ring := readable > w.Seen || b.mu.closed != nil || w.ToHW && b.hw.Load() > w.HW
 	b.mu.Unlock()
 	if ring {
 		w.Wake.Ring()
@@ -101,14 +101,21 @@ func (b *board) Unwatch(w *FetchWaiter) {
 // Fetched notes where a follower fetches from, which is what it has on stable
 // storage. The caller has compared the offset with the log by Read, in the leader
 // epoch that it names here. It gives the offset up to which the whole ISR has
-// flushed, which the follower is told.
-func (b *board) Fetched(f partition.Fetch, now int64) (durable int64) {
+// flushed, which the follower is told; ok is false for one that is none.
+func (b *board) Fetched(f partition.Fetch, now int64) (durable int64, ok bool) {
 	b.mu.Lock()
 	a := b.settle(b.mu.part.Fetched(f, now))
-	durable = b.mu.part.Durable()
+	durable, ok = b.mu.part.Durable(), b.mu.part.Assigned(f.Replica)
 	b.mu.Unlock()
 	a.run(b)
-	return durable
+	return durable, ok
+}
+
+// Holding is [partition.Partition.Holding].
+func (b *board) Holding(offset int64) []int32 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.mu.part.Holding(offset)
 }
 
 // ISRRefused takes back the proposal made at that partition epoch; see

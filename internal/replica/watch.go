@@ -53,6 +53,10 @@ type FetchWaiter struct {
 	Seen int64
 	// Isolation says up to where the fetch reads.
 	Isolation Isolation
+	// ToHW has it ring as well when the high watermark passes HW: for followers,
+	// who read beyond it and are to be told of it.
+	ToHW bool
+	HW   int64
 
 	list       *watchList
 	prev, next *FetchWaiter
