@@ -33,8 +33,8 @@ type fetching struct {
 	isolate  replica.Isolation
 	follower bool
 	who      follower
-	behind   bool     // there is a high watermark that the follower was not told
-	told     bool     // it has been woken for that
+	behind   bool // there is a high watermark that the follower was not told
+	told     bool // it has been woken for that
 	whole    bool // every partition goes into the answer
 	hints    bool // the version tells whom to ask instead
 
