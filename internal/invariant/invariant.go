@@ -2,6 +2,8 @@
 // does, in tests and in builds with -tags invariants; in a release it says
 // nothing and costs a branch.
 //
+// It also marks what must happen sometimes: see [Sometimes].
+//
 // It is for conditions that only a bug in this program can break. What a
 // client, a disk or another broker can cause is an error, not an invariant.
 package invariant
@@ -26,6 +28,19 @@ func Check(ok bool, format string, args ...any) {
 		panic("invariant broken: " + fmt.Sprintf(format, args...))
 	}
 }
+
+// Sometimes marks a branch that is rarely taken and must be taken now and then
+// under the simulator, or its test is worth nothing. Builds with -tags invariants
+// count it, see [Marks]; in all others it is nothing at all. Names are paths such
+// as "replica/truncate".
+func Sometimes(name string) {
+	if tagged {
+		mark(name)
+	}
+}
+
+// Marks are the branches that were taken so far in this process, and how often.
+func Marks() map[string]int { return marks() }
 
 // Mangle overwrites b when invariants are on. A pool calls it on a buffer that
 // is given back, so that whoever kept a reference reads nonsense at once.

@@ -29,3 +29,16 @@ func TestCheckIsFree(t *testing.T) {
 		t.Errorf("a check that holds allocates %v times", n)
 	}
 }
+
+func TestSometimesCountsWithTheTagOnly(t *testing.T) {
+	before := Marks()["invariant/test"]
+	Sometimes("invariant/test")
+	Sometimes("invariant/test")
+	want := 0
+	if tagged {
+		want = 2
+	}
+	if got := Marks()["invariant/test"] - before; got != want {
+		t.Errorf("two marks were counted as %d, want %d", got, want)
+	}
+}

@@ -11,9 +11,12 @@ import (
 // stream is what one end sends and the other receives. The network's lock
 // guards it.
 type stream struct {
+	name    string // see Chunk.Conn
+	sent    int    // chunks so far
 	chunks  []chunk
 	size    int  // bytes in chunks
-	held    int  // how many of the last chunks a cut holds back
+	held    int  // how many of the last chunks a cut or a hold keeps back
+	hold    bool // see Network.Hold
 	fin     bool // the writer has closed; a chunk with fin set is the last
 	gone    bool // the reader has closed: nobody will read this
 	changed bell
@@ -26,12 +29,15 @@ type chunk struct {
 	fin  bool
 }
 
-// push sends a chunk over a link in its present state.
-func (s *stream) push(c chunk, l link) {
+// push sends a chunk over a link in its present state, which takes extra longer
+// than the link's latency.
+func (s *stream) push(c chunk, l link, extra time.Duration) {
+	l.latency += extra
 	c.at = s.arrival(l)
 	s.chunks = append(s.chunks, c)
 	s.size += len(c.data)
-	if l.cut {
+	s.sent++
+	if l.cut || s.hold {
 		s.held++
 	}
 	s.changed.ring()
@@ -47,9 +53,9 @@ func (s *stream) arrival(l link) time.Time {
 	return at
 }
 
-// heal sends on what a cut has held back, once the link carries again.
+// heal sends on what was kept back, once neither a cut nor a hold is in the way.
 func (s *stream) heal(l link) {
-	if l.cut {
+	if l.cut || s.hold {
 		return
 	}
 	for i := len(s.chunks) - s.held; i < len(s.chunks); i++ {
@@ -155,7 +161,7 @@ func (c *conn) tryWrite(p []byte) (int, error) {
 	}
 	k := min(len(p), max(0, c.network.buffer-c.out.size))
 	if k > 0 {
-		c.out.push(chunk{data: append([]byte(nil), p[:k]...)}, link)
+		c.out.push(chunk{data: append([]byte(nil), p[:k]...)}, link, c.extra())
 	}
 	return k, nil
 }
@@ -175,8 +181,16 @@ func (c *conn) CloseWrite() error {
 func (c *conn) finish() {
 	if !c.out.fin {
 		c.out.fin = true
-		c.out.push(chunk{fin: true}, c.network.state(c.local.host, c.remote.host))
+		c.out.push(chunk{fin: true}, c.network.state(c.local.host, c.remote.host), c.extra())
 	}
+}
+
+// extra is what the next chunk needs beside the link's latency.
+func (c *conn) extra() time.Duration {
+	if c.network.jitter == nil {
+		return 0
+	}
+	return c.network.jitter(Chunk{From: c.local.host, To: c.remote.host, Conn: c.out.name, Number: c.out.sent})
 }
 
 // Close ends this end. What was written arrives still.

@@ -80,6 +80,45 @@ func (n *Network) Crash(host string) {
 	}
 }
 
+// Jitter makes each chunk take longer than its link's latency, by what f says of
+// it; nil ends that. f is called under the network's lock. A jitter that follows
+// from the chunk alone gives every arrival a time of its own and does not depend
+// on the order in which goroutines happen to run.
+func (n *Network) Jitter(f func(Chunk) time.Duration) {
+	n.lock.take()
+	defer n.lock.give()
+	n.jitter = f
+}
+
+// Hold keeps back what one host sends to another over the connections that are
+// open now, the end of a connection that is closed meanwhile too. It tells how
+// many there are. A client that gave one up and made another has what it sent
+// before arrive after what it sent later, once [Network.Release] is called.
+func (n *Network) Hold(from, to string) int { return n.setHold(from, to, true) }
+
+// Release lets arrive what Hold kept back, and tells how many connections had
+// something to say.
+func (n *Network) Release(from, to string) int { return n.setHold(from, to, false) }
+
+func (n *Network) setHold(from, to string, hold bool) (count int) {
+	n.lock.take()
+	defer n.lock.give()
+	for _, c := range n.conns {
+		for _, end := range []*conn{c, c.peer} {
+			if end.local.host != from || end.remote.host != to || end.out.hold == hold {
+				continue
+			}
+			if hold || end.out.held > 0 {
+				count++
+			}
+			end.out.hold = hold
+			end.out.heal(n.state(from, to))
+			end.out.changed.ring()
+		}
+	}
+	return count
+}
+
 // Conns tells how many connections are open.
 func (n *Network) Conns() int {
 	n.lock.take()

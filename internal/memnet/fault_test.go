@@ -120,3 +120,67 @@ func TestCrash(t *testing.T) {
 		}
 	})
 }
+
+// TestHold: a connection that was given up speaks after the one that replaced it.
+func TestHold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := New()
+		l, err := n.Listen("b:1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, err := n.Host("a").Dial(context.Background(), "tcp", "b:1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		oldEnd, _ := l.Accept()
+		if got := n.Hold("a", "b"); got != 1 {
+			t.Errorf("%d connections are held, want 1", got)
+		}
+		write(t, first, "late")
+		first.Close()
+		second, err := n.Host("a").Dial(context.Background(), "tcp", "b:1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		newEnd, _ := l.Accept()
+		write(t, second, "early")
+		read(t, newEnd, "early")
+		oldEnd.SetReadDeadline(time.Now().Add(time.Hour))
+		if _, err := oldEnd.Read(make([]byte, 1)); err == nil {
+			t.Error("a connection that is held spoke")
+		}
+		oldEnd.SetReadDeadline(time.Time{})
+		if got := n.Release("a", "b"); got != 1 {
+			t.Errorf("%d connections had something to say, want 1", got)
+		}
+		if rest, err := io.ReadAll(oldEnd); string(rest) != "late" || err != nil {
+			t.Errorf("after the release: %q, %v", rest, err)
+		}
+		newEnd.Close()
+		second.Close()
+		oldEnd.Close()
+		l.Close()
+	})
+}
+
+// TestJitter: each chunk takes as long as what it is says, and order stays.
+func TestJitter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := New()
+		a, b := pair(t, n)
+		n.Jitter(func(c Chunk) time.Duration {
+			if c.From != "a" || c.To != "b" {
+				return 0
+			}
+			return time.Duration(3-c.Number) * time.Second
+		})
+		begin := time.Now()
+		write(t, a, "x")
+		write(t, a, "y")
+		read(t, b, "xy")
+		if d := time.Since(begin); d != 3*time.Second {
+			t.Errorf("arrived after %v, want 3s", d)
+		}
+	})
+}

@@ -9,6 +9,8 @@
 //	cut    a link carries nothing until it is healed: bytes wait, connects wait,
 //	       and nobody is told, as when a cable is pulled
 //	reset  both ends of a connection fail at once with ECONNRESET
+//	hold   a connection that is open keeps back what it carries one way, until it
+//	       is released; connections that are made later are free
 //
 // # In a synctest bubble
 //
@@ -47,6 +49,15 @@ type Network struct {
 	changed   bell                 // rings when a link, a listener or a backlog changes
 	nextPort  int
 	buffer    int
+	jitter    func(Chunk) time.Duration
+	dialed    map[[2]string]int // how many connections there were, by {from, address}
+}
+
+// Chunk is what one call of Write put on its way, for [Network.Jitter].
+type Chunk struct {
+	From, To string // hosts
+	Conn     string // the two hosts, the port that listens, and which connection of theirs it is
+	Number   int    // which of the connection's chunks in this direction, from 0
 }
 
 // link is one direction between two hosts.
@@ -61,6 +72,7 @@ func New() *Network {
 		lock:      newLock(),
 		listeners: map[string]*listener{},
 		links:     map[[2]string]*link{},
+		dialed:    map[[2]string]int{},
 		nextPort:  49152,
 		buffer:    DefaultBuffer,
 	}
@@ -160,7 +172,10 @@ func (n *Network) connect(from string, to address) (*conn, <-chan struct{}, erro
 		return nil, n.changed.wait(), nil
 	}
 	near := address{host: from, port: n.takePort()}
-	there, back := &stream{}, &stream{}
+	pair := [2]string{from, to.String()}
+	n.dialed[pair]++
+	name := fmt.Sprintf("%s>%s/%d", from, to, n.dialed[pair])
+	there, back := &stream{name: name}, &stream{name: name}
 	dialed := &conn{network: n, local: near, remote: to, in: back, out: there}
 	accepted := &conn{network: n, local: to, remote: near, in: there, out: back}
 	dialed.peer, accepted.peer = accepted, dialed

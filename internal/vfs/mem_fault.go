@@ -104,6 +104,24 @@ func (m *Mem) StopBefore(n int64) {
 	m.mu.stopAt = n
 }
 
+// SetBytes changes how much fits, see MemConfig.Bytes; less than there is makes
+// the disk full.
+func (m *Mem) SetBytes(n int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.mu.budget = n
+	if n <= 0 {
+		m.mu.budget = -1
+	}
+}
+
+// Used is how many bytes files hold together.
+func (m *Mem) Used() int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.mu.used
+}
+
 // Stopped tells whether the power is gone.
 func (m *Mem) Stopped() bool {
 	m.mu.Lock()
