@@ -119,6 +119,26 @@ func (n *Network) setHold(from, to string, hold bool) (count int) {
 	return count
 }
 
+// Isolate cuts a host off from all others, both ways, or ends that. It is apart
+// from cuts of links: what is cut there stays so.
+func (n *Network) Isolate(host string, alone bool) {
+	n.lock.take()
+	defer n.lock.give()
+	if n.alone[host] == alone {
+		return
+	}
+	n.alone[host] = alone
+	n.changed.ring()
+	for _, c := range n.conns {
+		for _, end := range []*conn{c, c.peer} {
+			if from, to := end.local.host, end.remote.host; from != to && (from == host || to == host) {
+				end.out.heal(n.state(from, to))
+				end.out.changed.ring()
+			}
+		}
+	}
+}
+
 // Conns tells how many connections are open.
 func (n *Network) Conns() int {
 	n.lock.take()

@@ -51,6 +51,7 @@ type Network struct {
 	buffer    int
 	jitter    func(Chunk) time.Duration
 	dialed    map[[2]string]int // how many connections there were, by {from, address}
+	alone     map[string]bool   // hosts that are cut off from all others
 }
 
 // Chunk is what one call of Write put on its way, for [Network.Jitter].
@@ -73,6 +74,7 @@ func New() *Network {
 		listeners: map[string]*listener{},
 		links:     map[[2]string]*link{},
 		dialed:    map[[2]string]int{},
+		alone:     map[string]bool{},
 		nextPort:  49152,
 		buffer:    DefaultBuffer,
 	}
@@ -193,10 +195,12 @@ func (n *Network) takePort() int {
 
 // state gives the present state of a link; the caller holds the lock.
 func (n *Network) state(from, to string) link {
+	var now link
 	if l := n.links[[2]string{from, to}]; l != nil {
-		return *l
+		now = *l
 	}
-	return link{}
+	now.cut = now.cut || from != to && (n.alone[from] || n.alone[to])
+	return now
 }
 
 func (n *Network) roundTrip(a, b string) time.Duration {

@@ -24,9 +24,17 @@ const patience = 30 * time.Second
 
 // client is one connection to the node, opened when it is needed.
 type client struct {
-	dial func(ctx context.Context) (net.Conn, error)
-	conn net.Conn
-	id   int32
+	dial     func(ctx context.Context) (net.Conn, error)
+	patience time.Duration // for an answer; 0 means patience
+	conn     net.Conn
+	id       int32
+}
+
+func (c *client) limit() time.Duration {
+	if c.patience > 0 {
+		return c.patience
+	}
+	return patience
 }
 
 func (c *client) close() {
@@ -39,7 +47,7 @@ func (c *client) close() {
 // send writes one request without waiting for its answer.
 func (c *client) send(req msg.Request, version int16) error {
 	if c.conn == nil {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), c.limit())
 		defer cancel()
 		conn, err := c.dial(ctx)
 		if err != nil {
@@ -53,7 +61,7 @@ func (c *client) send(req msg.Request, version int16) error {
 	frame := h.Append(make([]byte, 4), msg.RequestHeaderVersion(req.Key(), version))
 	frame = req.Append(frame, version)
 	binary.BigEndian.PutUint32(frame, uint32(len(frame)-4))
-	c.conn.SetDeadline(time.Now().Add(patience))
+	c.conn.SetDeadline(time.Now().Add(c.limit()))
 	if _, err := c.conn.Write(frame); err != nil {
 		c.close()
 		return errGone

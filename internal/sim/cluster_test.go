@@ -1,0 +1,172 @@
+package sim
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/cryptotest"
+	"testing/synctest"
+	"time"
+
+	"github.com/myelin-stream/myelin/internal/invariant"
+)
+
+// A cluster's seeds are played in processes of their own as well:
+//
+//	SIM_SEED     the first seed, 1 by default
+//	SIM_CLUSTER  how many, 2 by default
+//	SIM_NODES    how many nodes the cluster has
+//	SIM_STORM    seconds with faults
+//	SIM_CALM     any text: no faults
+//	SIM_WITHOUT  names of faults that do not happen, with commas between
+//	SIM_TWICE    any text: play each seed twice and want equal hashes
+//	SIM_TRACE    any text: play SIM_SEED here and print all of it
+const fleetChildEnv = "SIM_FLEET_CHILD"
+
+// tally is what a child tells of its seed.
+type tally struct {
+	ClusterResult
+	Marks map[string]int
+	CPU   float64
+}
+
+func TestClusterSeeds(t *testing.T) {
+	first, n := env("SIM_SEED", 1), env("SIM_CLUSTER", 2)
+	if os.Getenv(fleetChildEnv) != "" {
+		fleetChild(t, first)
+		return
+	}
+	if os.Getenv("SIM_TRACE") != "" {
+		t.Skip("one test at a time is traced: SIM_FLEET_CHILD=1 with SIM_TRACE=1 plays SIM_SEED here")
+	}
+	if raced {
+		n = min(n, 1)
+	}
+	lanes := make(chan struct{}, 2)
+	var all sync.WaitGroup
+	var sum sums
+	for seed := first; seed < first+n; seed++ {
+		lanes <- struct{}{}
+		all.Go(func() {
+			defer func() { <-lanes }()
+			sum.add(fleetSeed(t, seed))
+		})
+	}
+	all.Wait()
+	t.Log(sum.String())
+}
+
+func fleetSeed(t *testing.T, seed uint64) tally {
+	a := spawnFleet(t, seed)
+	if os.Getenv("SIM_TWICE") != "" {
+		if b := spawnFleet(t, seed); a.Hash != b.Hash {
+			t.Errorf("seed %d: two runs differ: %s and %s", seed, a.Hash, b.Hash)
+		}
+	}
+	return a
+}
+
+// spawnFleet plays a seed in a process of its own.
+func spawnFleet(t *testing.T, seed uint64) (got tally) {
+	cmd := exec.Command(os.Args[0], "-test.run=^TestClusterSeeds$", "-test.v", "-test.timeout=20m")
+	cmd.Env = append(os.Environ(), fleetChildEnv+"=1", fmt.Sprintf("SIM_SEED=%d", seed), "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1", "GOGC=off", "GOMEMLIMIT=1500MiB")
+	out, err := cmd.CombinedOutput()
+	cpu := 0.0
+	if cmd.ProcessState != nil {
+		cpu = (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
+	}
+	if _, after, ok := bytes.Cut(out, []byte("cluster: ")); ok {
+		line, _, _ := bytes.Cut(after, []byte("\n"))
+		if e := json.Unmarshal(line, &got); e != nil {
+			t.Errorf("seed %d: %v in %s", seed, e, line)
+		}
+	}
+	got.CPU = cpu
+	if err != nil {
+		t.Errorf("seed %d: %v\n%s\nreplay: make sim SEED=%d SEEDS=0 CLUSTER=1\nstory: %s", seed, err, tail(out), seed, strings.Join(got.Story, "\n       "))
+	}
+	return got
+}
+
+// tail is the end of what a child said, which has its violation.
+func tail(out []byte) []byte {
+	if i := bytes.Index(out, []byte("cluster: ")); i >= 0 {
+		_, out, _ = bytes.Cut(out[i:], []byte("\n"))
+	}
+	if len(out) > 12000 {
+		return append(slices.Clone(out[:8000]), out[len(out)-4000:]...)
+	}
+	return out
+}
+
+func fleetChild(t *testing.T, seed uint64) {
+	opt := ClusterOptions{Seed: seed, Nodes: int(env("SIM_NODES", 0)), Storm: time.Duration(env("SIM_STORM", 0)) * time.Second,
+		Calm: os.Getenv("SIM_CALM") != "", Without: strings.Split(os.Getenv("SIM_WITHOUT"), ",")}
+	if os.Getenv("SIM_TRACE") != "" {
+		opt.Trace = func(line string) { fmt.Println(line) }
+		opt.Logger = slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	}
+	cryptotest.SetGlobalRandom(t, seed)
+	var r ClusterResult
+	synctest.Test(t, func(*testing.T) { r = RunCluster(opt) })
+	line, err := json.Marshal(tally{ClusterResult: r, Marks: invariant.Marks()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Printf("cluster: %s\n", line)
+	for _, v := range r.Violations {
+		t.Errorf("seed %d: %s", seed, v)
+	}
+}
+
+// sums are totals over seeds.
+type sums struct {
+	mu                   sync.Mutex
+	seeds, ops, batches  int
+	virtual              time.Duration
+	cpu                  float64
+	faults, marks, agent map[string]int
+}
+
+func (s *sums) add(t tally) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.faults == nil {
+		s.faults, s.marks, s.agent = map[string]int{}, map[string]int{}, map[string]int{}
+	}
+	s.seeds++
+	s.ops += t.Ops
+	s.batches += t.Batches
+	s.virtual += t.Virtual
+	s.cpu += t.CPU
+	for k, v := range t.Faults {
+		s.faults[k] += v
+	}
+	for k, v := range t.Marks {
+		s.marks[k] += v
+	}
+	for k, v := range t.Rounds {
+		s.agent[strings.TrimRight(k, "0123456789")] += v
+	}
+}
+
+func (s *sums) String() string {
+	list := func(m map[string]int) string {
+		var out []string
+		for _, k := range slices.Sorted(maps.Keys(m)) {
+			out = append(out, fmt.Sprintf("%s %d", k, m[k]))
+		}
+		return strings.Join(out, ", ")
+	}
+	return fmt.Sprintf("%d seeds, %v simulated in %.1f CPU s (%.1f a CPU second), %d operations, %d batches (%.0f a simulated second)\nrounds: %s\nfaults: %s\nmarks: %s",
+		s.seeds, s.virtual.Round(time.Second), s.cpu, s.virtual.Seconds()/s.cpu, s.ops, s.batches, float64(s.batches)/s.virtual.Seconds(),
+		list(s.agent), list(s.faults), list(s.marks))
+}
