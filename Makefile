@@ -5,6 +5,7 @@ STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 30s
 SEED        ?= 1
 SEEDS       ?= 20
+CLUSTER     ?= 20
 CRASH       ?= ./internal/sim ./internal/commitlog ./internal/replica
 
 SHELL       := /bin/bash
@@ -13,7 +14,7 @@ SHELL       := /bin/bash
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: build check cross test race sim crash-images torture fuzz golden compat system deploy bench gen map help
+.PHONY: build check cross test race sim sim-cluster crash-images torture fuzz golden compat system deploy bench gen map help
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,8 +40,11 @@ test: ## all tests in their short form
 race: ## the same with the race detector and invariants
 	CGO_ENABLED=1 $(GO) test -race -short -tags invariants -timeout 15m ./...
 
-sim: ## whole brokers and logs under power cuts: SEEDS seeds from SEED on, each run twice, and the long crash tests
-	SIM_SEED=$(SEED) SIM_SEEDS=$(SEEDS) $(GO) test -count=1 -tags invariants -timeout 15m $(CRASH)
+sim: ## brokers and logs under power cuts, SEEDS seeds from SEED on, each run twice; CLUSTER seeds of a whole cluster; the long crash tests
+	SIM_SEED=$(SEED) SIM_SEEDS=$(SEEDS) SIM_CLUSTER=$(CLUSTER) $(GO) test -count=1 -tags invariants -timeout 15m $(CRASH)
+
+sim-cluster: ## CLUSTER seeds of a whole cluster from SEED on and nothing else; totals of faults and marked branches in the end
+	SIM_SEED=$(SEED) SIM_CLUSTER=$(CLUSTER) $(GO) test -count=1 -tags invariants -timeout 10h -v -run '^TestClusterSeeds$$' ./internal/sim
 
 crash-images: ## what power cuts may leave at each of 2,000 operations, in 13 ways: 26,000 directories, some minutes; SEED chooses the story
 	TORTURE_SEED=$(SEED) $(GO) test -count=1 -timeout 60m -v -run '^TestCrashImages$$' ./internal/torture

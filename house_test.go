@@ -66,7 +66,7 @@ const layers = `
 	NONE < script, memnet, history;
 	record < slicelog;
 	myelin, memnet < myelintest;
-	broker, memnet < sim;
+	broker, memnet, history < sim;
 	compact, replica, memnet < torture;
 	vfs < test/system/lazyfs < test/system;
 	NONE < test/bench;

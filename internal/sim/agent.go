@@ -68,7 +68,9 @@ type tp struct {
 
 func (p tp) String() string { return fmt.Sprintf("%s-%d", p.topic, p.part) }
 
-func compareTP(a, b tp) int { return cmp.Or(cmp.Compare(a.topic, b.topic), cmp.Compare(a.part, b.part)) }
+func compareTP(a, b tp) int {
+	return cmp.Or(cmp.Compare(a.topic, b.topic), cmp.Compare(a.part, b.part))
+}
 
 // errRetry says that the round came to nothing for a reason that passes.
 var errRetry = errors.New("try again")

@@ -24,12 +24,15 @@ import (
 //	SIM_SEED     the first seed, 1 by default
 //	SIM_CLUSTER  how many, 2 by default
 //	SIM_NODES    how many nodes the cluster has
-//	SIM_STORM    seconds with faults
+//	SIM_STORM    seconds with faults; 30, or 15 with -short
 //	SIM_CALM     any text: no faults
 //	SIM_WITHOUT  names of faults that do not happen, with commas between
 //	SIM_TWICE    any text: play each seed twice and want equal hashes
 //	SIM_TRACE    any text: play SIM_SEED here and print all of it
-const fleetChildEnv = "SIM_FLEET_CHILD"
+const (
+	clusterNodes  = 1
+	fleetChildEnv = "SIM_FLEET_CHILD"
+)
 
 // tally is what a child tells of its seed.
 type tally struct {
@@ -76,7 +79,7 @@ func fleetSeed(t *testing.T, seed uint64) tally {
 
 // spawnFleet plays a seed in a process of its own.
 func spawnFleet(t *testing.T, seed uint64) (got tally) {
-	cmd := exec.Command(os.Args[0], "-test.run=^TestClusterSeeds$", "-test.v", "-test.timeout=20m")
+	cmd := exec.Command(os.Args[0], "-test.run=^TestClusterSeeds$", "-test.v", "-test.timeout=20m", fmt.Sprintf("-test.short=%t", testing.Short()))
 	cmd.Env = append(os.Environ(), fleetChildEnv+"=1", fmt.Sprintf("SIM_SEED=%d", seed), "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1", "GOGC=off", "GOMEMLIMIT=1500MiB")
 	out, err := cmd.CombinedOutput()
 	cpu := 0.0
@@ -91,7 +94,7 @@ func spawnFleet(t *testing.T, seed uint64) (got tally) {
 	}
 	got.CPU = cpu
 	if err != nil {
-		t.Errorf("seed %d: %v\n%s\nreplay: make sim SEED=%d SEEDS=0 CLUSTER=1\nstory: %s", seed, err, tail(out), seed, strings.Join(got.Story, "\n       "))
+		t.Errorf("seed %d: %v\n%s\nreplay: make sim-cluster SEED=%d CLUSTER=1\nstory: %s", seed, err, tail(out), seed, strings.Join(got.Story, "\n       "))
 	}
 	return got
 }
@@ -108,7 +111,11 @@ func tail(out []byte) []byte {
 }
 
 func fleetChild(t *testing.T, seed uint64) {
-	opt := ClusterOptions{Seed: seed, Nodes: int(env("SIM_NODES", 0)), Storm: time.Duration(env("SIM_STORM", 0)) * time.Second,
+	storm := uint64(30)
+	if testing.Short() {
+		storm = 15
+	}
+	opt := ClusterOptions{Seed: seed, Nodes: int(env("SIM_NODES", clusterNodes)), Storm: time.Duration(env("SIM_STORM", storm)) * time.Second,
 		Calm: os.Getenv("SIM_CALM") != "", Without: strings.Split(os.Getenv("SIM_WITHOUT"), ",")}
 	if os.Getenv("SIM_TRACE") != "" {
 		opt.Trace = func(line string) { fmt.Println(line) }

@@ -43,6 +43,7 @@ func (c *cursor) poll(parts []tp, maxBytes int32) ([]history.Record, error) {
 		}
 	}
 	life := int(c.fleet.nodes[leader].life.Load())
+	marks := c.fleet.book.waters(leader, life)
 	var resp msg.FetchResponse
 	if err := c.ask(leader, &req, 12, &resp); err != nil {
 		_ = c.refresh()
@@ -51,12 +52,22 @@ func (c *cursor) poll(parts []tp, maxBytes int32) ([]history.Record, error) {
 	if code := kafka.Code(resp.ErrorCode); code != kafka.None {
 		return nil, c.passing("Fetch", code)
 	}
-	return c.take(leader, life, &resp)
+	return c.take(answer{leader, life, marks, &resp})
+}
+
+// answer is a node's answer to Fetch, with what the node had told before it was
+// asked.
+type answer struct {
+	leader int32
+	life   int
+	marks  map[tp]int64
+	resp   *msg.FetchResponse
 }
 
 // take opens an answer. An error of one partition does not spoil the others.
-func (c *cursor) take(leader int32, life int, resp *msg.FetchResponse) (out []history.Record, err error) {
-	for _, t := range resp.Responses {
+func (c *cursor) take(from answer) (out []history.Record, err error) {
+	leader := from.leader
+	for _, t := range from.resp.Responses {
 		for _, r := range t.Partitions {
 			at := tp{t.Topic, r.PartitionIndex}
 			c.learn(at, r.CurrentLeader.LeaderID, r.CurrentLeader.LeaderEpoch)
@@ -73,7 +84,7 @@ func (c *cursor) take(leader int32, life int, resp *msg.FetchResponse) (out []hi
 				}
 				continue
 			}
-			if e := c.fleet.book.water(watched{at, leader, life}, r.HighWatermark); e != nil {
+			if e := c.fleet.book.water(watched{at, leader, from.life}, from.marks[at], r.HighWatermark); e != nil {
 				return out, e
 			}
 			got, next, e := openCommitted(r.Records, r.AbortedTransactions, c.at[at])

@@ -49,7 +49,7 @@ func (c *copier) round() error {
 		return err
 	}
 	err = c.transaction(got)
-	c.producer.rest(0, 60*time.Millisecond)
+	c.producer.rest(20*time.Millisecond, 200*time.Millisecond)
 	return err
 }
 

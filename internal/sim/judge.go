@@ -147,7 +147,7 @@ func (a *agent) reckoning(*nemesis) {
 	final := map[string]map[int64]int64{}
 	c := &cursor{agent: a, at: map[tp]int64{}}
 	process := a.fleet.book.process()
-	all := a.fleet.parts(plain, wide, copied, shared)
+	all := a.fleet.parts(plain, wide, copied, shared, loose)
 	for _, p := range all {
 		final[p.String()] = map[int64]int64{}
 		err := a.within(recoveryLimit, func() error { return c.toTheEnd(p, process, final[p.String()]) })
@@ -167,7 +167,7 @@ func (a *agent) reckoning(*nemesis) {
 			return
 		}
 	}
-	for _, bad := range a.fleet.book.verdict(final) {
+	for _, bad := range a.fleet.book.verdict(final, a.fleet.parts(loose)) {
 		a.fleet.violate("%s", bad)
 	}
 	for _, bad := range a.fleet.book.verdictOfCopies(final, a.fleet.parts(copied), ends) {

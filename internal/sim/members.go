@@ -187,7 +187,6 @@ func (c *classicMember) join() error {
 	req.GroupID, req.MemberID, req.SessionTimeoutMs, req.RebalanceTimeoutMs, req.ProtocolType = c.group, c.id, 6000, 3000, "consumer"
 	req.Protocols = []msg.JoinGroupRequestProtocol{{Name: "sim", Metadata: []byte("m")}}
 	var resp msg.JoinGroupResponse
-	c.line(0) // lines are made in order
 	if err := c.askCoordinator(ofGroup, c.group, &req, 7, &resp); err != nil {
 		return err
 	}
@@ -236,13 +235,13 @@ func (c *classicMember) adopt(list string) error {
 			parts = append(parts, tp{topic, int32(part)})
 		}
 	}
-	c.gone2(parts)
+	c.adoptAll(parts)
 	return nil
 }
 
-// gone2 takes an assignment of a new generation: in the classic protocol all is
+// adoptAll takes an assignment of a new generation: in the classic protocol all is
 // looked up again.
-func (c *classicMember) gone2(parts []tp) {
+func (c *classicMember) adoptAll(parts []tp) {
 	clear(c.stood)
 	c.assigned(parts)
 }

@@ -65,6 +65,10 @@ func (n *nemesis) twoHosts() (node, other string) {
 	if n.rand.IntN(2) == 0 {
 		all = all[:len(n.fleet.nodes)]
 	}
+	all = slices.DeleteFunc(all, func(h string) bool { return h == nodeHost(i) })
+	if len(all) == 0 {
+		all = []string{n.fleet.crew[0].name}
+	}
 	return nodeHost(i), all[n.rand.IntN(len(all))]
 }
 

@@ -39,7 +39,7 @@ type producer struct {
 }
 
 func newProducer(a *agent) (func() error, func()) {
-	p := &producer{agent: a, parts: a.fleet.parts(plain, wide, shared), id: -1, pipeline: 1 + a.rand.IntN(8), size: 1 + a.rand.IntN(400)}
+	p := &producer{agent: a, parts: a.fleet.parts(plain, wide, shared, loose), id: -1, pipeline: 1 + a.rand.IntN(8), size: 1 + a.rand.IntN(400)}
 	return p.round, nil
 }
 
@@ -76,7 +76,7 @@ func (p *producer) round() error {
 		p.account(queue)
 	}
 	p.trace("sent %d batches: %v", len(queue), err)
-	p.rest(0, 25*time.Millisecond)
+	p.rest(20*time.Millisecond, 130*time.Millisecond)
 	return err
 }
 
@@ -224,7 +224,7 @@ func (p *producer) answered(b *parcel, resp *msg.ProduceResponse, stuck map[tp]b
 type lazy struct{ producer }
 
 func newLazy(a *agent) (func() error, func()) {
-	l := &lazy{producer{agent: a, parts: a.fleet.parts(wide), size: 200}}
+	l := &lazy{producer{agent: a, parts: a.fleet.parts(loose), size: 200}}
 	return l.round, nil
 }
 
