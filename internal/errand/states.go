@@ -27,7 +27,7 @@ func (e *Errands) States(partition int32) (persist.Operations, error) {
 	node, err := e.leader(kafka.TopicPartition{Topic: kafka.ShareStateTopic, Partition: partition})
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("%w: %w", err, kafka.CoordinatorNotAvailable)
+		return nil, fmt.Errorf("%w: %w", kafka.CoordinatorNotAvailable, err)
 	case node == e.cfg.Self:
 		return nil, nil
 	}
