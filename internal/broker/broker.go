@@ -158,7 +158,7 @@ func (b *Broker) Run(ctx context.Context) error {
 		activity{"share state", b.shareState.Run},
 		activity{"transactions", b.txns.Run},
 		activity{"share", b.share.Run},
-		activity{"deleted topics", b.forgetDeleted})
+		activity{"deleted topics", coordinators{b}.forgetDeleted})
 	if b.sockets.admin != nil {
 		list = append(list, activity{"ages of lags", b.lags.run}, activity{"admin", b.admin().run})
 	}

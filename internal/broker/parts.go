@@ -42,6 +42,7 @@ func (b *Broker) newGroups(props *config.Broker) (*group.Service, error) {
 		return 0
 	}
 	c.Open = b.openGroupLog
+	c.CommitPatience = coordinators{b}.patience(kafka.OffsetsTopic, props.Millis("offsets.commit.timeout.ms"))
 	c.TopicID = func(name string) kafka.UUID {
 		if t := b.metadata.Image().Topic(name); t != nil {
 			return t.ID

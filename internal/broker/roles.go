@@ -1,8 +1,6 @@
 package broker
 
 import (
-	"context"
-
 	"github.com/myelin-stream/myelin/internal/cluster"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/partition"
@@ -20,7 +18,7 @@ func (b *Broker) follow(d *cluster.Delta, img *cluster.Image) {
 	for _, c := range d.Topics() {
 		if c.New == nil {
 			change.Removed = append(change.Removed, b.held(c.Old)...)
-			b.forget(c.Old)
+			coordinators{b}.forget(c.Old)
 			continue
 		}
 		conf := new(b.topicConfig(props, img, c.New.Name))
@@ -38,9 +36,13 @@ func (b *Broker) follow(d *cluster.Delta, img *cluster.Image) {
 	if !first { // the whole state came with its settings
 		b.reconfigure(&change, img, changed, all)
 	}
+	of := coordinators{b}
+	for _, c := range d.Topics() {
+		of.resign(c)
+	}
 	b.replicas.Apply(change)
 	for _, c := range d.Topics() {
-		b.coordinate(c)
+		of.elect(c)
 	}
 }
 
@@ -86,70 +88,6 @@ func (b *Broker) held(t *cluster.Topic) []kafka.TopicPartition {
 		}
 	}
 	return out
-}
-
-// coordinate elects this broker's coordinators for the partitions of an
-// internal topic that it leads now, and resigns from those it does not.
-func (b *Broker) coordinate(c *cluster.TopicChange) {
-	if c.New == nil {
-		return
-	}
-	var role coordinatorRole
-	switch c.New.Name {
-	case kafka.OffsetsTopic:
-		role = b.groups
-	case kafka.ShareStateTopic:
-		role = b.shareState
-	case kafka.TxnTopic:
-		role = b.txns
-	default:
-		return
-	}
-	for _, id := range c.Partitions() {
-		p := c.New.Partition(id)
-		if p.Leader == b.self {
-			role.Elect(id, p.LeaderEpoch)
-		} else {
-			role.Resign(id, p.LeaderEpoch)
-		}
-	}
-}
-
-// coordinatorRole is a coordinator that this broker may be for partitions of an
-// internal topic.
-type coordinatorRole interface {
-	Elect(partition, epoch int32)
-	Resign(partition, epoch int32)
-}
-
-// forget drops what coordinators keep of a deleted topic. It waits for commits, so
-// it must not run on the goroutine that applies the log.
-func (b *Broker) forget(topic *cluster.Topic) {
-	select { //house:select two cases, one of them default
-	case b.deleted <- topic:
-	default:
-		b.logger.Warn("too many topics deleted at once: offsets committed to one stay until they expire", "topic", topic.Name)
-	}
-}
-
-// forgetDeleted is the activity behind forget.
-func (b *Broker) forgetDeleted(ctx context.Context) error {
-	for {
-		select { //house:select ending may come before or after one more topic
-		case <-ctx.Done():
-			return nil
-		case topic := <-b.deleted:
-			if err := b.groups.TopicsDeleted(ctx, []string{topic.Name}); err != nil && ctx.Err() == nil {
-				b.logger.Warn("offsets of a deleted topic stay until they expire", "topic", topic.Name, "err", err)
-			}
-			if err := b.groups.Shares().TopicsDeleted(ctx, []kafka.UUID{topic.ID}); err != nil && ctx.Err() == nil {
-				b.logger.Warn("share groups remember a deleted topic", "topic", topic.Name, "err", err)
-			}
-			if err := b.shareState.TopicsDeleted(ctx, []kafka.UUID{topic.ID}); err != nil && ctx.Err() == nil {
-				b.logger.Warn("what share groups made of a deleted topic stays", "topic", topic.Name, "err", err)
-			}
-		}
-	}
 }
 
 // reconfigure adds the replicas of topics whose settings changed to what the

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"time"
 
 	"github.com/myelin-stream/myelin/internal/config"
 	"github.com/myelin-stream/myelin/internal/controller"
@@ -9,6 +10,10 @@ import (
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/txn"
 )
+
+// txnPatience is for how long a coordinator of transactions waits for a commit, as
+// group coordinators do by default.
+const txnPatience = 5 * time.Second
 
 // newTxns makes the coordinator of transactions.
 func newTxns(b *Broker, props *config.Broker) (*txn.Service, error) {
@@ -22,6 +27,7 @@ func newTxns(b *Broker, props *config.Broker) (*txn.Service, error) {
 	c.Open = func(_ context.Context, partition int32) (coordinator.Log, int32, error) {
 		return openCoordinatorLog(b.replicas, kafka.TxnTopic, partition)
 	}
+	c.CommitPatience = coordinators{b}.patience(kafka.TxnTopic, txnPatience)
 	c.NewProducerID = b.metadata.NextProducerID
 	c.Markers = wherever{b}.ends()
 	c.Level = func() int16 { return b.metadata.Image().Feature(controller.FeatureTransactions) }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/myelin-stream/myelin/internal/kafka"
@@ -28,7 +29,11 @@ func (p *partition[M]) load() {
 			return
 		}
 		p.rt.stats.failures.Add(1)
-		p.rt.cfg.Logger.Warn("coordinator cannot load its partition", "topic", p.rt.cfg.Topic, "partition", p.id,
+		level := slog.LevelWarn
+		if pause < retryTold {
+			level = slog.LevelDebug
+		}
+		p.rt.cfg.Logger.Log(p.ctx, level, "coordinator cannot load its partition", "topic", p.rt.cfg.Topic, "partition", p.id,
 			"err", err, "again_in", pause)
 		t := time.NewTimer(pause)
 		//house:select with both ready one more try finds the partition closed
@@ -44,9 +49,13 @@ func (p *partition[M]) load() {
 // install makes a loaded state live, unless the partition was closed meanwhile.
 func (p *partition[M]) install(l *live[M]) {
 	p.take()
-	if p.closed != nil {
+	if p.ctx.Err() != nil {
+		why := p.closed
+		if why == nil { // it is about to be
+			why = fmt.Errorf("%s-%d has moved: %w", p.rt.cfg.Topic, p.id, kafka.NotCoordinator)
+		}
 		p.give()
-		l.stop(p.closed)
+		l.stop(why)
 		return
 	}
 	p.live = l
@@ -69,6 +78,9 @@ func (p *partition[M]) replayLog() (*live[M], error) {
 	log, epoch, err := p.rt.cfg.Open(p.ctx, p.id)
 	if err != nil {
 		return nil, fmt.Errorf("open: %w", err)
+	}
+	if epoch < p.epoch { // the replica has not heard yet
+		return nil, fmt.Errorf("its log is led in epoch %d, not yet in %d: %w", epoch, p.epoch, kafka.NotLeaderOrFollower)
 	}
 	tl := NewTimeline()
 	l := &live[M]{log: log, epoch: epoch, tl: tl, machine: p.rt.cfg.New(p.id, tl), over: make(chan struct{})}

@@ -103,7 +103,33 @@ func (p *partition[M]) write(ctx context.Context, decide func(m M, t *Turn) erro
 	if err != nil {
 		return err
 	}
-	return p.settle(ctx, l, out)
+	return p.settle(ctx, l, out, p.patience())
+}
+
+// patience is for how long a request waits, 0: as long as it takes.
+func (p *partition[M]) patience() time.Duration {
+	if p.rt.cfg.Patience == nil {
+		return 0
+	}
+	return p.rt.cfg.Patience(p.id)
+}
+
+// timer rings when patience is over. It does not where there is none, or where the
+// fate has come by now: that costs nothing. stop has to be called if it did not ring.
+func (r *Runtime[M]) timer(fate chan error, patience time.Duration) (up <-chan time.Time, stop func()) {
+	if patience <= 0 || len(fate) > 0 {
+		return nil, func() {}
+	}
+	t, _ := r.clock.Get().(*time.Timer)
+	if t == nil {
+		t = time.NewTimer(patience)
+	} else {
+		t.Reset(patience)
+	}
+	return t.C, func() {
+		t.Stop()
+		r.clock.Put(t)
+	}
 }
 
 // outcome is what a turn leaves behind to wait for.
@@ -192,19 +218,27 @@ func (p *partition[M]) await(l *live[M], end int64) chan error {
 
 // settle waits for the fate of a turn's records, then runs what was to come
 // after. With something to come after, the caller's end does not cut the wait
-// short. When the state is given up, nothing comes after.
-func (p *partition[M]) settle(ctx context.Context, l *live[M], out outcome) error {
+// short, and where patience does, somebody else waits on. When the state is given
+// up, nothing comes after.
+func (p *partition[M]) settle(ctx context.Context, l *live[M], out outcome, patience time.Duration) error {
 	err := out.err
 	if out.fate != nil {
 		if len(out.after) > 0 {
 			ctx = context.Background()
 		}
+		up, stop := p.rt.timer(out.fate, patience)
 		//house:select a fate that comes as the caller leaves, or with the end, is looked at below or not heard of
 		select {
 		case err = <-out.fate:
+			stop()
 		case <-l.over:
+			stop()
 			return l.end(out.fate)
+		case <-up:
+			p.later(l, out)
+			return fmt.Errorf("%s-%d: not committed within %v: %w", p.rt.cfg.Topic, p.id, patience, kafka.CoordinatorNotAvailable)
 		case <-ctx.Done():
+			stop()
 			return ctx.Err()
 		}
 	}
@@ -250,7 +284,7 @@ func (p *partition[M]) event(l *live[M], event func(m Machine, t *Turn, err erro
 // later sees to what comes after a turn that nobody waits for.
 func (p *partition[M]) later(l *live[M], out outcome) {
 	if len(out.after) > 0 {
-		p.rt.spawn(func() { _ = p.settle(context.Background(), l, out) })
+		p.rt.spawn(func() { _ = p.settle(context.Background(), l, out, 0) })
 	}
 }
 
@@ -325,7 +359,7 @@ func (p *partition[M]) fail(l *live[M], why error) {
 			l.stop(lost(why))
 		}
 		p.give()
-		if current {
+		if current && p.ctx.Err() == nil {
 			p.rt.cfg.Logger.Warn("coordinator loads again", "topic", p.rt.cfg.Topic, "partition", p.id, "err", why)
 			p.load()
 		}

@@ -34,15 +34,22 @@ type Config[M Machine] struct {
 
 	Logger *slog.Logger // nil: discard
 
+	// Patience gives for how long a request may wait for a commit of a partition;
+	// then it is told COORDINATOR_NOT_AVAILABLE, and what it decided may still come
+	// true. 0 is as long as it takes, and so is nil.
+	Patience func(partition int32) time.Duration
+
 	// MaxBatch is the largest batch in bytes that the log takes; a turn that
 	// wants more is refused with RECORD_LIST_TOO_LARGE. 0 means 1 MiB.
 	MaxBatch int
 }
 
 // retryFirst and retryMost bound the pause before a partition that failed to
-// load is tried again.
+// load is tried again. That its replica does not lead yet is the matter of a
+// moment; from retryTold on the log is told of it.
 const (
-	retryFirst = 100 * time.Millisecond
+	retryFirst = 10 * time.Millisecond
+	retryTold  = 100 * time.Millisecond
 	retryMost  = 30 * time.Second
 )
 
@@ -52,6 +59,7 @@ type Runtime[M Machine] struct {
 	cfg   Config[M]
 	tasks sync.WaitGroup // goroutines at work: loading, alarms, unloading
 	stats stats
+	clock sync.Pool // of timers that are stopped
 
 	mu struct {
 		sync.Mutex // memory only
@@ -139,6 +147,7 @@ func (r *Runtime[M]) drop(id, epoch int32) *partition[M] {
 		return nil
 	}
 	delete(r.mu.partitions, id)
+	p.quit() // nothing is loaded for it any more
 	return p
 }
 
@@ -187,8 +196,8 @@ func (r *Runtime[M]) homeless(id string) error {
 //
 // It returns what decide returns; then nothing is appended. Its own errors wrap
 // NOT_COORDINATOR (not led here, or no longer), COORDINATOR_LOAD_IN_PROGRESS,
-// RECORD_LIST_TOO_LARGE, or ctx's error, after which the decision may still
-// come true.
+// RECORD_LIST_TOO_LARGE, COORDINATOR_NOT_AVAILABLE (not committed in time), or
+// ctx's error; after the last two the decision may still come true.
 func (r *Runtime[M]) Write(ctx context.Context, id int32, decide func(m M, t *Turn) error) error {
 	p, err := r.find(id)
 	if err != nil {

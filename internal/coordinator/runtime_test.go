@@ -72,6 +72,8 @@ type bench struct {
 	done  chan struct{}
 	said  chan string
 	calls map[string]chan error
+
+	patience time.Duration
 }
 
 func newBench(t *testing.T) *bench {
@@ -84,6 +86,7 @@ func newBench(t *testing.T) *bench {
 			return &keeper{b, NewTable[string, string](tl, strings.Compare)}
 		},
 		Now:      time.Now,
+		Patience: func(int32) time.Duration { return b.patience },
 		MaxBatch: 300,
 	})
 	if err != nil {
@@ -119,8 +122,17 @@ func (b *bench) do(c *script.Cmd) string {
 		b.rt.Elect(0, epoch)
 	case "resign":
 		b.rt.Resign(0, int32(c.IntKey("epoch", -1)))
+	case "hear": // of an election before the replica does
+		b.rt.Elect(0, int32(c.IntKey("epoch", 1)))
+	case "lead":
+		b.log.Lead(int32(c.IntKey("epoch", 1)))
+	case "patience":
+		d, _ := time.ParseDuration(c.Arg(0))
+		b.patience = d
 	case "hold":
 		b.log.Hold()
+	case "release":
+		b.log.Commit()
 	case "commit":
 		b.log.CommitTo(c.Int(0))
 	case "lose":

@@ -27,6 +27,10 @@ type Config struct {
 	// leads, and the leader epoch to append with.
 	Open func(ctx context.Context, partition int32) (coordinator.Log, int32, error)
 
+	// CommitPatience is for how long a request waits for a commit of a partition, 0:
+	// as long as it takes; nil: 0. See [coordinator.Config].
+	CommitPatience func(partition int32) time.Duration
+
 	// TopicID is the id of a topic, zero if there is none of that name; nil: not
 	// known. An offset that was committed to another topic of the same name, long
 	// deleted, then does not count, though its tombstone may have been lost.

@@ -2,6 +2,8 @@ package group
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/myelin-stream/myelin/internal/coordinator"
@@ -143,21 +145,23 @@ func (l *ledger) deleteOffsets(t *coordinator.Turn, group string, match func(kaf
 }
 
 // TopicsDeleted drops the offsets of topics that are no more, in all groups of
-// this broker, so that a topic created later under the same name begins anew.
-// It returns when that is committed, or with the first error; another broker
-// that takes over has to be told again.
+// this broker, so that a topic created later under the same name begins anew; what
+// was committed to that one already stays. It returns when that is committed. With
+// an error some partitions may have to be told again, and so has another broker that
+// takes over; until then [Config.TopicID] keeps such offsets from clients.
 func (s *Service) TopicsDeleted(ctx context.Context, names []string) error {
 	gone := make(map[string]bool, len(names))
 	for _, n := range names {
 		gone[n] = true
 	}
+	var errs []error
 	for _, p := range s.rt.Owned() {
 		for more := true; more; {
 			err := s.rt.Write(ctx, p, func(sh *shard, t *coordinator.Turn) error {
 				t.Soft()
 				more = false
 				for _, id := range sh.groupIDs() {
-					more = sh.deleteOffsets(t, id, func(tp kafka.TopicPartition) bool { return gone[tp.Topic] })
+					more = sh.deleteOffsets(t, id, func(tp kafka.TopicPartition) bool { return gone[tp.Topic] && !sh.current(id, tp) })
 					if more {
 						return nil
 					}
@@ -165,9 +169,28 @@ func (s *Service) TopicsDeleted(ctx context.Context, names []string) error {
 				return nil
 			})
 			if err != nil {
-				return err
+				errs = append(errs, fmt.Errorf("%s-%d: %w", kafka.OffsetsTopic, p, err))
+				break
 			}
 		}
 	}
-	return nil
+	return errors.Join(errs...)
+}
+
+// current says whether a group has an offset, or one pending, that is known to be
+// of the topic that now has the name.
+func (l *ledger) current(group string, tp kafka.TopicPartition) bool {
+	if l.cfg.TopicID == nil {
+		return false
+	}
+	id := l.cfg.TopicID(tp.Topic)
+	if id.IsZero() {
+		return false
+	}
+	if offsets := l.offsets[group]; offsets != nil {
+		if o, ok := offsets.Get(tp); ok && o.TopicID == id {
+			return true
+		}
+	}
+	return l.pending.names(group, tp, id)
 }

@@ -110,6 +110,16 @@ func (p *pending) has(group string, tp kafka.TopicPartition) bool {
 	return false
 }
 
+// names says whether an offset is pending for a partition of the topic with this id.
+func (p *pending) names(group string, tp kafka.TopicPartition, id kafka.UUID) bool {
+	for producer := range p.byGroup[group] {
+		if o, ok := p.txns[producer].groups[group][tp]; ok && o.TopicID == id {
+			return true
+		}
+	}
+	return false
+}
+
 // of says whether anything of a group is pending.
 func (p *pending) of(group string) bool { return len(p.byGroup[group]) > 0 }
 

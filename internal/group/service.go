@@ -57,6 +57,7 @@ func (s *Service) runs() coordinator.Config[*shard] {
 		New:        func(_ int32, tl *coordinator.Timeline) *shard { return newShard(&s.cfg, &s.stats, tl) },
 		Now:        s.cfg.Now,
 		Logger:     s.cfg.Logger,
+		Patience:   s.cfg.CommitPatience,
 		MaxBatch:   s.cfg.MaxBatch,
 	}
 }

@@ -21,6 +21,10 @@ type Config struct {
 	// coordinator in markers, too.
 	Open func(ctx context.Context, partition int32) (coordinator.Log, int32, error)
 
+	// CommitPatience is for how long a request waits for a commit of a partition, 0:
+	// as long as it takes; nil: 0. See [coordinator.Config].
+	CommitPatience func(partition int32) time.Duration
+
 	// NewProducerID gives a producer id that nobody has or had.
 	NewProducerID func(ctx context.Context) (int64, error)
 

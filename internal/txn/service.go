@@ -44,6 +44,7 @@ func (s *Service) runs() coordinator.Config[*shard] {
 		New:        func(p int32, tl *coordinator.Timeline) *shard { return newShard(s, p, tl) },
 		Now:        s.cfg.Now,
 		Logger:     s.cfg.Logger,
+		Patience:   s.cfg.CommitPatience,
 		MaxBatch:   s.cfg.MaxBatch,
 	}
 }
