@@ -35,13 +35,14 @@ func (h *TxnHandlers) addPartitionsToTxn(c *Call, req *msg.AddPartitionsToTxnReq
 		resp.ErrorCode = int16(kafka.ClusterAuthorizationFailed)
 		return &resp
 	}
-	for i := range req.Transactions {
+	resp.ResultsByTransaction = make([]msg.AddPartitionsToTxnResponseResultsByTransaction, len(req.Transactions))
+	together(len(req.Transactions), func(i int) {
 		t := &req.Transactions[i]
 		j := txn.Joining{ID: t.TransactionalID, Producer: txn.Producer{ID: t.ProducerID, Epoch: t.ProducerEpoch},
 			VerifyOnly: t.VerifyOnly, Version: 2}
-		resp.ResultsByTransaction = append(resp.ResultsByTransaction, msg.AddPartitionsToTxnResponseResultsByTransaction{
-			TransactionalID: t.TransactionalID, TopicResults: h.join(c, j, t.Topics, func(string) bool { return true })})
-	}
+		resp.ResultsByTransaction[i] = msg.AddPartitionsToTxnResponseResultsByTransaction{
+			TransactionalID: t.TransactionalID, TopicResults: h.join(c, j, t.Topics, func(string) bool { return true })}
+	})
 	return &resp
 }
 

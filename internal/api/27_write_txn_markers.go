@@ -3,12 +3,18 @@ package api
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/myelin-stream/myelin/internal/auth"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/txn"
 	"github.com/myelin-stream/myelin/internal/wire/msg"
 )
+
+// markerWait bounds how long an answer waits for partitions that cannot commit. It
+// holds up what else the coordinator has for this broker, and the coordinator tries
+// again.
+const markerWait = 2 * time.Second
 
 // writeTxnMarkers answers WriteTxnMarkers (key 27, versions 1 and 2): the
 // coordinator of a transaction, or an administrator who ends one that hangs,
@@ -18,7 +24,7 @@ import (
 //	authorize  CLUSTER_AUTHORIZATION_FAILED
 //	append     UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER_OR_FOLLOWER,
 //	           INVALID_PRODUCER_EPOCH, TRANSACTION_COORDINATOR_FENCED
-//	await      what becomes of any batch under acks=all
+//	await      what becomes of any batch under acks=all; REQUEST_TIMED_OUT
 //
 // Versions: 2 the version of the transaction, from which on a marker's epoch is
 // greater than its batches' (KIP-1228).
@@ -26,6 +32,8 @@ func (h *TxnHandlers) writeTxnMarkers(c *Call, req *msg.WriteTxnMarkersRequest) 
 	resp := msg.NewWriteTxnMarkersResponse()
 	allowed := c.AllowedCluster(auth.Alter) || c.AllowedCluster(auth.ClusterAction)
 	c.Free()
+	ctx, cancel := context.WithTimeout(c.Ctx, markerWait)
+	defer cancel()
 	waits := make([]func() []error, len(req.Markers))
 	for i := range req.Markers {
 		m := &req.Markers[i]
@@ -40,7 +48,7 @@ func (h *TxnHandlers) writeTxnMarkers(c *Call, req *msg.WriteTxnMarkersRequest) 
 		case allowed && (m.ProducerID == kafka.NoProducer || m.ProducerEpoch == kafka.NoProdEpoch):
 			waits[i] = func() []error { return allRefused(len(partitions), kafka.UnknownServerError) } // as Kafka does
 		case allowed:
-			waits[i] = h.Markers.Start(c.Ctx, txn.Marker{Producer: txn.Producer{ID: m.ProducerID, Epoch: m.ProducerEpoch},
+			waits[i] = h.Markers.Start(ctx, txn.Marker{Producer: txn.Producer{ID: m.ProducerID, Epoch: m.ProducerEpoch},
 				CoordinatorEpoch: m.CoordinatorEpoch, Commit: m.TransactionResult, Version: int16(m.TransactionVersion)}, partitions)
 		}
 	}
@@ -69,10 +77,18 @@ func markerRow(m *msg.WriteTxnMarkersRequestMarker, errs []error) msg.WriteTxnMa
 
 // markerCode is what a coordinator hears; who is cut off by a drain tries again.
 func markerCode(err error) kafka.Code {
-	if errors.Is(err, context.Canceled) {
+	switch {
+	case errors.Is(err, context.Canceled):
 		return kafka.NotLeaderOrFollower
+	case errors.Is(err, context.DeadlineExceeded):
+		return kafka.RequestTimedOut
 	}
-	return kafka.CodeOf(err)
+	switch code := kafka.CodeOf(err); code {
+	case kafka.NotCoordinator, kafka.CoordinatorNotAvailable, kafka.CoordinatorLoadInProgress:
+		return kafka.NotLeaderOrFollower // of offsets: markers know partitions, not coordinators
+	default:
+		return code
+	}
 }
 
 func allRefused(n int, code kafka.Code) []error {

@@ -18,8 +18,9 @@ func (h *ShareStateHandlers) initialize(c *Call, req *msg.InitializeShareGroupSt
 		func(t *msg.InitializeShareGroupStateRequestTopic) (kafka.UUID, int) {
 			return t.TopicID, len(t.Partitions)
 		}}
-	all.each(c, func(id kafka.UUID) {
-		resp.Results = append(resp.Results, msg.InitializeShareGroupStateResponseResult{TopicID: id})
+	all.each(c, func(id kafka.UUID, n int) {
+		resp.Results = append(resp.Results, msg.InitializeShareGroupStateResponseResult{TopicID: id,
+			Partitions: make([]msg.InitializeShareGroupStateResponseResultPartition, n)})
 	}, func(key share.Key, t, i int, err error) {
 		p := &req.Topics[t].Partitions[i]
 		key.Partition = p.Partition
@@ -28,7 +29,7 @@ func (h *ShareStateHandlers) initialize(c *Call, req *msg.InitializeShareGroupSt
 		}
 		row := msg.InitializeShareGroupStateResponseResultPartition{Partition: p.Partition}
 		row.ErrorCode, row.ErrorMessage = answered(err)
-		resp.Results[t].Partitions = append(resp.Results[t].Partitions, row)
+		resp.Results[t].Partitions[i] = row
 	})
 	return &resp
 }

@@ -16,8 +16,9 @@ func (h *ShareStateHandlers) read(c *Call, req *msg.ReadShareGroupStateRequest) 
 	resp := msg.NewReadShareGroupStateResponse()
 	all := asked[msg.ReadShareGroupStateRequestTopic]{req.GroupID, req.Topics,
 		func(t *msg.ReadShareGroupStateRequestTopic) (kafka.UUID, int) { return t.TopicID, len(t.Partitions) }}
-	all.each(c, func(id kafka.UUID) {
-		resp.Results = append(resp.Results, msg.ReadShareGroupStateResponseResult{TopicID: id})
+	all.each(c, func(id kafka.UUID, n int) {
+		resp.Results = append(resp.Results, msg.ReadShareGroupStateResponseResult{TopicID: id,
+			Partitions: make([]msg.ReadShareGroupStateResponseResultPartition, n)})
 	}, func(key share.Key, t, i int, err error) {
 		p := &req.Topics[t].Partitions[i]
 		key.Partition = p.Partition
@@ -34,7 +35,7 @@ func (h *ShareStateHandlers) read(c *Call, req *msg.ReadShareGroupStateRequest) 
 					FirstOffset: b.First, LastOffset: b.Last, DeliveryState: int8(b.State), DeliveryCount: b.Count})
 			}
 		}
-		resp.Results[t].Partitions = append(resp.Results[t].Partitions, row)
+		resp.Results[t].Partitions[i] = row
 	})
 	return &resp
 }

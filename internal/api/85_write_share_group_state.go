@@ -19,8 +19,9 @@ func (h *ShareStateHandlers) write(c *Call, req *msg.WriteShareGroupStateRequest
 	resp := msg.NewWriteShareGroupStateResponse()
 	all := asked[msg.WriteShareGroupStateRequestTopic]{req.GroupID, req.Topics,
 		func(t *msg.WriteShareGroupStateRequestTopic) (kafka.UUID, int) { return t.TopicID, len(t.Partitions) }}
-	all.each(c, func(id kafka.UUID) {
-		resp.Results = append(resp.Results, msg.WriteShareGroupStateResponseResult{TopicID: id})
+	all.each(c, func(id kafka.UUID, n int) {
+		resp.Results = append(resp.Results, msg.WriteShareGroupStateResponseResult{TopicID: id,
+			Partitions: make([]msg.WriteShareGroupStateResponseResultPartition, n)})
 	}, func(key share.Key, t, i int, err error) {
 		p := &req.Topics[t].Partitions[i]
 		key.Partition = p.Partition
@@ -34,7 +35,7 @@ func (h *ShareStateHandlers) write(c *Call, req *msg.WriteShareGroupStateRequest
 		}
 		row := msg.WriteShareGroupStateResponseResultPartition{Partition: p.Partition}
 		row.ErrorCode, row.ErrorMessage = answered(err)
-		resp.Results[t].Partitions = append(resp.Results[t].Partitions, row)
+		resp.Results[t].Partitions[i] = row
 	})
 	return &resp
 }

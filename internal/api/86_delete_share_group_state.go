@@ -17,8 +17,9 @@ func (h *ShareStateHandlers) remove(c *Call, req *msg.DeleteShareGroupStateReque
 	resp := msg.NewDeleteShareGroupStateResponse()
 	all := asked[msg.DeleteShareGroupStateRequestTopic]{req.GroupID, req.Topics,
 		func(t *msg.DeleteShareGroupStateRequestTopic) (kafka.UUID, int) { return t.TopicID, len(t.Partitions) }}
-	all.each(c, func(id kafka.UUID) {
-		resp.Results = append(resp.Results, msg.DeleteShareGroupStateResponseResult{TopicID: id})
+	all.each(c, func(id kafka.UUID, n int) {
+		resp.Results = append(resp.Results, msg.DeleteShareGroupStateResponseResult{TopicID: id,
+			Partitions: make([]msg.DeleteShareGroupStateResponseResultPartition, n)})
 	}, func(key share.Key, t, i int, err error) {
 		key.Partition = req.Topics[t].Partitions[i].Partition
 		if err == nil {
@@ -26,7 +27,7 @@ func (h *ShareStateHandlers) remove(c *Call, req *msg.DeleteShareGroupStateReque
 		}
 		row := msg.DeleteShareGroupStateResponseResultPartition{Partition: key.Partition}
 		row.ErrorCode, row.ErrorMessage = answered(err)
-		resp.Results[t].Partitions = append(resp.Results[t].Partitions, row)
+		resp.Results[t].Partitions[i] = row
 	})
 	return &resp
 }

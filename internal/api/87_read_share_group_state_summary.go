@@ -21,8 +21,9 @@ func (h *ShareStateHandlers) summary(c *Call, req *msg.ReadShareGroupStateSummar
 		func(t *msg.ReadShareGroupStateSummaryRequestTopic) (kafka.UUID, int) {
 			return t.TopicID, len(t.Partitions)
 		}}
-	all.each(c, func(id kafka.UUID) {
-		resp.Results = append(resp.Results, msg.ReadShareGroupStateSummaryResponseResult{TopicID: id})
+	all.each(c, func(id kafka.UUID, n int) {
+		resp.Results = append(resp.Results, msg.ReadShareGroupStateSummaryResponseResult{TopicID: id,
+			Partitions: make([]msg.ReadShareGroupStateSummaryResponseResultPartition, n)})
 	}, func(key share.Key, t, i int, err error) {
 		key.Partition = req.Topics[t].Partitions[i].Partition
 		row := msg.NewReadShareGroupStateSummaryResponseResultPartition()
@@ -35,7 +36,7 @@ func (h *ShareStateHandlers) summary(c *Call, req *msg.ReadShareGroupStateSummar
 			}
 		}
 		row.ErrorCode, row.ErrorMessage = answered(err)
-		resp.Results[t].Partitions = append(resp.Results[t].Partitions, row)
+		resp.Results[t].Partitions[i] = row
 	})
 	return &resp
 }

@@ -30,11 +30,12 @@ type asked[T any] struct {
 	at     func(t *T) (topic kafka.UUID, partitions int)
 }
 
-// each calls do for all share partitions of a request, by topic and place, with
-// the error that is known already. It does nothing for a request that names no
-// group, no topics, or a topic without partitions: Kafka answers that with
-// nothing.
-func (a asked[T]) each(c *Call, topic func(id kafka.UUID), do func(key share.Key, topic, i int, denied error)) {
+// each calls topic for each topic of a request, with the number of its partitions,
+// and then do for all share partitions, by topic and place, with the error that is
+// known already: for some at once, since each may wait for a commit. It does nothing
+// for a request that names no group, no topics, or a topic without partitions: Kafka
+// answers that with nothing.
+func (a asked[T]) each(c *Call, topic func(id kafka.UUID, n int), do func(key share.Key, topic, i int, denied error)) {
 	if a.group == "" {
 		return
 	}
@@ -47,13 +48,20 @@ func (a asked[T]) each(c *Call, topic func(id kafka.UUID), do func(key share.Key
 	if !c.AllowedCluster(auth.ClusterAction) {
 		denied = kafka.ClusterAuthorizationFailed
 	}
+	type place struct{ topic, i int }
+	var places []place
 	for t := range a.topics {
 		id, n := a.at(&a.topics[t])
-		topic(id)
+		topic(id, n)
 		for i := range n {
-			do(share.Key{Group: a.group, TopicID: id}, t, i, denied)
+			places = append(places, place{t, i})
 		}
 	}
+	together(len(places), func(n int) {
+		at := places[n]
+		id, _ := a.at(&a.topics[at.topic])
+		do(share.Key{Group: a.group, TopicID: id}, at.topic, at.i, denied)
+	})
 }
 
 // answered is an error as the answers have it.
