@@ -23,7 +23,7 @@ const layers = `
 	kafka, invariant < GROUND;
 
 	# What is pure, or touches one thing only.
-	GROUND < wire, record, config, vfs, partition, auth, quota, assign;
+	GROUND < wire, record, config, vfs, partition, auth, quota, assign, sasl;
 	wire < wire/msg, wire/state;
 	GROUND < wire/gen;
 
@@ -39,7 +39,7 @@ const layers = `
 
 	# Metadata: the image, who decides on it, who runs that.
 	config, wire/state < cluster;
-	cluster, wire/msg < controller;
+	cluster, wire/msg, sasl < controller;
 	quorum, controller, metrics < metadata;
 
 	# Coordinators: they see a Log of their own, never a replica.

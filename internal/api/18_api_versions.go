@@ -17,15 +17,13 @@ type Self struct {
 
 func (t *Table) apiVersionsRow() Row {
 	answer := cold(t.apiVersions)
-	r := row(kafka.KeyAPIVersions, func(c *Call, out *Reply) {
+	return row(kafka.KeyAPIVersions, func(c *Call, out *Reply) {
 		if c.forgiven() {
 			t.olderVersions(c, out)
 			return
 		}
 		answer(c, out)
 	})
-	r.Early = true
-	return r
 }
 
 // apiVersions answers ApiVersions (key 18, versions 0 to 5).
@@ -50,6 +48,7 @@ func (t *Table) apiVersions(c *Call, req *msg.APIVersionsRequest) *msg.APIVersio
 		resp.ErrorCode = int16(code)
 		return &resp
 	}
+	c.Conn.login.greeted = true
 	for _, r := range t.rows {
 		if r != nil && !r.Hidden {
 			resp.APIKeys = append(resp.APIKeys, msg.APIVersionsResponseAPIKey{

@@ -24,6 +24,8 @@ type Conn struct {
 	// ApiVersions and the SASL keys are served.
 	Pending bool
 
+	login login
+
 	// SoftwareName and SoftwareVersion are what the client says it is
 	// (KIP-511); empty before its ApiVersions request.
 	SoftwareName, SoftwareVersion string
@@ -66,6 +68,7 @@ type Call struct {
 	// from being done.
 	Lone bool
 
+	bare bool   // a token without a request around it, see login
 	free func() // gives the frame back
 	row  *Row
 	t    *Table

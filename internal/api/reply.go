@@ -25,7 +25,8 @@ type Reply struct {
 	// Close makes the connection close after what stands in Buf was sent.
 	Close bool
 
-	// Mute is for how long the connection is not read after this answer.
+	// Mute is for how long the connection is not read after this answer; with
+	// Close, how long the answer waits.
 	Mute time.Duration
 
 	// Later is set when the answer is not due yet: see [Slot].
@@ -124,6 +125,9 @@ func (r *Reply) begin(c *Call) {
 	r.Room(headerRoom)
 	r.start, r.files = len(r.Buf), len(r.Files)
 	r.Buf = append(r.Buf, 0, 0, 0, 0)
+	if c.bare {
+		return
+	}
 	h := msg.ResponseHeader{CorrelationID: c.CorrelationID}
 	r.Buf = h.Append(r.Buf, msg.ResponseHeaderVersion(c.Key, c.Version))
 }

@@ -38,7 +38,6 @@ type Row struct {
 	Served     Versions // what is answered; anything else closes the connection
 	Advertised Versions // what ApiVersions tells
 	Hidden     bool     // served, but not told by ApiVersions
-	Early      bool     // served before authentication too
 	Pipelined  bool     // see [Call.Pipelined]
 	Access     []Access // all that its handler asks; none means anyone may
 	Serve      Handler
@@ -55,7 +54,8 @@ type Config struct {
 	Cluster *ClusterHandlers
 	Share   *ShareHandlers
 	Shares  *ShareStateHandlers
-	Extra   []Row // keys that no group has
+	Extra   []Row  // keys that no group has
+	Logins  Logins // nil: no listener asks for authentication
 
 	Self       Self
 	Authorizer auth.Authorizer
@@ -70,6 +70,7 @@ type Config struct {
 type Table struct {
 	cfg  Config
 	rows []*Row // by key; nil where nothing is served
+	bare Row    // of tokens that come without a request around them
 
 	slots   slotPool
 	replies sync.Pool // of *[replyRoom]byte
@@ -88,7 +89,7 @@ func NewTable(cfg Config) (*Table, error) {
 }
 
 func (t *Table) serves() []Row {
-	rows := []Row{t.apiVersionsRow()}
+	rows := append(t.saslRows(), t.apiVersionsRow())
 	if h := t.cfg.Data; h != nil {
 		rows = append(rows, h.rows()...)
 	}
@@ -150,7 +151,11 @@ var (
 func (t *Table) Admit(c *Call, frame []byte) error {
 	var r wire.Reader
 	r.Reset(frame)
-	c.t, c.row, c.Size = t, nil, len(frame)
+	c.t, c.row, c.Size, c.bare = t, nil, len(frame), c.Conn.login.bare
+	if c.bare {
+		c.Key, c.Version, c.row, c.Body = kafka.KeySASLAuthenticate, 0, &t.bare, frame
+		return nil
+	}
 	c.Key, c.Version, c.CorrelationID = r.Int16(), r.Int16(), r.Int32()
 	if r.Failed() {
 		return ErrHeader
@@ -162,8 +167,10 @@ func (t *Table) Admit(c *Call, frame []byte) error {
 	if !c.row.Served.Has(c.Version) && !c.forgiven() {
 		return fmt.Errorf("%w: %s version %d", ErrUnknown, c.row.Name, c.Version)
 	}
-	if c.Conn.Pending && !c.row.Early {
-		return fmt.Errorf("%w: %s", ErrPending, c.row.Name)
+	if c.Conn.guarded() {
+		if err := c.expected(); err != nil {
+			return err
+		}
 	}
 	if !c.header(&r) {
 		return ErrHeader

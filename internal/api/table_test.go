@@ -21,6 +21,7 @@ import (
 // is added here and gets a row.
 var served = []int16{
 	kafka.KeyProduce, kafka.KeyFetch, kafka.KeyListOffsets, kafka.KeyAPIVersions, kafka.KeyOffsetForLeaderEpoch,
+	kafka.KeySASLHandshake, kafka.KeySASLAuthenticate,
 	// groups
 	kafka.KeyOffsetCommit, kafka.KeyOffsetFetch, kafka.KeyFindCoordinator, kafka.KeyJoinGroup, kafka.KeyHeartbeat,
 	kafka.KeyLeaveGroup, kafka.KeySyncGroup, kafka.KeyDescribeGroups, kafka.KeyListGroups, kafka.KeyDeleteGroups,
@@ -40,6 +41,7 @@ var served = []int16{
 	kafka.KeyDescribeConfigs, kafka.KeyAlterConfigs, kafka.KeyDescribeLogDirs, kafka.KeyCreatePartitions,
 	kafka.KeyIncrementalAlterConfigs, kafka.KeyDescribeQuorum, kafka.KeyDescribeCluster, kafka.KeyDescribeProducers,
 	kafka.KeyUpdateFeatures, kafka.KeyAllocateProducerIDs, kafka.KeyListConfigResources, kafka.KeyDescribeTopicPartitions,
+	kafka.KeyDescribeUserScramCredentials, kafka.KeyAlterUserScramCredentials,
 }
 
 func testConfig() Config {

@@ -34,9 +34,9 @@ func bind(cfg *Config) (*sockets, error) {
 	}
 	s := &sockets{}
 	for _, l := range all {
-		if l.Protocol != "PLAINTEXT" {
+		if l.Protocol != "PLAINTEXT" && l.Protocol != "SASL_PLAINTEXT" {
 			s.close()
-			return nil, fmt.Errorf("listener %s wants %s, which is not served yet: use PLAINTEXT", l.Name, l.Protocol)
+			return nil, fmt.Errorf("listener %s wants %s, which is not served yet: use PLAINTEXT or SASL_PLAINTEXT", l.Name, l.Protocol)
 		}
 		ln, err := cfg.Listen("tcp", l.Address())
 		if err != nil {
@@ -46,7 +46,7 @@ func bind(cfg *Config) (*sockets, error) {
 		if s.first == "" && !l.Controller {
 			s.first = l.Name
 		}
-		s.all = append(s.all, listen.Listener{Name: l.Name, Net: ln})
+		s.all = append(s.all, listen.Listener{Name: l.Name, Net: ln, Authenticate: l.SASL()})
 		s.endpoints = append(s.endpoints, told(l, ln.Addr(), advertised))
 	}
 	if addr := cfg.Properties.String("admin.listener"); addr != "" {
@@ -58,11 +58,17 @@ func bind(cfg *Config) (*sockets, error) {
 	return s, nil
 }
 
+// saslPlaintext is the number of SASL_PLAINTEXT in registrations.
+const saslPlaintext = 2
+
 // told is what clients hear of a listener: what is advertised, with the port
 // that was bound where 0 was asked for and the machine's name where the host is
 // every address.
 func told(l config.Listener, bound net.Addr, advertised []config.Listener) cluster.Endpoint {
 	e := cluster.Endpoint{Listener: l.Name, Host: l.Host, Port: uint16(l.Port)}
+	if l.SASL() {
+		e.Protocol = saslPlaintext
+	}
 	for _, a := range advertised {
 		if a.Name == l.Name {
 			e.Host, e.Port = a.Host, uint16(a.Port)

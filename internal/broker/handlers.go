@@ -26,8 +26,9 @@ func (b *Broker) newTable(props *config.Broker) (*api.Table, error) {
 		Verify:        func() bool { return b.metadata.Properties().Bool("transaction.partition.verification.enable") },
 	}
 	return api.NewTable(api.Config{
-		Data:  data,
-		Share: &api.ShareHandlers{Share: b.share, Data: data, Auto: b.cfg.Properties.AdvertisedAuto()},
+		Logins: newLogins(b, props),
+		Data:   data,
+		Share:  &api.ShareHandlers{Share: b.share, Data: data, Auto: b.cfg.Properties.AdvertisedAuto()},
 		Groups: &api.GroupHandlers{Groups: b.groups, Image: b.metadata.Image, Topics: b.metadata,
 			NodeID: b.self, Auto: b.cfg.Properties.AdvertisedAuto(), MinVersion: least,
 			Protocols: props.List("group.coordinator.rebalance.protocols")},

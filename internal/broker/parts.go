@@ -88,6 +88,7 @@ func (b *Broker) newServer(props *config.Broker) (*listen.Server, error) {
 		Listeners:  b.sockets.all,
 		Table:      table,
 		MaxRequest: props.Int("socket.request.max.bytes"),
+		MaxPending: props.Int("sasl.server.max.receive.size"),
 		MaxQueued:  props.Int64("queued.max.request.bytes"),
 		MaxIdle:    props.Millis("connections.max.idle.ms"),
 		Limits:     connectionLimits(props),

@@ -25,6 +25,7 @@ func storageFormatCmd(a *app) *cobra.Command {
 		s        settingFlags
 		cluster  string
 		ifNeeded bool
+		scram    []string
 	)
 	c := &cobra.Command{
 		Use: "format", Short: "Make empty directories those of a node", Args: cobra.NoArgs,
@@ -49,7 +50,11 @@ func storageFormatCmd(a *app) *cobra.Command {
 				a.hint("would format %v for node %d; nothing was done (--dry-run)", dirs, b.NodeID())
 				return nil
 			}
-			info, err := metadata.Format(metadata.FormatConfig{FS: vfs.OS(), LogDirs: dirs, Metadata: meta, NodeID: b.NodeID(), ClusterID: cluster,
+			users, err := scramRecords(scram)
+			if err != nil {
+				return err
+			}
+			info, err := metadata.Format(metadata.FormatConfig{Begin: users, FS: vfs.OS(), LogDirs: dirs, Metadata: meta, NodeID: b.NodeID(), ClusterID: cluster,
 				Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))})
 			switch {
 			case errors.Is(err, metadata.ErrFormatted) && ifNeeded:
@@ -67,6 +72,7 @@ func storageFormatCmd(a *app) *cobra.Command {
 	}
 	s.flags(c)
 	c.Flags().StringVar(&cluster, "cluster-id", "", "id of the cluster (default drawn at random)")
+	c.Flags().StringArrayVar(&scram, "add-scram", nil, "a first user, such as SCRAM-SHA-256=[name=alice,password=secret]; may be repeated")
 	c.Flags().BoolVar(&ifNeeded, "if-needed", false, "succeed if everything is formatted already")
 	return c
 }

@@ -17,6 +17,7 @@ func Between(old, next *Image) *Delta {
 		brokers:   map[int32]*Broker{},
 		resources: map[Resource]bool{},
 		features:  !slices.Equal(old.features, next.features),
+		users:     !sameScrams(old, next),
 	}
 	for _, t := range old.topics.all() {
 		if next.TopicByID(t.ID) == nil {

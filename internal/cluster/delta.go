@@ -18,11 +18,13 @@ type Delta struct {
 	topics  *edit[string, *Topic]
 	names   *edit[kafka.UUID, string]
 	configs *edit[Resource, Configs]
+	scram   *edit[ScramKey, *Scram]
 
 	touched   map[kafka.UUID]*TopicChange
 	brokers   map[int32]*Broker // as they were in the base, nil for new ones
 	resources map[Resource]bool
 	features  bool
+	users     bool // a credential changed
 }
 
 // NewDelta begins a change of base.
@@ -33,6 +35,7 @@ func NewDelta(base *Image) *Delta {
 		topics:    base.topics.edit(),
 		names:     base.names.edit(),
 		configs:   base.configs.edit(),
+		scram:     base.scram.edit(),
 		touched:   map[kafka.UUID]*TopicChange{},
 		brokers:   map[int32]*Broker{},
 		resources: map[Resource]bool{},
@@ -49,14 +52,15 @@ func (d *Delta) Apply(index, term int64) *Image {
 	next.topics = d.topics.done()
 	next.names = d.names.done()
 	next.configs = d.configs.done()
+	next.scram = d.scram.done()
 	next.index, next.term = index, term
-	d.topics, d.names, d.configs = nil, nil, nil
+	d.topics, d.names, d.configs, d.scram = nil, nil, nil, nil
 	return &next
 }
 
 // Empty says whether nothing changed.
 func (d *Delta) Empty() bool {
-	return len(d.touched) == 0 && len(d.brokers) == 0 && len(d.resources) == 0 && !d.features &&
+	return len(d.touched) == 0 && len(d.brokers) == 0 && len(d.resources) == 0 && !d.features && !d.users &&
 		d.next.producer == d.base.producer
 }
 
@@ -112,6 +116,9 @@ func (d *Delta) Resources() []Resource {
 
 // Features says whether a feature level changed.
 func (d *Delta) Features() bool { return d.features }
+
+// Users says whether a credential of a user changed.
+func (d *Delta) Users() bool { return d.users }
 
 // topic gives the topic as it now stands, for change in place. The partitions
 // are copied on the first change in this delta.

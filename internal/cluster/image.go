@@ -25,6 +25,7 @@ type Image struct {
 	topics     sorted[string, *Topic]
 	names      sorted[kafka.UUID, string] // topic names by id
 	configs    sorted[Resource, Configs]
+	scram      sorted[ScramKey, *Scram]
 	partitions int // how many partitions there are
 	producer   int64
 }
@@ -37,6 +38,7 @@ func Empty(clusterID string) *Image {
 		topics:     newSorted[string, *Topic](strings.Compare),
 		names:      newSorted[kafka.UUID, string](compareUUID),
 		configs:    newSorted[Resource, Configs](Resource.Compare),
+		scram:      newSorted[ScramKey, *Scram](ScramKey.Compare),
 	}
 }
 

@@ -52,6 +52,10 @@ func (d *Delta) Replay(rec state.Record) error {
 			return misfit("producer ids go back from %d to %d", d.next.producer, r.NextProducerID)
 		}
 		d.next.producer = r.NextProducerID
+	case *state.UserScramCredentialRecord:
+		d.replayScram(r)
+	case *state.RemoveUserScramCredentialRecord:
+		return d.replayRemoveScram(r)
 	case *state.NoOpRecord:
 	default:
 		return misfit("%T is unknown to this version", rec)

@@ -23,6 +23,8 @@ import (
 //	broker N epoch=E [fenced]           RegisterBrokerRecord
 //	fence N epoch=E, unfence N epoch=E  BrokerRegistrationChangeRecord
 //	unregister N epoch=E                UnregisterBrokerRecord
+//	scram USER mech=M [i=N]             UserScramCredentialRecord; its bytes are made of the arguments
+//	unscram USER mech=M                 RemoveUserScramCredentialRecord
 //	producers next=N                    ProducerIDsRecord
 //	apply                               ends the delta: what changed
 //	show                                the image
@@ -139,6 +141,13 @@ func recordOf(c *script.Cmd) state.Record {
 		return r
 	case "feature":
 		return &state.FeatureLevelRecord{Name: c.Arg(0), FeatureLevel: int16(c.IntKey("level", 0))}
+	case "scram":
+		r := state.NewUserScramCredentialRecord()
+		r.Name, r.Mechanism, r.Iterations = c.Arg(0), int8(c.IntKey("mech", 1)), int32(c.IntKey("i", 4096))
+		r.Salt, r.StoredKey, r.ServerKey = []byte("salt"), []byte(fmt.Sprint("stored", r.Iterations)), []byte("server")
+		return &r
+	case "unscram":
+		return &state.RemoveUserScramCredentialRecord{Name: c.Arg(0), Mechanism: int8(c.IntKey("mech", 1))}
 	case "producers":
 		return &state.ProducerIDsRecord{NextProducerID: c.IntKey("next", 0)}
 	}
@@ -187,6 +196,9 @@ func changes(d *Delta) string {
 	if d.Features() {
 		fmt.Fprintf(&b, "features\n")
 	}
+	if d.Users() {
+		fmt.Fprintf(&b, "users\n")
+	}
 	if b.Len() == 0 {
 		return "nothing"
 	}
@@ -213,6 +225,9 @@ func show(m *Image) string {
 	}
 	for r, pairs := range m.ConfigResources() {
 		fmt.Fprintf(&b, "config %s %q %v\n", r.Kind, r.Name, pairs)
+	}
+	for k, s := range m.Scrams() {
+		fmt.Fprintf(&b, "user %s mechanism %d iterations %d %s %s\n", k.User, k.Mechanism, s.Iterations, s.Salt, s.StoredKey)
 	}
 	fmt.Fprintf(&b, "%d topics, %d partitions, next producer id %d\n", m.TopicCount(), m.PartitionCount(), m.NextProducerID())
 	return b.String()

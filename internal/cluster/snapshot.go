@@ -14,7 +14,7 @@ import (
 func (m *Image) Records() iter.Seq[state.Record] {
 	return func(yield func(state.Record) bool) {
 		_ = m.featureRecords(yield) && m.brokerRecords(yield) && m.topicRecords(yield) &&
-			m.configRecords(yield) && m.producerRecord(yield)
+			m.configRecords(yield) && m.scramRecords(yield) && m.producerRecord(yield)
 	}
 }
 

@@ -138,8 +138,15 @@ func checkListenerNames(b *Broker) error {
 		return fmt.Errorf("inter.broker.listener.name is %s, but listeners has %s", name, listenerNames(listeners))
 	}
 	for _, l := range listeners {
-		if l.Protocol != "PLAINTEXT" {
-			return fmt.Errorf("listener %s uses %s: TLS and SASL are not served yet; use PLAINTEXT on a network you trust", l.Name, l.Protocol)
+		switch {
+		case strings.HasSuffix(l.Protocol, "SSL"):
+			return fmt.Errorf("listener %s uses %s: TLS is not served yet; use PLAINTEXT or SASL_PLAINTEXT on a network you trust", l.Name, l.Protocol)
+		case l.SASL() && l.Controller:
+			return fmt.Errorf("listener %s of the controllers uses %s: brokers cannot authenticate to each other yet; use PLAINTEXT on a network you trust", l.Name, l.Protocol)
+		case l.SASL():
+			if err := SASLOf(b, l.Name).check(); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -56,14 +56,10 @@ func (b *Broker) Listeners() ([]Listener, error) {
 // ForListener is the value of a property that a listener may have for itself
 // (listener.name.<listener>.<property>), else the broker's.
 func (b *Broker) ForListener(listener, name string) Value {
-	v, _ := b.Value(name)
-	own, ok := b.static["listener.name."+strings.ToLower(listener)+"."+name]
-	if !ok {
+	if v, ok := prefixed(b, name, listenerPrefix(listener)+name); ok {
 		return v
 	}
-	if parsed, err := Parse(v.Def, own.Value); err == nil {
-		return parsed
-	}
+	v, _ := b.Value(name)
 	return v
 }
 

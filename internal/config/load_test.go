@@ -144,7 +144,7 @@ func TestCheck(t *testing.T) {
 		{"same port", "listeners=PLAINTEXT://:1,CONTROLLER://:1", "", "listeners: PLAINTEXT and CONTROLLER have the same port 1; each listener must have a different port"},
 		{"same name", "listeners=PLAINTEXT://:1,PLAINTEXT://:2", "", "listeners: each listener must have a different name: PLAINTEXT"},
 		{"no protocol", "listeners=IN://:1", "", "listeners: no security protocol defined for listener IN: add IN:PLAINTEXT to listener.security.protocol.map"},
-		{"TLS", "listeners=SSL://:1", "", "listener SSL uses SSL: TLS and SASL are not served yet; use PLAINTEXT on a network you trust"},
+		{"TLS", "listeners=SSL://:1", "", "listener SSL uses SSL: TLS is not served yet; use PLAINTEXT or SASL_PLAINTEXT on a network you trust"},
 		{"advertised", "advertised.listeners=OTHER://a:1 listener.security.protocol.map=OTHER:PLAINTEXT,PLAINTEXT:PLAINTEXT", "", "advertised.listeners names OTHER, but listeners has PLAINTEXT"},
 		{"meta address", "advertised.listeners=PLAINTEXT://0.0.0.0:1", "", "advertised.listeners cannot use the nonroutable meta-address 0.0.0.0: use a routable IP address"},
 		{"inter-broker", "inter.broker.listener.name=X", "", "inter.broker.listener.name is X, but listeners has PLAINTEXT"},

@@ -34,6 +34,10 @@ type Config struct {
 	// default 100 MiB. A larger one closes the connection.
 	MaxRequest int
 
+	// MaxPending is the largest before authentication:
+	// sasl.server.max.receive.size, default 512 KiB.
+	MaxPending int
+
 	// MaxQueued is how many bytes of frames the broker holds at once:
 	// queued.max.request.bytes, default 256 MiB. Beyond it connections are not
 	// read; clients feel it as a slow network.
@@ -76,14 +80,13 @@ const (
 	defaultMaxIdle    = 10 * time.Minute
 	defaultStall      = 30 * time.Second
 	defaultDrain      = 10 * time.Second
-
-	// pendingRequest is the largest frame before authentication.
-	pendingRequest = 16 << 10
+	defaultPending    = 512 << 10
 )
 
 // Validate fills in defaults and says what is missing.
 func (c *Config) Validate() error {
 	c.MaxRequest = cmp.Or(c.MaxRequest, defaultMaxRequest)
+	c.MaxPending = cmp.Or(c.MaxPending, defaultPending)
 	c.MaxQueued = cmp.Or(c.MaxQueued, defaultMaxQueued)
 	c.MaxIdle = cmp.Or(c.MaxIdle, defaultMaxIdle)
 	c.WriteStall = cmp.Or(c.WriteStall, defaultStall)

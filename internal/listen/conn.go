@@ -79,7 +79,7 @@ func (c *conn) touch() { c.seen.Store(c.s.tick.Load()) }
 
 func (c *conn) maxFrame() int {
 	if c.facts.Pending {
-		return min(pendingRequest, c.s.cfg.MaxRequest)
+		return min(c.s.cfg.MaxPending, c.s.cfg.MaxRequest)
 	}
 	return c.s.cfg.MaxRequest
 }
@@ -134,6 +134,7 @@ func (c *conn) handle(frame []byte) error {
 	}
 	switch {
 	case c.out.Close:
+		c.hold(c.out.Mute)
 		return errClose
 	case c.out.Mute > 0:
 		return c.mute(c.out.Mute)
@@ -208,6 +209,15 @@ func (c *conn) mute(d time.Duration) error {
 	if err := c.flush(); err != nil {
 		return err
 	}
+	c.hold(d)
+	return nil
+}
+
+// hold lets d pass, or less if the broker drains.
+func (c *conn) hold(d time.Duration) {
+	if d <= 0 {
+		return
+	}
 	until := c.s.cfg.Now().Add(d)
 	for !c.stopped.Load() {
 		left := until.Sub(c.s.cfg.Now())
@@ -216,7 +226,6 @@ func (c *conn) mute(d time.Duration) error {
 		}
 		c.facts.Park.WaitFor(left)
 	}
-	return nil
 }
 
 // beforeWait is called before the reader may block: what was answered goes out.

@@ -416,7 +416,7 @@ func TestConnectionLimitsChange(t *testing.T) {
 
 func TestPendingFrameLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dial, end := (&stage{}).run(t, func(c *Config) { c.Listeners[0].Authenticate = true })
+		dial, end := (&stage{}).run(t, func(c *Config) { c.Listeners[0].Authenticate, c.MaxPending = true, 16<<10 })
 		defer end()
 		p := dial()
 		p.write([]byte{0, 0, 0x40, 1})

@@ -14,6 +14,7 @@ import (
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/quorum"
 	"github.com/myelin-stream/myelin/internal/vfs"
+	"github.com/myelin-stream/myelin/internal/wire/state"
 )
 
 // FormatConfig says how to format.
@@ -34,6 +35,10 @@ type FormatConfig struct {
 	Join bool
 
 	Rand *rand.Rand // for the ids that are drawn
+
+	// Begin are records that the cluster begins with beside those of every
+	// cluster: credentials of its first users.
+	Begin []state.Record
 }
 
 // Info is what a formatted directory says of itself, in meta.properties.
@@ -120,6 +125,9 @@ func formatDir(cfg *FormatConfig, dir string, info Info) error {
 		return err
 	}
 	if dir == cfg.Metadata {
+		if err := writeBegin(cfg.FS, dir, cfg.Begin); err != nil {
+			return err
+		}
 		self := quorum.Member{Node: info.NodeID, Directory: info.DirectoryID}
 		if err := quorum.Format(cfg.FS, quorum.Folder(dir), self, []quorum.Member{self}); err != nil {
 			return err

@@ -169,7 +169,7 @@ func (m *Metadata) begin(framed bool) {
 		last++
 	}
 	if !controller.Bootstrapped(m.leading.image) {
-		recs = controller.Bootstrap(m.state())
+		recs = append(controller.Bootstrap(m.state()), m.start...)
 	}
 	if err := m.lay(recs); err != nil {
 		m.cfg.Logger.Error("the first records do not fit", "err", err)

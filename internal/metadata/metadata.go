@@ -100,6 +100,10 @@ type Metadata struct {
 	ids   idBlock
 	ready chan struct{} // closed once this broker is registered and in service
 
+	// start are records that the cluster begins with, if this node is the first
+	// that leads it: see [FormatConfig.Begin].
+	start []state.Record
+
 	told bool // the subscribers know the whole; the applying goroutine's own
 
 	// open holds the records of a decision that is framed and not whole yet; it
@@ -115,6 +119,9 @@ func Open(cfg Config) (*Metadata, error) {
 	m.ids.turn = newTurn()
 	m.publish(cluster.Empty(cfg.ClusterID))
 	var err error
+	if m.start, err = readBegin(cfg.FS, cfg.Dir); err != nil {
+		return nil, err
+	}
 	m.node, err = quorum.Open(quorum.Config{
 		FS: cfg.FS, Home: cfg.Home, Dir: cfg.Dir,
 		Machine: (*machine)(m), Logger: cfg.Logger, Now: cfg.Now,

@@ -197,3 +197,17 @@ func (m *Metadata) UnregisterBroker(ctx context.Context, req *msg.UnregisterBrok
 	}
 	return resp
 }
+
+// AlterUserScramCredentials answers AlterUserScramCredentials.
+func (m *Metadata) AlterUserScramCredentials(ctx context.Context, req *msg.AlterUserScramCredentialsRequest) *msg.AlterUserScramCredentialsResponse {
+	var resp *msg.AlterUserScramCredentialsResponse
+	err := m.decide(ctx, func(s *controller.State) (recs controller.Records) {
+		recs, resp = controller.AlterUserScramCredentials(s, req)
+		return recs
+	})
+	if err != nil {
+		code, text := answer(err)
+		resp = controller.RefuseScram(req, code, text)
+	}
+	return resp
+}

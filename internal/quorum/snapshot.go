@@ -51,13 +51,27 @@ type snapshotWriter struct {
 // writeSnapshot makes the snapshot at a place of the log durable. stop, asked
 // between batches, ends it early.
 func writeSnapshot(fs vfs.FS, dir string, at mark, records iter.Seq[[]byte], stop func() bool) error {
-	name := dir + "/" + snapshotName(at)
+	return writeCheckpoint(fs, dir, snapshotName(at), snapshotWriter{term: int32(at.term)}, func(w *snapshotWriter) error {
+		return w.write(records, stop)
+	})
+}
+
+// WriteCheckpoint makes a file of records in a snapshot's form durable, beside
+// the log: what a cluster begins with, see package metadata.
+func WriteCheckpoint(fs vfs.FS, dir, name string, records iter.Seq[[]byte]) error {
+	return writeCheckpoint(fs, dir, name, snapshotWriter{}, func(w *snapshotWriter) error {
+		return w.write(records, func() bool { return false })
+	})
+}
+
+func writeCheckpoint(fs vfs.FS, dir, name string, w snapshotWriter, write func(*snapshotWriter) error) error {
+	name = dir + "/" + name
 	file, err := fs.Create(name + partSuffix)
 	if err != nil {
 		return err
 	}
-	w := &snapshotWriter{file: file, term: int32(at.term)}
-	err = errors.Join(w.write(records, stop), file.Close())
+	w.file = file
+	err = errors.Join(write(&w), file.Close())
 	if err != nil {
 		return errors.Join(fmt.Errorf("snapshot %s: %w", name, err), fs.Remove(name+partSuffix))
 	}
@@ -124,8 +138,13 @@ func (w *snapshotWriter) flush() error {
 // readSnapshot yields the machine's records; the last pair holds the error that
 // ended it, if one did. A value is good until the next one.
 func readSnapshot(fs vfs.FS, dir string, at mark) iter.Seq2[[]byte, error] {
+	return ReadCheckpoint(fs, dir, snapshotName(at))
+}
+
+// ReadCheckpoint is readSnapshot of a file by its name.
+func ReadCheckpoint(fs vfs.FS, dir, name string) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
-		name := dir + "/" + snapshotName(at)
+		name := dir + "/" + name
 		file, err := fs.Open(name, vfs.ReadOnly)
 		if err != nil {
 			yield(nil, fmt.Errorf("%w: %w", ErrSnapshot, err))
