@@ -40,6 +40,7 @@ const layers = `
 	# Metadata: the image, who decides on it, who runs that.
 	config, wire/state < cluster;
 	cluster, wire/msg, sasl < controller;
+	quorum, peer < quorum/courier;
 	quorum, controller, metrics < metadata;
 
 	# Coordinators: they see a Log of their own, never a replica.
@@ -56,7 +57,7 @@ const layers = `
 	auth, quota, compact, follow, metadata, group, txn, share, share/persist < api;
 	txn, share/persist < errand;
 	share/letters, api < listen;
-	listen, errand < broker;
+	listen, errand, quorum/courier < broker;
 
 	# What a user starts or embeds.
 	broker < myelin;

@@ -20,6 +20,10 @@ type Conn struct {
 	// Subject is who is connected: [auth.Anonymous] until authenticated.
 	Subject auth.Subject
 
+	// Internal is true of a connection that came in by a listener of brokers or of
+	// controllers: only there the private keys are served.
+	Internal bool
+
 	// Pending is true until authentication is done; until then only
 	// ApiVersions and the SASL keys are served.
 	Pending bool

@@ -37,6 +37,7 @@ func (h *ClusterHandlers) rows() []Row {
 		row(kafka.KeyDescribeQuorum, cold(h.describeQuorum), Access{auth.Describe, auth.Cluster}),
 		row(kafka.KeyUpdateFeatures, cold(h.updateFeatures), Access{auth.Alter, auth.Cluster}),
 		allocate, assign,
+		raftRow(kafka.KeyRaftMessages, cold(h.raftMessages)), raftRow(kafka.KeyRaftSnapshot, cold(h.raftSnapshot)),
 	}
 }
 

@@ -68,9 +68,10 @@ type Config struct {
 // Table is the dispatch table: a row for each key that is served. It does not
 // change.
 type Table struct {
-	cfg  Config
-	rows []*Row // by key; nil where nothing is served
-	bare Row    // of tokens that come without a request around them
+	cfg     Config
+	rows    []*Row // by key; nil where nothing is served
+	private []*Row // those of nodes among each other, by key from [msg.FirstPrivateKey] on
+	bare    Row    // of tokens that come without a request around them
 
 	slots   slotPool
 	replies sync.Pool // of *[replyRoom]byte
@@ -115,16 +116,35 @@ func (t *Table) serves() []Row {
 }
 
 func (t *Table) add(row Row) error {
+	rows, at := &t.rows, int(row.Key)
+	if row.Private() {
+		rows, at = &t.private, int(row.Key-msg.FirstPrivateKey)
+	}
 	switch {
 	case row.Key < 0 || row.Serve == nil || row.Served.Min > row.Served.Max:
 		return fmt.Errorf("table: the row of key %d is not whole", row.Key)
-	case int(row.Key) < len(t.rows) && t.rows[row.Key] != nil:
+	case t.find(row.Key) != nil:
 		return fmt.Errorf("table: two rows for key %d", row.Key)
 	}
 	row.stats = t.cfg.Metrics.Request(row.Name)
-	t.rows = append(t.rows, make([]*Row, max(0, int(row.Key)+1-len(t.rows)))...)
-	t.rows[row.Key] = &row
+	*rows = append(*rows, make([]*Row, max(0, at+1-len(*rows)))...)
+	(*rows)[at] = &row
 	return nil
+}
+
+// Private says whether nodes alone send it to each other.
+func (r *Row) Private() bool { return r.Key >= msg.FirstPrivateKey }
+
+// find gives the row of a key, nil where nothing is served.
+func (t *Table) find(key int16) *Row {
+	rows := t.rows
+	if key >= msg.FirstPrivateKey {
+		rows, key = t.private, key-msg.FirstPrivateKey
+	}
+	if key < 0 || int(key) >= len(rows) {
+		return nil
+	}
+	return rows[key]
 }
 
 // row makes a Row of an API at the versions of its schema.
@@ -136,7 +156,7 @@ func row(key int16, serve Handler, access ...Access) Row {
 
 // Rows lists the table by key.
 func (t *Table) Rows() []*Row {
-	return slices.DeleteFunc(slices.Clone(t.rows), func(r *Row) bool { return r == nil })
+	return slices.DeleteFunc(slices.Concat(t.rows, t.private), func(r *Row) bool { return r == nil })
 }
 
 // The reasons to close a connection before a handler sees the request.
@@ -160,10 +180,11 @@ func (t *Table) Admit(c *Call, frame []byte) error {
 	if r.Failed() {
 		return ErrHeader
 	}
-	if c.Key < 0 || int(c.Key) >= len(t.rows) || t.rows[c.Key] == nil {
+	row := t.find(c.Key)
+	if row == nil || row.Private() && !c.Conn.Internal {
 		return fmt.Errorf("%w: key %d version %d", ErrUnknown, c.Key, c.Version)
 	}
-	c.row = t.rows[c.Key]
+	c.row = row
 	if !c.row.Served.Has(c.Version) && !c.forgiven() {
 		return fmt.Errorf("%w: %s version %d", ErrUnknown, c.row.Name, c.Version)
 	}

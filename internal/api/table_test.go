@@ -38,6 +38,7 @@ var served = []int16{
 	// admin and cluster
 	kafka.KeyMetadata, kafka.KeyCreateTopics, kafka.KeyDeleteTopics, kafka.KeyDeleteRecords,
 	kafka.KeyAlterReplicaLogDirs, kafka.KeyAssignReplicasToDirs, kafka.KeyAlterPartitionReassignments, kafka.KeyListPartitionReassignments,
+	kafka.KeyRaftMessages, kafka.KeyRaftSnapshot,
 	kafka.KeyDescribeConfigs, kafka.KeyAlterConfigs, kafka.KeyDescribeLogDirs, kafka.KeyCreatePartitions,
 	kafka.KeyIncrementalAlterConfigs, kafka.KeyDescribeQuorum, kafka.KeyDescribeCluster, kafka.KeyDescribeProducers,
 	kafka.KeyUpdateFeatures, kafka.KeyAllocateProducerIDs, kafka.KeyListConfigResources, kafka.KeyDescribeTopicPartitions,
@@ -262,5 +263,27 @@ func TestAPIVersionsToCome(t *testing.T) {
 	want := []byte{0, 0, 0, 1, 0, 35, 0, 0, 0, 1, 0, 18, 0, 0, 0, 5}
 	if string(got) != string(want) {
 		t.Errorf("got %x, want %x", got, want)
+	}
+}
+
+// What nodes send to each other is unknown on a listener of clients, and is not
+// told of on any.
+func TestPrivateKeys(t *testing.T) {
+	table := testTable(t, testConfig())
+	req := msg.NewRaftMessagesRequest()
+	h := msg.RequestHeader{APIKey: req.Key(), ClientID: new("other")}
+	frame := req.Append(h.Append(nil, 2), 0)
+	for _, internal := range []bool{false, true} {
+		c := newClient(t, table)
+		c.call.Conn.Internal = internal
+		err := table.Admit(c.call, frame)
+		if known := err == nil; known != internal {
+			t.Errorf("on a listener of the cluster's own: %t: %v", internal, err)
+		}
+	}
+	for _, r := range table.Rows() {
+		if r.Private() && !r.Hidden {
+			t.Errorf("%s would be told by ApiVersions", r.Name)
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/myelin-stream/myelin/internal/cluster"
@@ -33,6 +34,7 @@ func bind(cfg *Config) (*sockets, error) {
 		return nil, err
 	}
 	s := &sockets{}
+	inter := strings.ToUpper(cfg.Properties.String("inter.broker.listener.name"))
 	for _, l := range all {
 		if l.Protocol != "PLAINTEXT" && l.Protocol != "SASL_PLAINTEXT" {
 			s.close()
@@ -46,7 +48,8 @@ func bind(cfg *Config) (*sockets, error) {
 		if s.first == "" && !l.Controller {
 			s.first = l.Name
 		}
-		s.all = append(s.all, listen.Listener{Name: l.Name, Net: ln, Authenticate: l.SASL()})
+		s.all = append(s.all, listen.Listener{Name: l.Name, Net: ln, Authenticate: l.SASL(),
+			Internal: l.Controller || l.Name == inter || inter == "" && l.Name == s.first})
 		s.endpoints = append(s.endpoints, told(l, ln.Addr(), advertised))
 	}
 	if addr := cfg.Properties.String("admin.listener"); addr != "" {

@@ -20,6 +20,10 @@ type Listener struct {
 	// TLS, if set, is spoken on every connection.
 	TLS *tls.Config
 
+	// Internal says that nodes of the cluster use it among each other, clients
+	// perhaps besides: see [api.Conn].
+	Internal bool
+
 	// Authenticate holds every request back but the SASL ones until the
 	// client has authenticated.
 	Authenticate bool

@@ -48,8 +48,8 @@ func newConn(s *Server, l *Listener, nc net.Conn, id uint64) *conn {
 	c := &conn{s: s, net: nc, host: hostOf(nc.RemoteAddr())}
 	c.facts = api.Conn{
 		ID: id, Listener: l.Name, Peer: "/" + c.host, Local: nc.LocalAddr().String(),
-		Subject: auth.Subject{Principal: auth.Anonymous, Host: c.host},
-		Pending: l.Authenticate,
+		Subject:  auth.Subject{Principal: auth.Anonymous, Host: c.host},
+		Internal: l.Internal, Pending: l.Authenticate,
 	}
 	c.facts.Park.Init()
 	if t, ok := nc.(*net.TCPConn); ok {

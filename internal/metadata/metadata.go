@@ -97,6 +97,8 @@ type Metadata struct {
 	turn    turn
 	leading *leadership // nil while this node does not decide; under the turn
 
+	strangers strangers // who was refused by the quorum
+
 	ids   idBlock
 	ready chan struct{} // closed once this broker is registered and in service
 

@@ -312,7 +312,7 @@ type versions struct{ first, last int16 }
 func (c *Conn) greeting() *msg.APIVersionsRequest {
 	req := msg.NewAPIVersionsRequest()
 	req.ClientSoftwareName, req.ClientSoftwareVersion = "myelin", "1"
-	if id := c.pool.cfg.ClusterID; id != "" {
+	if id := c.pool.cfg.ClusterID; id != "" && c.key.node >= 0 {
 		req.ClusterID, req.NodeID = &id, c.key.node
 	}
 	return &req

@@ -29,25 +29,14 @@ const (
 	Fetch                     // a follower's
 	Markers                   // ends of transactions
 	Coordinate                // coordinators and partition leaders asking each other
+	States                    // what became of the records of share groups
+	Records                   // dead letters and the like, on their way to another leader
 )
 
 // String is the purpose's name, for logs.
 func (p Purpose) String() string {
-	switch p {
-	case Control:
-		return "control"
-	case Heartbeat:
-		return "heartbeat"
-	case Raft:
-		return "raft"
-	case Snapshot:
-		return "snapshot"
-	case Fetch:
-		return "fetch"
-	case Markers:
-		return "markers"
-	}
-	return "coordinate"
+	names := [...]string{"control", "heartbeat", "raft", "snapshot", "fetch", "markers", "coordinate", "states", "records"}
+	return names[p]
 }
 
 // Controller says whether the purpose needs a node's controller listener.
@@ -70,7 +59,9 @@ type Config struct {
 	Self int32
 
 	// ClusterID is asked of every node that is connected to, with its node id: one
-	// that is another, or of another cluster, is not spoken to. Empty: nobody is asked.
+	// that is another, or of another cluster, is not spoken to. Empty: nobody is
+	// asked; nor is who has a number below -1 for a node id, which stands for an
+	// address of which it is not known who listens there.
 	ClusterID string
 
 	// Dial opens an authenticated connection to "host:port".

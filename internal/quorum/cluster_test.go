@@ -190,7 +190,7 @@ func TestLearnerJoins(t *testing.T) {
 		fresh := vfs.NewMem(vfs.MemConfig{})
 		format(t, fresh, self(2))
 		two := n.start(t, 2, fresh, small)
-		one.AddLearner(self(2))
+		one.AddLearner(self(2), func(error) {})
 		time.Sleep(3 * time.Second)
 		synctest.Wait()
 		if got := two.machine.all(); !slices.Equal(got, want) || two.machine.restore == 0 {
@@ -199,7 +199,7 @@ func TestLearnerJoins(t *testing.T) {
 		if s := two.Status(); s.Leader != 1 || len(s.Voters) != 1 || len(s.Learners) != 1 || s.Learners[0].Node != 2 {
 			t.Errorf("status of the learner %+v", s)
 		}
-		one.AddVoter(self(2))
+		one.AddVoter(self(2), func(error) {})
 		time.Sleep(time.Second)
 		synctest.Wait()
 		if s := one.Status(); len(s.Voters) != 2 || len(s.Learners) != 0 {

@@ -18,14 +18,18 @@ type inbox struct {
 	wake chan struct{} // one slot: something is there
 }
 
-// item is one thing to do; exactly one of its pointers is set.
+// item is one thing to do; exactly one of its fields is set, and from.
 type item struct {
 	proposal *proposal
 	message  *pb.Message
 	from     Member // of message
-	change   *pb.ConfChangeV2
+	change   *change
 	snapshot *finished
 	report   *report
+
+	unreachable uint64 // a member that a message did not reach
+	gone        *int32 // a node at which nobody listens
+	confirm     func(error)
 }
 
 // proposal waits for its entry to be applied.

@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"go.etcd.io/raft/v3"
-	pb "go.etcd.io/raft/v3/raftpb"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/myelin-stream/myelin/internal/commitlog"
 	"github.com/myelin-stream/myelin/internal/kafka"
@@ -40,7 +38,7 @@ type Config struct {
 	Now       func() time.Time
 
 	// Tick is the unit of raft's clock: a heartbeat every two, an election
-	// after ten to twenty without one. 0 is 100 ms.
+	// after eight to sixteen without one. 0 is 100 ms.
 	Tick time.Duration
 	// SnapshotBytes is how much of the log may gather before a snapshot is
 	// taken. 0 is 20 MiB, as Kafka's metadata.log.max.record.bytes.between.snapshots.
@@ -72,6 +70,12 @@ type Node struct {
 
 	// The rest is Run's own.
 	peers     members // who has sent something
+	strangers map[kafka.UUID]bool
+	changes   []*change          // of members, under way: one at most
+	times     map[uint64]*moment // when members were heard of
+	readings  []*reading         // of Confirm
+	reads     uint64             // the number of the last
+	hasten    int                // ticks until this voter stands for election early; 0: it does not
 	ticker    *time.Timer
 	queue     []*proposal // proposed, without an index yet
 	waiting   []*proposal // in the log, by index
@@ -85,6 +89,8 @@ type Node struct {
 	stopping  atomic.Bool
 	snapshots sync.WaitGroup
 
+	incoming incoming // a snapshot that comes from another member
+
 	status atomic.Pointer[Status]
 	full   atomic.Pointer[error] // what keeps the log from being written; nil while nothing does
 }
@@ -97,7 +103,13 @@ func Open(cfg Config) (*Node, error) {
 	if cfg.SnapshotBytes == 0 {
 		cfg.SnapshotBytes = 20 << 20
 	}
-	n := &Node{cfg: cfg, dir: Folder(cfg.Dir), inbox: newInbox()}
+	n := &Node{
+		cfg: cfg, dir: Folder(cfg.Dir), inbox: newInbox(), incoming: newIncoming(),
+		strangers: map[kafka.UUID]bool{}, times: map[uint64]*moment{},
+	}
+	if err := sweepIncoming(cfg.FS, n.dir); err != nil {
+		return nil, err
+	}
 	states, s, err := openState(cfg.FS, n.dir)
 	if err != nil {
 		return nil, err
@@ -146,13 +158,14 @@ func (n *Node) start() (err error) {
 	defer rescue(&err)
 	n.raft, err = raft.NewRawNode(&raft.Config{
 		ID:                        n.Self().ID(),
-		ElectionTick:              10,
+		ElectionTick:              8,
 		HeartbeatTick:             2,
 		Storage:                   n.store,
 		Applied:                   n.applied,
 		MaxSizePerMsg:             1 << 20,
 		MaxCommittedSizePerReady:  4 << 20,
 		MaxInflightMsgs:           64,
+		MaxInflightBytes:          8 << 20,
 		CheckQuorum:               true,
 		PreVote:                   true,
 		DisableProposalForwarding: true,
@@ -168,7 +181,7 @@ func (n *Node) start() (err error) {
 func (n *Node) Self() Member { return n.store.state.self }
 
 // Close closes the files. Run must have returned, or never been called.
-func (n *Node) Close() error { return n.store.close() }
+func (n *Node) Close() error { return errors.Join(n.endIncoming(), n.store.close()) }
 
 // Status is the newest view of the quorum.
 func (n *Node) Status() Status { return *n.status.Load() }
@@ -180,46 +193,6 @@ func (n *Node) Propose(data []byte, done func(error)) {
 	if !n.inbox.put(item{proposal: &proposal{data: data, done: done}}) {
 		done(ErrStopped)
 	}
-}
-
-// Step takes in a message from another member. A node that has just joined
-// knows the others only from what they send.
-func (n *Node) Step(from Member, data []byte) error {
-	m := new(pb.Message)
-	if err := proto.Unmarshal(data, m); err != nil {
-		return fmt.Errorf("raft message: %w", err)
-	}
-	if raft.IsLocalMsg(m.GetType()) {
-		return fmt.Errorf("raft message of type %s from the network", m.GetType())
-	}
-	if m.GetFrom() != from.ID() {
-		return fmt.Errorf("raft message of member %d, from node %d, whose id is %d", m.GetFrom(), from.Node, from.ID())
-	}
-	n.inbox.put(item{message: m, from: from})
-	return nil
-}
-
-// ReportSnapshot says whether a snapshot has reached a member, see [Message].
-func (n *Node) ReportSnapshot(to Member, ok bool) {
-	n.inbox.put(item{report: &report{to.ID(), ok}})
-}
-
-// AddLearner asks for a member that receives the log and does not vote.
-func (n *Node) AddLearner(m Member) { n.change(pb.ConfChangeAddLearnerNode, m) }
-
-// AddVoter asks for a member that votes; it should be a learner that is close
-// to the end of the log.
-func (n *Node) AddVoter(m Member) { n.change(pb.ConfChangeAddNode, m) }
-
-// Remove asks for a member to leave.
-func (n *Node) Remove(m Member) { n.change(pb.ConfChangeRemoveNode, m) }
-
-// change asks for one step; whether it came about shows in [Node.Status].
-func (n *Node) change(kind pb.ConfChangeType, m Member) {
-	n.inbox.put(item{change: &pb.ConfChangeV2{
-		Changes: []*pb.ConfChangeSingle{{Type: kind.Enum(), NodeId: new(m.ID())}},
-		Context: m.encode(nil),
-	}})
 }
 
 // Run takes part until ctx ends, and then answers nil. Any other end is an error
@@ -241,6 +214,12 @@ func (n *Node) Run(ctx context.Context) error {
 	for _, it := range n.inbox.close() {
 		if it.proposal != nil {
 			it.proposal.done(ErrStopped)
+		}
+		if it.change != nil {
+			it.change.done(ErrStopped)
+		}
+		if it.confirm != nil {
+			it.confirm(ErrStopped)
 		}
 	}
 	return err
@@ -272,6 +251,9 @@ func (n *Node) run(ctx context.Context) (err error) {
 		}
 		for range ticks {
 			n.raft.Tick()
+			if err := n.hastened(); err != nil {
+				return err
+			}
 			n.keepTime()
 		}
 		for _, it := range items {
@@ -307,15 +289,23 @@ func (n *Node) accept(it item) error {
 		}
 		n.queue = append(n.queue, it.proposal)
 	case it.message != nil:
+		if n.impostor(it.from, it.message) {
+			return nil
+		}
 		n.peers = n.peers.with(it.from)
+		n.heard(it.from)
 		// A message that does not fit is raft's to drop.
 		if err := n.raft.Step(it.message); err != nil && !errors.Is(err, raft.ErrProposalDropped) {
 			n.cfg.Logger.Debug("raft message dropped", "type", it.message.GetType(), "err", err)
 		}
 	case it.change != nil:
-		if err := n.raft.ProposeConfChange(it.change); err != nil {
-			n.cfg.Logger.Info("change of the quorum's members dropped", "err", err)
-		}
+		n.propose(it.change)
+	case it.unreachable != 0:
+		n.raft.ReportUnreachable(it.unreachable)
+	case it.gone != nil:
+		n.forget(*it.gone)
+	case it.confirm != nil:
+		n.confirm(it.confirm)
 	case it.report != nil:
 		outcome := raft.SnapshotFinish
 		if !it.report.ok {

@@ -2,6 +2,7 @@ package quorum
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 
 	"go.etcd.io/raft/v3"
@@ -10,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/vfs"
 )
 
 // settle lets raft do all that it can do now. Proposals that a new leadership
@@ -105,7 +107,11 @@ func (n *Node) handle(rd *raft.Ready) error {
 	if err := n.send(rd.Messages); err != nil {
 		return err
 	}
-	return n.apply(rd.CommittedEntries)
+	if err := n.apply(rd.CommittedEntries); err != nil {
+		return err
+	}
+	n.confirmed(rd.ReadStates)
+	return nil
 }
 
 // place finds out which entries the queued proposals became. A leader's entries
@@ -134,6 +140,12 @@ func (n *Node) refuse(err error) {
 		p.done(err)
 	}
 	n.waiting, n.queue = nil, nil
+	n.changed(err)
+	for _, r := range n.readings {
+		r.done(err)
+	}
+	n.readings = nil
+	clear(n.times)
 }
 
 func (n *Node) send(messages []*pb.Message) error {
@@ -153,7 +165,7 @@ func (n *Node) send(messages []*pb.Message) error {
 		if err != nil {
 			return fmt.Errorf("raft message: %w", err)
 		}
-		message := Message{To: to, Data: data}
+		message := Message{From: n.Self(), To: to, Data: data, node: n}
 		if m.GetType() == pb.MsgSnap {
 			message.Snapshot = n.attach(m)
 		}
@@ -236,7 +248,11 @@ func (n *Node) applyChange(e *pb.Entry) error {
 	}
 	s.members = s.members.within(s.conf)
 	n.keepTime()
-	return n.insist(n.store.saveState)
+	if err := n.insist(n.store.saveState); err != nil {
+		return err
+	}
+	n.changed(nil)
+	return nil
 }
 
 // install takes over the state of another member. The transport has put the
@@ -244,6 +260,11 @@ func (n *Node) applyChange(e *pb.Entry) error {
 func (n *Node) install(snap *pb.Snapshot) error {
 	meta := snap.GetMetadata()
 	at := mark{meta.GetIndex(), meta.GetTerm()}
+	if at.index > 1 { // before the state says that it is there
+		if there, err := vfs.Exists(n.cfg.FS, n.dir+"/"+snapshotName(at)); err != nil || !there {
+			return errors.Join(fmt.Errorf("%w: %s came without its file", ErrSnapshot, snapshotName(at)), err)
+		}
+	}
 	all, ok := decodeMembers(snap.GetData())
 	if !ok {
 		return fmt.Errorf("%w: %s came with a malformed list of members", ErrSnapshot, snapshotName(at))
@@ -292,9 +313,15 @@ func (n *Node) publish() {
 	view := func(ids []uint64) (list []Progress) {
 		for _, id := range ids {
 			m, _ := n.store.state.members.find(id)
-			p := Progress{Member: m, End: -1}
+			p := Progress{Member: m, End: -1, Heard: -1, Whole: -1}
 			if k, ok := known[id]; ok {
 				p.End, p.Active = int64(k.Match)+1, k.RecentActive || id == n.Self().ID()
+			}
+			if t := n.times[id]; t != nil {
+				if p.End > int64(s.Last) {
+					t.whole = t.heard
+				}
+				p.Heard, p.Whole = t.heard, t.whole
 			}
 			list = append(list, p)
 		}

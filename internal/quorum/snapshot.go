@@ -39,6 +39,13 @@ func snapshotName(at mark) string {
 	return fmt.Sprintf("%020d-%010d%s", at.index, at.term, snapshotSuffix)
 }
 
+// parseSnapshotName is the place that a name is of; false if it is no such name.
+func parseSnapshotName(name string) (mark, bool) {
+	var at mark
+	n, err := fmt.Sscanf(name, "%d-%d"+snapshotSuffix, &at.index, &at.term)
+	return at, n == 2 && err == nil && name == snapshotName(at)
+}
+
 // snapshotWriter writes one snapshot.
 type snapshotWriter struct {
 	file    vfs.File
@@ -227,8 +234,9 @@ func readBatch(file io.ReaderAt, off, size int64) ([]byte, error) {
 	return batch, err
 }
 
-// sweep removes snapshots other than the one to keep, and parts of one that was
-// not finished.
+// sweep removes snapshots that are older than the one to keep, and parts of one
+// that was not finished. A newer one has just been received, and the message that
+// brings it into force is on its way.
 func sweep(fs vfs.FS, dir string, keep mark) error {
 	files, err := fs.ReadDir(dir)
 	if err != nil {
@@ -236,8 +244,8 @@ func sweep(fs vfs.FS, dir string, keep mark) error {
 	}
 	var errs []error
 	for _, f := range files {
-		whole := strings.TrimSuffix(f.Name, partSuffix)
-		if strings.HasSuffix(whole, snapshotSuffix) && f.Name != snapshotName(keep) {
+		at, whole := parseSnapshotName(strings.TrimSuffix(f.Name, partSuffix))
+		if part := strings.HasSuffix(f.Name, partSuffix); whole && (part || at.index < keep.index) {
 			errs = append(errs, fs.Remove(dir+"/"+f.Name))
 		}
 	}

@@ -4,18 +4,35 @@ import (
 	"iter"
 
 	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/vfs"
 )
 
 // Message is one raft message to another member.
 type Message struct {
-	To   Member
-	Data []byte // for [Node.Step] on the other side, with who sent it
+	From, To Member
+	Data     []byte // for [Node.Step] on the other side, with who sent it
 
 	// Snapshot is the name of the file, in the folder of the log, that To has
-	// to have under the same name before it is given Data. Empty for all other
-	// messages. The sender reports the outcome by [Node.ReportSnapshot].
+	// to have under the same name before it is given Data: see [Message.File] and
+	// [Node.Receive]. Empty for all other messages. The sender reports the outcome
+	// by [Message.Shipped].
 	Snapshot string
+
+	node *Node
 }
+
+// File opens the file that goes with the message.
+func (m Message) File() (vfs.File, error) {
+	return m.node.cfg.FS.Open(m.node.dir+"/"+m.Snapshot, vfs.ReadOnly)
+}
+
+// Shipped says whether the file, and then the message, has arrived. It has to be
+// called once for each message with a file.
+func (m Message) Shipped(ok bool) { m.node.ReportSnapshot(m.To, ok) }
+
+// Lost says that the message did not arrive, or may not have, so that raft asks
+// how far its receiver is in place of waiting for an answer.
+func (m Message) Lost() { m.node.inbox.put(item{unreachable: m.To.ID()}) }
 
 // Transport carries messages to other members. It may lose, double and reorder
 // them. Send must not wait for the network.
@@ -67,6 +84,10 @@ type Progress struct {
 	Member
 	End    int64 // next index it needs, -1 when not known
 	Active bool  // heard of lately
+
+	// When the leader last heard of the member, and last saw it have all of the
+	// log, in milliseconds of the wall clock; -1 when it has not, and for itself.
+	Heard, Whole int64
 }
 
 func noLeader(self Member) Status { return Status{Self: self, Leader: kafka.NoBroker} }

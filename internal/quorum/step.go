@@ -1,0 +1,91 @@
+package quorum
+
+import (
+	"fmt"
+
+	"go.etcd.io/raft/v3"
+	pb "go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/vfs"
+)
+
+// ErrStranger says that a message is for, or of, somebody who is not a member any
+// more, or never was.
+var ErrStranger = fmt.Errorf("not a member of this quorum: %w", kafka.InvalidVoterKey)
+
+// Step takes in a message from one member to another, which has to be this one. A
+// node that has just joined knows the others only from what they send. The file of
+// a snapshot has to be there, see [Node.Receive].
+func (n *Node) Step(from Member, data []byte) error {
+	m := new(pb.Message)
+	if err := proto.Unmarshal(data, m); err != nil {
+		return fmt.Errorf("raft message: %w: %w", kafka.InvalidRequest, err)
+	}
+	if raft.IsLocalMsg(m.GetType()) {
+		return fmt.Errorf("raft message of type %s from the network: %w", m.GetType(), kafka.InvalidRequest)
+	}
+	if m.GetFrom() != from.ID() {
+		return fmt.Errorf("raft message of member %d, from node %d, whose id is %d: %w", m.GetFrom(), from.Node, from.ID(), kafka.InvalidRequest)
+	}
+	if to := m.GetTo(); to != n.Self().ID() {
+		return fmt.Errorf("raft message to member %d: %w", to, ErrStranger)
+	}
+	if m.GetType() == pb.MsgSnap {
+		if err := n.arrived(m); err != nil {
+			return err
+		}
+	}
+	n.inbox.put(item{message: m, from: from})
+	return nil
+}
+
+// arrived says whether the file that a snapshot's message goes with is there.
+func (n *Node) arrived(m *pb.Message) error {
+	name := n.attach(m)
+	if name == "" {
+		return nil
+	}
+	if there, err := vfs.Exists(n.cfg.FS, n.dir+"/"+name); err != nil || !there {
+		return fmt.Errorf("%w: %s has not come: %w", ErrSnapshot, name, kafka.InvalidRequest)
+	}
+	return nil
+}
+
+// impostor says whether a message asks for a vote in the name of a node that
+// votes here under another directory: two nodes were given one id, or a voter lost
+// its disk and was formatted as if it were the old one. To vote for it could make
+// two leaders, of which each has a majority of the members that it knows.
+//
+// Other messages of such a node pass. If it leads, the voters that it needed know
+// it, and this member has only not heard of the change yet.
+func (n *Node) impostor(from Member, m *pb.Message) bool {
+	if t := m.GetType(); t != pb.MsgVote && t != pb.MsgPreVote {
+		return false
+	}
+	s := n.store.state
+	if _, known := s.members.find(from.ID()); known {
+		return false
+	}
+	for _, id := range s.conf.Voters {
+		if voter, ok := s.members.find(id); ok && voter.Node == from.Node {
+			n.tellStranger(from, voter)
+			return true
+		}
+	}
+	return false
+}
+
+// maxStrangers is of how many the log tells.
+const maxStrangers = 100
+
+func (n *Node) tellStranger(from, known Member) {
+	if n.strangers[from.Directory] || len(n.strangers) >= maxStrangers {
+		return
+	}
+	n.strangers[from.Directory] = true
+	n.cfg.Logger.Error("a node asks for votes under the id of another voter, and gets none: two nodes have one node.id, "+
+		"or a directory was formatted as a voter that is a member under another directory.id",
+		"node", from.Node, "directory", from.Directory, "member", known.Directory)
+}
