@@ -54,7 +54,7 @@ func (n *Node) change(kind pb.ConfChangeType, m Member, done func(error)) {
 // propose begins a change, if there is anything to change. Raft drops a change in
 // silence while another is not applied, hence the checks.
 func (n *Node) propose(c *change) {
-	switch needed, err := n.needed(c); {
+	switch needed, err := c.needed(n.store.state); {
 	case !n.leading:
 		c.done(ErrNotLeader)
 	case err != nil || !needed:
@@ -75,8 +75,7 @@ func (n *Node) propose(c *change) {
 }
 
 // needed says whether a change would change anything.
-func (n *Node) needed(c *change) (bool, error) {
-	s := n.store.state
+func (c *change) needed(s *state) (bool, error) {
 	id := c.member.ID()
 	votes, learns := slices.Contains(s.conf.Voters, id), slices.Contains(s.conf.Learners, id)
 	last := votes && len(s.conf.Voters) == 1
@@ -98,12 +97,14 @@ func (n *Node) needed(c *change) (bool, error) {
 	return true, nil
 }
 
-// changed ends the changes that were under way.
-func (n *Node) changed(err error) {
-	for _, c := range n.changes {
+// changes are those under way.
+type changes []*change
+
+func (l *changes) end(err error) {
+	for _, c := range *l {
 		c.done(err)
 	}
-	n.changes = nil
+	*l = nil
 }
 
 // Confirm finds out whether this node still leads: done is called with nil, on the
@@ -116,7 +117,12 @@ func (n *Node) Confirm(done func(error)) {
 	}
 }
 
-// reading is a question of [Node.Confirm] under way.
+// readings are the questions of [Node.Confirm] under way.
+type readings struct {
+	list []*reading
+	last uint64 // number of the newest
+}
+
 type reading struct {
 	number uint64
 	index  uint64 // to be applied first; 0 until the majority has answered
@@ -124,39 +130,50 @@ type reading struct {
 }
 
 func (n *Node) confirm(done func(error)) {
-	if !n.leading {
+	switch {
+	case !n.leading:
 		done(ErrNotLeader)
-		return
-	}
-	if n.store.state.lone() {
+	case n.store.state.lone():
 		done(nil)
-		return
+	default:
+		n.raft.ReadIndex(n.readings.add(done))
 	}
-	n.reads++
-	n.readings = append(n.readings, &reading{number: n.reads, done: done})
-	n.raft.ReadIndex(binary.BigEndian.AppendUint64(nil, n.reads))
 }
 
-// confirmed notes the answers of a majority, and ends those whose time has come.
-func (n *Node) confirmed(states []raft.ReadState) {
+// add notes a question and gives the bytes by which raft knows it.
+func (l *readings) add(done func(error)) []byte {
+	l.last++
+	l.list = append(l.list, &reading{number: l.last, done: done})
+	return binary.BigEndian.AppendUint64(nil, l.last)
+}
+
+// answered notes what a majority has answered, and ends the questions whose time
+// has come.
+func (l *readings) answered(states []raft.ReadState, applied uint64) {
+	if len(l.list) == 0 {
+		return
+	}
 	for _, s := range states {
-		if len(s.RequestCtx) != 8 {
-			continue
-		}
-		number := binary.BigEndian.Uint64(s.RequestCtx)
-		for _, r := range n.readings {
-			if r.number == number {
+		for _, r := range l.list {
+			if len(s.RequestCtx) == 8 && binary.BigEndian.Uint64(s.RequestCtx) == r.number {
 				r.index = s.Index
 			}
 		}
 	}
-	n.readings = slices.DeleteFunc(n.readings, func(r *reading) bool {
-		due := r.index > 0 && r.index <= n.applied
+	l.list = slices.DeleteFunc(l.list, func(r *reading) bool {
+		due := r.index > 0 && r.index <= applied
 		if due {
 			r.done(nil)
 		}
 		return due
 	})
+}
+
+func (l *readings) end(err error) {
+	for _, r := range l.list {
+		r.done(err)
+	}
+	l.list = nil
 }
 
 // Gone says that nobody listens at a node any more. If it leads, a voter need not
@@ -165,52 +182,55 @@ func (n *Node) confirmed(states []raft.ReadState) {
 // No vote rests on it: who is wrong gets no votes from those who hear the leader.
 func (n *Node) Gone(node int32) { n.inbox.put(item{gone: &node}) }
 
-// Between the candidacies of two voters whose leader is gone.
+// turnTicks lie between the candidacies of two voters whose leader is gone.
 const turnTicks = 2
 
-func (n *Node) forget(node int32) {
-	s := n.store.state
-	lead := n.raft.BasicStatus().Lead
-	if lead == raft.None || lead == n.Self().ID() || n.nodeOf(lead) != node {
+// candidacy is an election for which a voter stands before its time.
+type candidacy struct{ in int } // ticks; 0: none
+
+// hasten forgets the leader, which is gone, and begins the count.
+func (c *candidacy) hasten(r *raft.RawNode, s *state) {
+	lead := r.BasicStatus().Lead
+	if lead == raft.None || lead == s.self.ID() || r.ForgetLeader() != nil {
 		return
 	}
-	if err := n.raft.ForgetLeader(); err != nil {
-		return
+	turn := 0
+	for _, id := range s.conf.Voters {
+		if id != lead && id < s.self.ID() {
+			turn++
+		}
 	}
-	voters := slices.Sorted(slices.Values(s.conf.Voters))
-	voters = slices.DeleteFunc(voters, func(id uint64) bool { return id == lead })
-	if at := slices.Index(voters, n.Self().ID()); at >= 0 {
-		n.hasten = 1 + turnTicks*at
+	if slices.Contains(s.conf.Voters, s.self.ID()) {
+		c.in = 1 + turnTicks*turn
 	}
 }
 
-// hastened counts ticks down to this voter's turn.
-func (n *Node) hastened() error {
-	if n.hasten == 0 {
+// tick counts down to this voter's turn.
+func (c *candidacy) tick(r *raft.RawNode) error {
+	if c.in == 0 {
 		return nil
 	}
-	if n.raft.BasicStatus().Lead != raft.None {
-		n.hasten = 0
+	if r.BasicStatus().Lead != raft.None {
+		c.in = 0
 		return nil
 	}
-	if n.hasten--; n.hasten > 0 {
+	if c.in--; c.in > 0 {
 		return nil
 	}
-	return n.raft.Campaign()
+	return r.Campaign()
 }
 
-// moment is when a member was last heard of, and was last seen to have all of the
-// log, in milliseconds of the wall clock.
+// moments tell of each member when it was last heard of, and when it was last seen
+// to have all of the log, in milliseconds of the wall clock.
+type moments map[uint64]*moment
+
 type moment struct{ heard, whole int64 }
 
-func (n *Node) heard(from Member) {
-	if !n.leading {
-		return
-	}
-	t := n.times[from.ID()]
+func (l moments) heard(from Member, now int64) {
+	t := l[from.ID()]
 	if t == nil {
 		t = &moment{-1, -1}
-		n.times[from.ID()] = t
+		l[from.ID()] = t
 	}
-	t.heard = n.cfg.Now().UnixMilli()
+	t.heard = now
 }

@@ -70,12 +70,11 @@ type Node struct {
 
 	// The rest is Run's own.
 	peers     members // who has sent something
-	strangers map[kafka.UUID]bool
-	changes   []*change          // of members, under way: one at most
-	times     map[uint64]*moment // when members were heard of
-	readings  []*reading         // of Confirm
-	reads     uint64             // the number of the last
-	hasten    int                // ticks until this voter stands for election early; 0: it does not
+	strangers strangers
+	changes   changes  // of members, under way: one at most
+	times     moments  // when members were heard of, while this node leads
+	readings  readings // of Confirm
+	candidacy candidacy
 	ticker    *time.Timer
 	queue     []*proposal // proposed, without an index yet
 	waiting   []*proposal // in the log, by index
@@ -89,7 +88,7 @@ type Node struct {
 	stopping  atomic.Bool
 	snapshots sync.WaitGroup
 
-	incoming incoming // a snapshot that comes from another member
+	incoming *incoming // a snapshot that comes from another member
 
 	status atomic.Pointer[Status]
 	full   atomic.Pointer[error] // what keeps the log from being written; nil while nothing does
@@ -104,9 +103,10 @@ func Open(cfg Config) (*Node, error) {
 		cfg.SnapshotBytes = 20 << 20
 	}
 	n := &Node{
-		cfg: cfg, dir: Folder(cfg.Dir), inbox: newInbox(), incoming: newIncoming(),
-		strangers: map[kafka.UUID]bool{}, times: map[uint64]*moment{},
+		cfg: cfg, dir: Folder(cfg.Dir), inbox: newInbox(), times: moments{},
+		strangers: strangers{told: map[kafka.UUID]bool{}, logger: cfg.Logger},
 	}
+	n.incoming = &incoming{fs: cfg.FS, dir: n.dir, slot: make(chan struct{}, 1)}
 	if err := sweepIncoming(cfg.FS, n.dir); err != nil {
 		return nil, err
 	}
@@ -181,7 +181,7 @@ func (n *Node) start() (err error) {
 func (n *Node) Self() Member { return n.store.state.self }
 
 // Close closes the files. Run must have returned, or never been called.
-func (n *Node) Close() error { return errors.Join(n.endIncoming(), n.store.close()) }
+func (n *Node) Close() error { return errors.Join(n.incoming.end(), n.store.close()) }
 
 // Status is the newest view of the quorum.
 func (n *Node) Status() Status { return *n.status.Load() }
@@ -251,7 +251,7 @@ func (n *Node) run(ctx context.Context) (err error) {
 		}
 		for range ticks {
 			n.raft.Tick()
-			if err := n.hastened(); err != nil {
+			if err := n.candidacy.tick(n.raft); err != nil {
 				return err
 			}
 			n.keepTime()
@@ -289,11 +289,13 @@ func (n *Node) accept(it item) error {
 		}
 		n.queue = append(n.queue, it.proposal)
 	case it.message != nil:
-		if n.impostor(it.from, it.message) {
+		if n.strangers.refuses(n.store.state, it.from, it.message) {
 			return nil
 		}
 		n.peers = n.peers.with(it.from)
-		n.heard(it.from)
+		if n.leading {
+			n.times.heard(it.from, n.cfg.Now().UnixMilli())
+		}
 		// A message that does not fit is raft's to drop.
 		if err := n.raft.Step(it.message); err != nil && !errors.Is(err, raft.ErrProposalDropped) {
 			n.cfg.Logger.Debug("raft message dropped", "type", it.message.GetType(), "err", err)
@@ -303,7 +305,9 @@ func (n *Node) accept(it item) error {
 	case it.unreachable != 0:
 		n.raft.ReportUnreachable(it.unreachable)
 	case it.gone != nil:
-		n.forget(*it.gone)
+		if n.nodeOf(n.raft.BasicStatus().Lead) == *it.gone {
+			n.candidacy.hasten(n.raft, n.store.state)
+		}
 	case it.confirm != nil:
 		n.confirm(it.confirm)
 	case it.report != nil:

@@ -110,7 +110,7 @@ func (n *Node) handle(rd *raft.Ready) error {
 	if err := n.apply(rd.CommittedEntries); err != nil {
 		return err
 	}
-	n.confirmed(rd.ReadStates)
+	n.readings.answered(rd.ReadStates, n.applied)
 	return nil
 }
 
@@ -140,11 +140,8 @@ func (n *Node) refuse(err error) {
 		p.done(err)
 	}
 	n.waiting, n.queue = nil, nil
-	n.changed(err)
-	for _, r := range n.readings {
-		r.done(err)
-	}
-	n.readings = nil
+	n.changes.end(err)
+	n.readings.end(err)
 	clear(n.times)
 }
 
@@ -167,7 +164,7 @@ func (n *Node) send(messages []*pb.Message) error {
 		}
 		message := Message{From: n.Self(), To: to, Data: data, node: n}
 		if m.GetType() == pb.MsgSnap {
-			message.Snapshot = n.attach(m)
+			message.Snapshot = attachment(m)
 		}
 		out = append(out, message)
 	}
@@ -175,9 +172,9 @@ func (n *Node) send(messages []*pb.Message) error {
 	return nil
 }
 
-// attach names the file that goes with a snapshot message; the empty state of a
+// attachment names the file that goes with a snapshot message; the empty state of a
 // fresh quorum has none.
-func (n *Node) attach(m *pb.Message) string {
+func attachment(m *pb.Message) string {
 	meta := m.GetSnapshot().GetMetadata()
 	if meta.GetIndex() <= 1 {
 		return ""
@@ -251,7 +248,7 @@ func (n *Node) applyChange(e *pb.Entry) error {
 	if err := n.insist(n.store.saveState); err != nil {
 		return err
 	}
-	n.changed(nil)
+	n.changes.end(nil)
 	return nil
 }
 

@@ -39,6 +39,8 @@ func Checksum(piece []byte) uint32 { return crc32.Checksum(piece, castagnoli) }
 
 // incoming is a snapshot that comes in. The slot is held over I/O.
 type incoming struct {
+	fs   vfs.FS
+	dir  string
 	slot chan struct{} // one value: the right to what follows
 	name string        // "" while none comes
 	from Member
@@ -47,16 +49,11 @@ type incoming struct {
 	file vfs.File
 }
 
-func newIncoming() incoming { return incoming{slot: make(chan struct{}, 1)} }
-
 // Receive takes in a piece and says how much of the file is here, which is where
 // the sender goes on, be it further back than the piece. After the piece that makes
 // the file whole, that is its size and the message has been given to raft. On an
 // error the sender may begin anew.
 func (n *Node) Receive(p Piece) (have int64, err error) {
-	in := &n.incoming
-	in.slot <- struct{}{}
-	defer func() { <-in.slot }()
 	at, ok := parseSnapshotName(p.Name)
 	if !ok || p.Size <= 0 || p.Size > maxIncoming || p.Position < 0 || int64(len(p.Data)) > p.Size-p.Position {
 		return 0, fmt.Errorf("a piece of snapshot %q, %d bytes at %d of %d: %w", p.Name, len(p.Data), p.Position, p.Size, kafka.InvalidRequest)
@@ -64,11 +61,31 @@ func (n *Node) Receive(p Piece) (have int64, err error) {
 	if Checksum(p.Data) != p.Checksum {
 		return 0, fmt.Errorf("a piece of snapshot %s does not have its checksum: %w", p.Name, kafka.CorruptMessage)
 	}
+	in := n.incoming
+	in.slot <- struct{}{}
+	defer func() { <-in.slot }()
+	if in.name != p.Name && p.Position+int64(len(p.Data)) == p.Size && p.Position > 0 {
+		// The last piece again, whose answer was lost: Step knows whether the file is here.
+		if err := n.Step(p.From, p.Message); err == nil {
+			return p.Size, nil
+		}
+	}
+	if have, err = in.take(p); err != nil || have < p.Size {
+		return have, err
+	}
+	if err := in.complete(at); err != nil {
+		return 0, err
+	}
+	return p.Size, n.Step(p.From, p.Message)
+}
+
+// take writes a piece to its place, if it is the next, and says how much is there.
+func (in *incoming) take(p Piece) (have int64, err error) {
 	if in.name != p.Name || in.from != p.From || in.size != p.Size {
 		if p.Position > 0 {
 			return 0, nil
 		}
-		if err := n.beginIncoming(p); err != nil {
+		if err := in.begin(p); err != nil {
 			return 0, err
 		}
 	}
@@ -76,66 +93,58 @@ func (n *Node) Receive(p Piece) (have int64, err error) {
 		return in.have, nil
 	}
 	if _, err := in.file.WriteAt(p.Data, p.Position); err != nil {
-		return 0, errors.Join(fmt.Errorf("snapshot %s: %w", p.Name, err), n.dropIncoming())
+		return 0, errors.Join(fmt.Errorf("snapshot %s: %w", p.Name, err), in.drop())
 	}
-	if in.have += int64(len(p.Data)); in.have < in.size {
-		return in.have, nil
-	}
-	if err := n.completeIncoming(at); err != nil {
-		return 0, err
-	}
-	return p.Size, n.Step(p.From, p.Message)
+	in.have += int64(len(p.Data))
+	return in.have, nil
 }
 
-func (n *Node) incomingPath() string { return n.dir + "/" + n.incoming.name + incomingSuffix }
+func (in *incoming) path() string { return in.dir + "/" + in.name + incomingSuffix }
 
-func (n *Node) beginIncoming(p Piece) error {
-	if err := n.dropIncoming(); err != nil {
+func (in *incoming) begin(p Piece) error {
+	if err := in.drop(); err != nil {
 		return err
 	}
-	file, err := n.cfg.FS.Create(n.dir + "/" + p.Name + incomingSuffix)
+	file, err := in.fs.Create(in.dir + "/" + p.Name + incomingSuffix)
 	if err != nil {
 		return fmt.Errorf("snapshot %s: %w", p.Name, err)
 	}
-	in := &n.incoming
 	in.name, in.from, in.size, in.have, in.file = p.Name, p.From, p.Size, 0, file
 	return nil
 }
 
-// dropIncoming forgets what came so far.
-func (n *Node) dropIncoming() error {
-	in := &n.incoming
+// drop forgets what came so far.
+func (in *incoming) drop() error {
 	if in.name == "" {
 		return nil
 	}
-	err := errors.Join(in.file.Close(), n.cfg.FS.Remove(n.incomingPath()))
+	err := errors.Join(in.file.Close(), in.fs.Remove(in.path()))
 	in.name, in.file = "", nil
 	return err
 }
 
-// completeIncoming checks the file and makes it one that raft may be told of.
-func (n *Node) completeIncoming(at mark) error {
-	in := &n.incoming
+// complete checks the file and makes it one that raft may be told of.
+func (in *incoming) complete(at mark) error {
 	err := readChunks(in.file, func([]byte) bool { return true })
 	if err == nil {
 		err = in.file.Sync()
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("%w: %s from node %d: %w", ErrSnapshot, in.name, in.from.Node, err), n.dropIncoming())
+		return errors.Join(fmt.Errorf("%w: %s from node %d: %w", ErrSnapshot, in.name, in.from.Node, err), in.drop())
 	}
-	from := n.incomingPath()
+	from := in.path()
 	in.name = ""
-	if err := errors.Join(in.file.Close(), n.cfg.FS.Rename(from, n.dir+"/"+snapshotName(at))); err != nil {
+	if err := errors.Join(in.file.Close(), in.fs.Rename(from, in.dir+"/"+snapshotName(at))); err != nil {
 		return err
 	}
-	return n.cfg.FS.SyncDir(n.dir)
+	return in.fs.SyncDir(in.dir)
 }
 
-// endIncoming leaves nothing of a snapshot that has not come whole.
-func (n *Node) endIncoming() error {
-	n.incoming.slot <- struct{}{}
-	defer func() { <-n.incoming.slot }()
-	return n.dropIncoming()
+// end leaves nothing of a snapshot that has not come whole.
+func (in *incoming) end() error {
+	in.slot <- struct{}{}
+	defer func() { <-in.slot }()
+	return in.drop()
 }
 
 // sweepIncoming removes what an earlier process had of a snapshot.

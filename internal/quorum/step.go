@@ -2,6 +2,7 @@ package quorum
 
 import (
 	"fmt"
+	"log/slog"
 
 	"go.etcd.io/raft/v3"
 	pb "go.etcd.io/raft/v3/raftpb"
@@ -33,7 +34,7 @@ func (n *Node) Step(from Member, data []byte) error {
 		return fmt.Errorf("raft message to member %d: %w", to, ErrStranger)
 	}
 	if m.GetType() == pb.MsgSnap {
-		if err := n.arrived(m); err != nil {
+		if err := arrived(n.cfg.FS, n.dir, m); err != nil {
 			return err
 		}
 	}
@@ -42,50 +43,55 @@ func (n *Node) Step(from Member, data []byte) error {
 }
 
 // arrived says whether the file that a snapshot's message goes with is there.
-func (n *Node) arrived(m *pb.Message) error {
-	name := n.attach(m)
+func arrived(fs vfs.FS, dir string, m *pb.Message) error {
+	name := attachment(m)
 	if name == "" {
 		return nil
 	}
-	if there, err := vfs.Exists(n.cfg.FS, n.dir+"/"+name); err != nil || !there {
+	if there, err := vfs.Exists(fs, dir+"/"+name); err != nil || !there {
 		return fmt.Errorf("%w: %s has not come: %w", ErrSnapshot, name, kafka.InvalidRequest)
 	}
 	return nil
 }
 
-// impostor says whether a message asks for a vote in the name of a node that
-// votes here under another directory: two nodes were given one id, or a voter lost
-// its disk and was formatted as if it were the old one. To vote for it could make
-// two leaders, of which each has a majority of the members that it knows.
+// strangers are nodes that ask for votes and are no members.
+type strangers struct {
+	told   map[kafka.UUID]bool // by directory: the log knows of it
+	logger *slog.Logger
+}
+
+// maxStrangers is of how many the log tells.
+const maxStrangers = 100
+
+// refuses says whether a message asks for a vote in the name of a node that votes
+// here under another directory: two nodes were given one id, or a voter lost its
+// disk and was formatted as if it were the old one. To vote for it could make two
+// leaders, of which each has a majority of the members that it knows.
 //
 // Other messages of such a node pass. If it leads, the voters that it needed know
 // it, and this member has only not heard of the change yet.
-func (n *Node) impostor(from Member, m *pb.Message) bool {
+func (l *strangers) refuses(s *state, from Member, m *pb.Message) bool {
 	if t := m.GetType(); t != pb.MsgVote && t != pb.MsgPreVote {
 		return false
 	}
-	s := n.store.state
 	if _, known := s.members.find(from.ID()); known {
 		return false
 	}
 	for _, id := range s.conf.Voters {
 		if voter, ok := s.members.find(id); ok && voter.Node == from.Node {
-			n.tellStranger(from, voter)
+			l.tell(from, voter)
 			return true
 		}
 	}
 	return false
 }
 
-// maxStrangers is of how many the log tells.
-const maxStrangers = 100
-
-func (n *Node) tellStranger(from, known Member) {
-	if n.strangers[from.Directory] || len(n.strangers) >= maxStrangers {
+func (l *strangers) tell(from, known Member) {
+	if l.told[from.Directory] || len(l.told) >= maxStrangers {
 		return
 	}
-	n.strangers[from.Directory] = true
-	n.cfg.Logger.Error("a node asks for votes under the id of another voter, and gets none: two nodes have one node.id, "+
+	l.told[from.Directory] = true
+	l.logger.Error("a node asks for votes under the id of another voter, and gets none: two nodes have one node.id, "+
 		"or a directory was formatted as a voter that is a member under another directory.id",
 		"node", from.Node, "directory", from.Directory, "member", known.Directory)
 }
