@@ -18,9 +18,10 @@ import (
 // [BrokerHeartbeat] hears that it has caught up, and what it led goes to others.
 //
 // A new process of a broker that did not end cleanly may have lost what it was
-// not asked to keep, or be a disk of yesterday. It leaves every ISR and all
+// not asked to keep, or have a disk of yesterday. It leaves every ISR and all
 // eligible replicas (KIP-966) unless nobody else is left there; a partition that
-// it leads on begins a new leader epoch, so that consumers notice.
+// it leads on begins a new leader epoch, so that consumers notice. What was in a
+// directory that it has no more is treated so even after a clean end.
 //
 // Refused are: another cluster's broker, one that cannot work at the finalized
 // feature levels, a second one under an id whose broker is heard
@@ -98,7 +99,7 @@ func (b comeback) records(s *State, now *cluster.Broker) Records {
 			return able(id)
 		}
 		switch {
-		case !b.clean && s.elr() && (!b.ready || len(c.p.ISR)+len(c.p.ELR) > 1):
+		case s.elr() && (!b.clean && (!b.ready || len(c.p.ISR)+len(c.p.ELR) > 1) || !has):
 			c.isr, c.stripped = drop(c.isr, b.id), b.id
 		case !b.ready || !has:
 			c.isr = drop(c.isr, b.id)
@@ -167,7 +168,7 @@ func BrokerHeartbeat(s *State, req *msg.BrokerHeartbeatRequest) (Records, *msg.B
 	resp.IsCaughtUp, resp.IsFenced = req.CurrentMetadataOffset >= b.Epoch, b.Fenced
 	var recs Records
 	switch {
-	case b.Fenced && req.WantShutDown:
+	case b.Fenced && (req.WantShutDown || b.InControlledShutdown): // there is no way back for a process
 		resp.ShouldShutDown = true
 	case b.Fenced && resp.IsCaughtUp && !req.WantFence:
 		recs, resp.IsFenced = append(Records{fencing(b, -1)}, lead(s, b)...), false

@@ -127,7 +127,7 @@ func (c *change) eligible() {
 		}
 		return
 	}
-	if len(c.isr) >= max(1, min(c.minISR, len(c.replicas))) {
+	if c.suffices() {
 		return
 	}
 	for _, id := range c.replicas {
@@ -140,6 +140,9 @@ func (c *change) eligible() {
 		c.elr = []int32{c.stripped}
 	}
 }
+
+// suffices says whether the ISR is large enough to commit.
+func (c *change) suffices() bool { return len(c.isr) >= max(1, min(c.minISR, len(c.replicas))) }
 
 // may says whether a replica can lead and misses nothing.
 func (c *change) may(id int32) bool {
@@ -169,6 +172,9 @@ func (c *change) elect() {
 		}
 	case c.leader != kafka.NoBroker && len(c.isr) == 0:
 		c.isr, c.elr = []int32{c.leader}, drop(c.elr, c.leader)
+		if c.suffices() { // from now on it commits without the others
+			c.elr = nil
+		}
 	}
 }
 
