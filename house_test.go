@@ -41,6 +41,7 @@ const layers = `
 	config, wire/state < cluster;
 	cluster, wire/msg, sasl < controller;
 	quorum, peer < quorum/courier;
+	NONE < controller/plan;
 	quorum, controller, metrics < metadata;
 
 	# Coordinators: they see a Log of their own, never a replica.
@@ -61,7 +62,7 @@ const layers = `
 
 	# What a user starts or embeds.
 	broker < myelin;
-	broker < cli < cmd/myelin;
+	broker, controller/plan < cli < cmd/myelin;
 
 	# Test floor: never in what ships, see TestLayersApart.
 	NONE < script, memnet, history;

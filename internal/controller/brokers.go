@@ -189,7 +189,7 @@ func BrokerHeartbeat(s *State, req *msg.BrokerHeartbeatRequest) (Records, *msg.B
 func resign(s *State, b *cluster.Broker) Records {
 	change := fencing(b, 0)
 	change.InControlledShutdown = 1
-	return append(Records{change}, gone(s, b.ID)...)
+	return append(Records{change}, gone(s, []int32{b.ID})...)
 }
 
 // leads says whether a broker leads a partition.
@@ -212,19 +212,33 @@ func fencing(b *cluster.Broker, change int8) *state.BrokerRegistrationChangeReco
 
 // FenceBroker takes a broker out of service: it leaves every ISR, and what it
 // led goes to another replica or waits for one. Nothing, if it is out already.
-func FenceBroker(s *State, id int32) Records {
-	b := s.Image.Broker(id)
-	if b == nil || b.Fenced {
+func FenceBroker(s *State, id int32) Records { return FenceBrokers(s, []int32{id}) }
+
+// FenceBrokers is [FenceBroker] for several at once: none of them is chosen to
+// lead what another led.
+func FenceBrokers(s *State, ids []int32) Records {
+	var recs Records
+	var fenced []int32
+	for _, id := range slices.Compact(slices.Sorted(slices.Values(ids))) {
+		if b := s.Image.Broker(id); b != nil && !b.Fenced {
+			recs, fenced = append(recs, fencing(b, 1)), append(fenced, id)
+		}
+	}
+	if fenced == nil {
 		return nil
 	}
-	return append(Records{fencing(b, 1)}, gone(s, id)...)
+	return append(recs, gone(s, fenced)...)
 }
 
-// gone takes a broker out of every ISR and from all that it leads.
-func gone(s *State, id int32) Records {
+// gone takes brokers out of every ISR and from all that they lead.
+func gone(s *State, ids []int32) Records {
 	return s.sweep(func(c *change) bool {
-		c.leave(id)
-		return c.p.Leader == id || slices.Contains(c.p.ISR, id)
+		touched := false
+		for _, id := range ids {
+			touched = touched || c.p.Leader == id || slices.Contains(c.p.ISR, id)
+			c.leave(id)
+		}
+		return touched
 	})
 }
 

@@ -131,14 +131,18 @@ func (c *change) eligible() {
 		return
 	}
 	for _, id := range c.replicas {
-		held := slices.Contains(c.p.ISR, id) || slices.Contains(c.p.ELR, id)
-		if held && id != c.stripped && !slices.Contains(c.isr, id) {
+		if c.held(id) && id != c.stripped && !slices.Contains(c.isr, id) {
 			c.elr = append(c.elr, id)
 		}
 	}
-	if len(c.isr)+len(c.elr) == 0 && slices.Contains(c.replicas, c.stripped) {
+	if len(c.isr)+len(c.elr) == 0 && slices.Contains(c.replicas, c.stripped) && c.held(c.stripped) {
 		c.elr = []int32{c.stripped}
 	}
+}
+
+// held says whether a replica held all that was committed until now.
+func (c *change) held(id int32) bool {
+	return slices.Contains(c.p.ISR, id) || slices.Contains(c.p.ELR, id)
 }
 
 // suffices says whether the ISR is large enough to commit.

@@ -24,12 +24,13 @@ import (
 // What is committed is what a leader saw flushed by its whole ISR, as large as it
 // must be; it may be a leader that others have replaced.
 func TestNothingCommittedIsLost(t *testing.T) {
-	seeds, steps := uint64(400), 300
+	seeds, steps := uint64(300), 500
 	if testing.Short() {
-		seeds = 100
+		seeds = 40
 	}
+	seen := map[string]int{}
 	for seed := range seeds {
-		w := newWorld(seed)
+		w := newWorld(seed, seen)
 		for range steps {
 			w.step()
 			if w.wrong != "" {
@@ -38,6 +39,12 @@ func TestNothingCommittedIsLost(t *testing.T) {
 				}
 				t.Fatalf("seed %d: %s", seed, w.wrong)
 			}
+		}
+	}
+	t.Log(seen)
+	for _, what := range []string{"committed", "joined", "left", "led from the isr", "led from the elr", "led dirtily", "nobody led", "began to move", "moved", "stripped"} {
+		if seen[what] < int(seeds)/10 {
+			t.Errorf("%q happened %d times in %d histories: they do not try it", what, seen[what], seeds)
 		}
 	}
 }
@@ -55,7 +62,9 @@ type world struct {
 	nodes     []*node
 	mail      []letter
 	committed map[spot][]int
-	dirty     map[spot]int32 // the leader epoch of the last election that could lose
+	dirty     map[spot]int32   // the leader epoch of the last election that could lose
+	invited   map[spot][]int32 // who joins the ISR by what is being decided
+	seen      map[string]int   // what happened how often
 	records   int
 	drawn     byte
 	trace     []string
@@ -84,8 +93,8 @@ type leading struct {
 	epochs           map[int32]int64
 }
 
-func newWorld(seed uint64) *world {
-	w := &world{rng: rand.New(rand.NewPCG(seed, 3)), committed: map[spot][]int{}, dirty: map[spot]int32{}}
+func newWorld(seed uint64, seen map[string]int) *world {
+	w := &world{seen: seen, rng: rand.New(rand.NewPCG(seed, 3)), committed: map[spot][]int{}, dirty: map[spot]int32{}}
 	w.State = &State{Image: cluster.Empty("test"), Rand: w.rng, Config: config.NewBroker(config.Settings{})}
 	w.decide("bootstrap", Bootstrap(w.State))
 	for i := range 3 + w.rng.IntN(4) {
@@ -165,7 +174,7 @@ func (w *world) check(t *cluster.Topic, was, p *cluster.Partition) {
 	want(!slices.ContainsFunc(p.ISR, func(id int32) bool { return !w.Image.Active(id) }), "the isr is in service")
 	least := min(w.rulesOf(t).minISR, len(p.Replicas))
 	want(len(p.ISR) < least || len(p.ELR) == 0, "an isr that is large enough needs no other")
-	dirtily := was != nil && p.Leader >= 0 && !slices.Contains(was.ISR, p.Leader) && !slices.Contains(was.ELR, p.Leader)
+	dirtily := was != nil && p.Leader >= 0 && !slices.Contains(slices.Concat(was.ISR, was.ELR, w.invited[at]), p.Leader)
 	if was != nil && was.PartitionEpoch != p.PartitionEpoch {
 		want(p.PartitionEpoch > was.PartitionEpoch && p.LeaderEpoch >= was.LeaderEpoch, "epochs grow")
 		want(p.Leader == was.Leader || p.LeaderEpoch > was.LeaderEpoch, "one leader for each epoch")
@@ -173,6 +182,7 @@ func (w *world) check(t *cluster.Topic, was, p *cluster.Partition) {
 		want(!dirtily || p.Recovering, "a leader that may have lost is recovering")
 		want(!dirtily || w.rulesOf(t).unclean || w.dirty[at] == -1, "an election that may lose is asked for")
 		w.eligible(was, p, least, dirtily, want)
+		w.count(was, p, dirtily)
 	} else if was != nil {
 		want(p.Leader == was.Leader && p.LeaderEpoch == was.LeaderEpoch && slices.Equal(p.ISR, was.ISR), "a change has an epoch")
 	}
@@ -191,6 +201,25 @@ func (w *world) check(t *cluster.Topic, was, p *cluster.Partition) {
 	}
 }
 
+// count notes what became of a partition.
+func (w *world) count(was, p *cluster.Partition, dirtily bool) {
+	led := p.Leader >= 0 && p.Leader != was.Leader
+	for what, happened := range map[string]bool{
+		"joined":           len(p.ISR) > len(was.ISR) && was.Leader == p.Leader,
+		"left":             len(p.ISR) < len(was.ISR),
+		"led from the isr": led && slices.Contains(was.ISR, p.Leader),
+		"led from the elr": led && slices.Contains(was.ELR, p.Leader),
+		"led dirtily":      dirtily,
+		"nobody led":       p.Leader < 0 && was.Leader >= 0,
+		"began to move":    p.Reassigning() && !was.Reassigning(),
+		"moved":            !p.Reassigning() && was.Reassigning() && slices.Equal(p.Replicas, was.Target()),
+	} {
+		if happened {
+			w.seen[what]++
+		}
+	}
+}
+
 // eligible wants those that hold everything to be remembered.
 func (w *world) eligible(was, p *cluster.Partition, least int, dirtily bool, want func(bool, string)) {
 	if dirtily || w.rulesOf(w.Image.TopicByID(w.topicOf(p))).unclean {
@@ -202,6 +231,9 @@ func (w *world) eligible(was, p *cluster.Partition, least int, dirtily bool, wan
 	}
 	for _, id := range slices.Concat(was.ISR, was.ELR) {
 		stripped := w.nodes[id].epoch == w.Image.Index()
+		if stripped {
+			w.seen["stripped"]++
+		}
 		if !stripped && slices.Contains(p.Replicas, id) {
 			want(slices.Contains(p.ISR, id) || slices.Contains(p.ELR, id), fmt.Sprintf("broker %d held everything and is forgotten", id))
 		}

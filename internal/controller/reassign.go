@@ -76,20 +76,21 @@ func (c *change) to(target []int32) *change {
 }
 
 // revert takes back a reassignment: what it added goes, what it was to remove
-// stays. Where only added replicas hold all that is committed, that would elect
-// one which may miss records.
+// stays. Where only added replicas hold all that is committed, that elects one
+// which may miss records: if the topic permits it, and one is there.
 func (s *State) revert(t *cluster.Topic, p *cluster.Partition) (*state.PartitionChangeRecord, error) {
 	if !p.Reassigning() {
 		return nil, refuse(kafka.NoReassignmentInProgress, "")
 	}
 	c := s.change(t, p)
 	c.isr, c.replicas, c.adding, c.removing = without(p.ISR, p.Adding), without(p.Replicas, p.Adding), nil, nil
-	held := func(id int32) bool { return slices.Contains(p.ISR, id) || slices.Contains(p.ELR, id) }
-	if len(c.isr) == 0 && slices.ContainsFunc(p.Adding, held) && !c.unclean {
+	dirty := len(c.isr) == 0 && slices.ContainsFunc(p.Adding, c.held)
+	r := c.record()
+	if dirty && (!c.unclean || c.leader == kafka.NoBroker) {
 		return nil, refuse(kafka.InvalidReplicaAssignment,
 			"Unable to revert partition assignment for %s:%d because it would require an unclean leader election.", t.Name, p.ID)
 	}
-	return c.record(), nil
+	return r, nil
 }
 
 // ListPartitionReassignments lists the partitions that brokers are added to or

@@ -20,48 +20,62 @@ type letter struct {
 // step lets something happen.
 func (w *world) step() {
 	n := w.nodes[w.rng.IntN(len(w.nodes))]
-	switch k := w.rng.IntN(100); {
-	case k < 45:
-		w.copying(n)
-	case k < 60:
+	switch k := w.rng.IntN(200); {
+	case k < 70:
+		w.work(n)
+	case k < 110:
 		if n.alive {
 			w.observe(n, n.seen+w.rng.IntN(len(w.history)-n.seen))
 		}
-	case k < 75:
-		w.heartbeat(n, w.rng.IntN(12) == 0, w.rng.IntN(8) == 0)
-	case k < 78:
+	case k < 130:
+		for _, n := range w.nodes {
+			if n.alive && w.rng.IntN(4) > 0 {
+				w.observe(n, len(w.history)-1)
+			}
+		}
+	case k < 155:
+		w.heartbeat(n, w.rng.IntN(60) == 0, w.rng.IntN(40) == 0)
+	case k < 157:
 		w.crash(n)
-	case k < 86:
+	case k < 166:
 		w.start(n)
-	case k < 88:
-		w.decide(fmt.Sprintf("fence %d", n.id), FenceBroker(w.State, n.id))
-	case k < 92:
+	case k < 168:
+		ids := []int32{n.id}
+		if w.rng.IntN(3) == 0 {
+			ids = append(ids, int32(w.rng.IntN(len(w.nodes))))
+		}
+		w.decide(fmt.Sprintf("fence %v", ids), FenceBrokers(w.State, ids))
+	case k < 190:
 		w.deliver()
 	default:
 		w.administer(n)
 	}
 }
 
-// copying is what leaders and followers do with one partition.
-func (w *world) copying(n *node) {
-	t := w.pick()
-	at := spot{t.Name, int32(w.rng.IntN(len(t.Partitions)))}
-	l := n.leads[at]
-	if !n.alive {
-		return
-	}
-	switch k := w.rng.IntN(10); {
-	case l == nil:
-		w.fetch(n, at)
-	case k < 3:
-		w.records++
-		n.logs[at] = append(slices.Clip(n.logs[at]), w.records)
-	case k < 5:
-		n.flushed[at] = len(n.logs[at])
-	case k < 8:
-		w.commit(n, at, l)
-	default:
-		w.propose(n, at, l)
+// work is what a leader and its followers do with the partitions that it leads.
+func (w *world) work(n *node) {
+	for _, t := range w.Image.Topics() {
+		for i := range t.Partitions {
+			at := spot{t.Name, int32(i)}
+			l := n.leads[at]
+			if !n.alive || l == nil {
+				continue
+			}
+			if w.rng.IntN(2) == 0 {
+				w.records++
+				n.logs[at] = append(slices.Clip(n.logs[at]), w.records)
+			}
+			if w.rng.IntN(2) == 0 {
+				n.flushed[at] = len(n.logs[at])
+			}
+			for _, i := range w.rng.Perm(len(w.nodes)) {
+				for range w.rng.IntN(3) {
+					w.fetch(w.nodes[i], at)
+				}
+			}
+			w.commit(n, at, l)
+			w.propose(n, at, l)
+		}
 	}
 }
 
@@ -70,7 +84,7 @@ func (w *world) pick() *cluster.Topic { return w.Image.Topics()[w.rng.IntN(w.Ima
 // fetch copies from the leader that a follower knows, if that knows itself so.
 func (w *world) fetch(n *node, at spot) {
 	p := w.view(n).Topic(at.topic).Partition(at.partition)
-	if p == nil || !p.HasReplica(n.id) || p.Leader < 0 || p.Leader == n.id {
+	if p == nil || !n.alive || !p.HasReplica(n.id) || p.Leader < 0 || p.Leader == n.id {
 		return
 	}
 	from := w.nodes[p.Leader]
@@ -102,6 +116,7 @@ func (w *world) commit(n *node, at spot, l *leading) {
 	}
 	if end > len(w.committed[at]) {
 		w.committed[at] = slices.Clone(n.logs[at][:end])
+		w.seen["committed"]++
 		w.say("broker %d commits %s-%d up to %d", n.id, at.topic, at.partition, end)
 		p := w.Image.Topic(at.topic).Partition(at.partition)
 		w.check(w.Image.Topic(at.topic), nil, p)
@@ -120,7 +135,7 @@ func (w *world) propose(n *node, at spot, l *leading) {
 	switch {
 	case id == n.id:
 		return
-	case slices.Contains(isr, id) && w.rng.IntN(3) == 0:
+	case slices.Contains(isr, id) && w.rng.IntN(10) == 0:
 		isr = drop(isr, id)
 	case !slices.Contains(isr, id) && known && end >= l.start && end >= len(common(w.committed[at], n.logs[at])):
 		isr = append(isr, id)
@@ -154,6 +169,13 @@ func (w *world) deliver() {
 		w.mail = slices.Delete(w.mail, i, i+1)
 	}
 	recs, resp := AlterPartition(w.State, m.req)
+	w.invited = map[spot][]int32{}
+	if len(recs) > 0 {
+		for _, member := range m.req.Topics[0].Partitions[0].NewISRWithEpochs {
+			w.invited[m.at] = append(w.invited[m.at], member.BrokerID)
+		}
+	}
+	defer func() { w.invited = nil }()
 	w.decide(fmt.Sprintf("alter of %d: %v", m.from, m.req.Topics[0].Partitions[0]), recs)
 	n := w.nodes[m.from]
 	l := n.leads[m.at]
@@ -291,7 +313,7 @@ func (w *world) administer(n *node) {
 	case 0:
 		elect(electPreferred)
 	case 1:
-		if at := (spot{t.Name, id}); w.rng.IntN(4) == 0 && t.Partitions[id].Leader < 0 {
+		if at := (spot{t.Name, id}); t.Partitions[id].Leader < 0 {
 			before := w.dirty[at]
 			if w.dirty[at] = -1; true {
 				elect(electUnclean)
@@ -309,9 +331,11 @@ func (w *world) administer(n *node) {
 	case 4, 5, 6:
 		w.reassign(t, id)
 	case 7:
-		w.configure(MinISR, fmt.Sprint(1+w.rng.IntN(3)))
+		if w.rng.IntN(3) == 0 {
+			w.configure(MinISR, fmt.Sprint(1+w.rng.IntN(3)))
+		}
 	case 8:
-		if w.rng.IntN(10) == 0 {
+		if w.rng.IntN(4) == 0 {
 			w.configure(Unclean, "true")
 		} else {
 			w.configure(Unclean, "false")
