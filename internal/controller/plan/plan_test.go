@@ -126,22 +126,35 @@ func level(t *testing.T, c *Cluster, p *Plan) {
 }
 
 // least is a bound that no plan can go below: what has to leave nodes that are
-// drained or too full, and what has to come to those that are too empty.
+// drained or too full, and what has to come to those that are too empty. Racks
+// say where the replicas of drained nodes cannot go: what is too empty even with
+// all that can has to get the rest from others.
 func least(c *Cluster) int64 {
 	b, err := newBoard(c)
 	if err != nil {
 		panic(err)
 	}
-	var out, in int64
+	var out, in, drained, rest int64
+	could := make([]int64, len(b.nodes))
+	for i, replicas := range b.now {
+		for _, n := range replicas {
+			for _, z := range b.open {
+				if b.nodes[n].Drained && b.fits(i, n, z) {
+					could[z] += b.bytes[i]
+				}
+			}
+		}
+	}
 	for n := range b.nodes {
 		if b.nodes[n].Drained {
-			out += b.load[n]
+			out, drained = out+b.load[n], drained+b.load[n]
 			continue
 		}
+		rest += max(0, b.lo-b.load[n]-could[n])
 		out += max(0, b.load[n]-b.hi)
 		in += max(0, b.lo-b.load[n])
 	}
-	return max(out, in)
+	return max(out, in, drained+rest)
 }
 
 // TestLarge plans for clusters as they are: after the plan all nodes are alike,
