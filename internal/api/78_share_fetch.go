@@ -217,17 +217,18 @@ func (h *ShareHandlers) gather(c *Call, f *sharing) {
 // look acquires what it can and says whether the request is to be answered now:
 // there is something, or nothing can come.
 func (h *ShareHandlers) look(c *Call, f *sharing, last bool) bool {
-	usable := 0
+	usable, moved := 0, false
 	for _, p := range f.rows {
 		h.find(c, f, p)
 		if !p.early {
 			usable++
 		}
+		moved = moved || p.code == kafka.NotLeaderOrFollower // the sooner it asks there, the better
 	}
 	if usable == 0 {
 		return true
 	}
-	if f.min > 1 && !last && !h.enough(f) {
+	if f.min > 1 && !last && !moved && !h.enough(f) {
 		return false
 	}
 	left := f.max
@@ -239,7 +240,7 @@ func (h *ShareHandlers) look(c *Call, f *sharing, last bool) bool {
 		h.acquire(c, f, p)
 		left = max(0, left-p.res.Range.Len())
 	}
-	return f.got > 0
+	return f.got > 0 || moved
 }
 
 // find looks for the partition's log and its share partition.

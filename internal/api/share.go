@@ -110,6 +110,8 @@ func (h *ShareHandlers) settleOne(c *Call, m share.Member, p *sharePartition) {
 	err := error(kafka.UnknownTopicOrPartition)
 	if at := h.Share.Known(m.Group, p.TopicPartition); at != nil {
 		err = at.Acknowledge(c.Ctx, m.ID, p.acks)
+	} else if t.Partition(p.Partition).Leader != h.Data.NodeID {
+		err = kafka.NotLeaderOrFollower
 	}
 	if err != nil {
 		p.code, p.why = kafka.CodeOf(err), new(err.Error())

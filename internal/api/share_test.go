@@ -67,13 +67,15 @@ type shareStage struct {
 	mu    sync.Mutex
 	set   share.Settings
 	epoch int32 // this broker leads in
+	moved bool  // another leads
+	image *cluster.Image
 }
 
 func newShareStage(t *testing.T) *shareStage {
 	s := &shareStage{stage: &stage{fs: vfs.NewMem(vfs.MemConfig{Now: time.Now})}, store: newMemState(), letters: &outbox{}, epoch: 1,
 		set: share.DefaultSettings(), members: map[string]*client{}}
 	s.set.Reset.Timestamp = kafka.EarliestTimestamp
-	image := shareImage(t)
+	s.image = shareImage(t, 1)
 	s.more = func(cfg *Config) {
 		var err error
 		s.share, err = share.New(share.Config{Persister: s.store, MaxSessions: 2, Now: time.Now, Letters: s.letters,
@@ -86,12 +88,19 @@ func newShareStage(t *testing.T) *shareStage {
 				r, err := s.replicas.GetID(id, p)
 				s.mu.Lock()
 				defer s.mu.Unlock()
+				if s.moved {
+					return nil, kafka.NotLeaderOrFollower
+				}
 				return stageLog{r, s.epoch}, err
 			}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		cfg.Data.Image = func() *cluster.Image { return image }
+		cfg.Data.Image = func() *cluster.Image {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return s.image
+		}
 		cfg.Share = &ShareHandlers{Share: s.share, Data: cfg.Data}
 	}
 	stop := s.start(t)
@@ -109,13 +118,13 @@ func newShareStage(t *testing.T) *shareStage {
 }
 
 // shareImage is a cluster with topic "t", in which share groups are served.
-func shareImage(t *testing.T) *cluster.Image {
+func shareImage(t *testing.T, leader int32) *cluster.Image {
 	image := cluster.Empty("test-cluster-0000000000")
 	d := cluster.NewDelta(image)
 	recs := []state.Record{&state.FeatureLevelRecord{Name: shareFeature, FeatureLevel: 1}, &state.TopicRecord{Name: "t", TopicID: idOf("t")}}
 	for p := range int32(2) {
 		r := state.NewPartitionRecord()
-		r.TopicID, r.PartitionID, r.Leader, r.Replicas, r.ISR = idOf("t"), p, 1, []int32{1}, []int32{1}
+		r.TopicID, r.PartitionID, r.Leader, r.Replicas, r.ISR = idOf("t"), p, leader, []int32{1, 2}, []int32{1, 2}
 		recs = append(recs, &r)
 	}
 	for _, r := range recs {
@@ -158,6 +167,13 @@ func (s *shareStage) do(cmd *script.Cmd) string {
 		defer s.mu.Unlock()
 		s.epoch++
 		return ""
+	case "move": // to broker 2, or with an epoch to this one
+		at := time.Duration(cmd.IntKey("after", 0)) * time.Millisecond
+		time.AfterFunc(at, func() { s.move(cmd) })
+		if at == 0 {
+			synctest.Wait()
+		}
+		return ""
 	case "stored":
 		return s.store.show(cmd.Arg(0))
 	case "leave":
@@ -194,6 +210,20 @@ func (s *shareStage) do(cmd *script.Cmd) string {
 	}
 	cmd.Fatalf("unknown command")
 	return ""
+}
+
+func (s *shareStage) move(cmd *script.Cmd) {
+	s.mu.Lock()
+	leader := int32(cmd.IntKey("to", 2))
+	s.moved = leader != 1
+	s.epoch++
+	s.image = shareImage(s.t, leader)
+	s.mu.Unlock()
+	all := map[share.TopicPartition]bool{}
+	for p := range int32(2) {
+		all[share.TopicPartition{TopicID: idOf("t"), Partition: p}] = true
+	}
+	s.share.Moved(all)
 }
 
 // marker writes a transaction of producer 7: records, then its end.

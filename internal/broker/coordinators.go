@@ -7,6 +7,7 @@ import (
 
 	"github.com/myelin-stream/myelin/internal/cluster"
 	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/share"
 )
 
 // coordinators are what this broker is for partitions of internal topics that it
@@ -70,6 +71,26 @@ func (b coordinators) elect(c *cluster.TopicChange) {
 		if p := c.New.Partition(id); p.Leader == b.self {
 			role.Elect(id, p.LeaderEpoch)
 		}
+	}
+}
+
+// shares ends the share partitions of what this broker led and does not, or leads
+// anew.
+func (b coordinators) shares(d *cluster.Delta) {
+	moved := map[share.TopicPartition]bool{}
+	for _, c := range d.Topics() {
+		if c.Old == nil {
+			continue
+		}
+		for id := range c.Old.Partitions {
+			was, is := &c.Old.Partitions[id], c.New.Partition(int32(id))
+			if was.Leader == b.self && (is == nil || is.Leader != b.self || is.LeaderEpoch != was.LeaderEpoch) {
+				moved[share.TopicPartition{TopicID: c.Old.ID, Partition: int32(id)}] = true
+			}
+		}
+	}
+	if len(moved) > 0 {
+		b.share.Moved(moved)
 	}
 }
 

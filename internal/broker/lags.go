@@ -20,6 +20,7 @@ import (
 
 // lags knows how far groups are behind, for the metrics.
 type lags struct {
+	self     int32
 	groups   *group.Service
 	states   *persist.Service
 	replicas *replica.Table
@@ -29,7 +30,7 @@ type lags struct {
 }
 
 func newLags(b *Broker, props *config.Broker) (*lags, error) {
-	l := &lags{groups: b.groups, states: b.shareState, replicas: b.replicas, image: b.metadata.Image}
+	l := &lags{self: b.self, groups: b.groups, states: b.shareState, replicas: b.replicas, image: b.metadata.Image}
 	l.bound = metrics.Bounds{Groups: props.Int("metrics.groups.max"), Partitions: props.Int("metrics.group.partitions.max")}
 	if p := props.String("metrics.groups.include"); p != "" {
 		include, err := regexp.Compile(`\A(?:` + p + `)\z`)
@@ -56,7 +57,14 @@ func (l *lags) run(ctx context.Context) error { return l.ages.run(ctx) }
 // partition that is asleep.
 type partitionEnds struct {
 	replicas *replica.Table
-	known    map[kafka.TopicPartition]int64 // -1: not led here
+	image    *cluster.Image
+	self     int32
+	known    map[kafka.TopicPartition]int64 // -1: it has no replica here that is in sync
+}
+
+func (e *partitionEnds) inSync(tp kafka.TopicPartition) bool {
+	p := e.image.Topic(tp.Topic).Partition(tp.Partition)
+	return p != nil && slices.Contains(p.ISR, e.self)
 }
 
 // lag is how many records an offset is behind, of which some may be done already;
@@ -65,7 +73,8 @@ func (e *partitionEnds) lag(tp kafka.TopicPartition, offset, done int64) int64 {
 	end, ok := e.known[tp]
 	if !ok {
 		end = kafka.NoOffset
-		if s, ok := e.replicas.Standing(tp.Topic, tp.Partition); ok && s.Leads {
+		// A follower in sync is behind its leader by what is on the way.
+		if s, ok := e.replicas.Standing(tp.Topic, tp.Partition); ok && (s.Leads || e.inSync(tp)) {
 			end = s.HW
 		}
 		e.known[tp] = end

@@ -68,7 +68,7 @@ func (b coordinatorFigures) shares() metrics.Share {
 // the background, see ages.
 func (l *lags) census() *metrics.Census {
 	c := metrics.NewCensus(l.bounds())
-	ends := partitionEnds{replicas: l.replicas, known: map[kafka.TopicPartition]int64{}}
+	ends := partitionEnds{replicas: l.replicas, image: l.image(), self: l.self, known: map[kafka.TopicPartition]int64{}}
 	shares := l.shareOffsets(&ends)
 	l.groups.Walk(func(g *group.Seen) {
 		m := metrics.Group{Name: g.ID, Kind: string(g.Kind), State: g.State, Members: g.Members}

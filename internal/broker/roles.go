@@ -44,6 +44,7 @@ func (b *Broker) follow(d *cluster.Delta, img *cluster.Image) {
 	for _, c := range d.Topics() {
 		of.elect(c)
 	}
+	of.shares(d)
 }
 
 // reconfigured lists the topics whose settings changed, and says whether a

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -24,6 +25,10 @@ func newShare(b *Broker, props *config.Broker) (*share.Service, error) {
 			r, err := b.replicas.GetID(topicID, partition)
 			if err != nil {
 				return nil, err
+			}
+			p := b.metadata.Image().TopicByID(topicID).Partition(partition)
+			if !r.Leads() || p == nil || p.Leader != b.self {
+				return nil, fmt.Errorf("%s: %w", r.TopicPartition(), kafka.NotLeaderOrFollower)
 			}
 			return shareLog{r}, nil
 		},

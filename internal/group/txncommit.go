@@ -89,6 +89,8 @@ func verdict(c Client, code kafka.Code) kafka.Code {
 	switch {
 	case code == kafka.ProducerFenced:
 		return kafka.InvalidProducerEpoch
+	case code == kafka.NetworkException: // clients that know no such answer ask again after this one
+		return kafka.CoordinatorLoadInProgress
 	case code == kafka.TransactionAbortable && c.Version < 4:
 		return kafka.InvalidTxnState
 	}

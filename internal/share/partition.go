@@ -78,6 +78,10 @@ func (p *Partition) load(ctx context.Context, log Log) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.mu.gone != nil {
+		p.failed = p.mu.gone
+		return
+	}
 	p.mu.stateEpoch = state.StateEpoch
 	p.mu.w.limits = set.limits()
 	p.mu.w.open(start, state.Batches)

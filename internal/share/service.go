@@ -218,6 +218,27 @@ func (s *Service) forget(p *Partition, why error) {
 	p.end(why)
 }
 
+// Moved ends the share partitions, of all groups, of partitions that this broker
+// does not lead any more, or not in the epoch that they began with. Who waits for one
+// looks again. What its members had is available again at the next leader, once that
+// has read what is stored.
+func (s *Service) Moved(partitions map[TopicPartition]bool) {
+	s.mu.Lock()
+	var gone []*Partition
+	for _, g := range s.mu.groups {
+		for tp, p := range g {
+			if partitions[tp] {
+				gone = append(gone, p)
+			}
+		}
+	}
+	s.mu.Unlock()
+	slices.SortFunc(gone, func(a, b *Partition) int { return a.key.compare(&b.key) })
+	for _, p := range gone {
+		s.forget(p, kafka.NotLeaderOrFollower)
+	}
+}
+
 // Partition gives a share partition, loaded. It waits for the persister where it
 // was not known.
 //
