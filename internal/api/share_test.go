@@ -190,14 +190,7 @@ func (s *shareStage) do(cmd *script.Cmd) string {
 		synctest.Wait()
 		return ""
 	case "trim":
-		p := parsePlace(cmd, cmd.Arg(0))
-		r, err := s.replicas.Get(p.topic, p.partition)
-		if err == nil {
-			_, err = r.DeleteRecords(cmd.Int(1))
-		}
-		if err != nil {
-			cmd.Fatalf("%v", err)
-		}
+		s.trim(cmd)
 		return ""
 	case "sleep":
 		d, err := time.ParseDuration(cmd.Arg(0))
@@ -210,6 +203,17 @@ func (s *shareStage) do(cmd *script.Cmd) string {
 	}
 	cmd.Fatalf("unknown command")
 	return ""
+}
+
+func (s *shareStage) trim(cmd *script.Cmd) {
+	p := parsePlace(cmd, cmd.Arg(0))
+	r, err := s.replicas.Get(p.topic, p.partition)
+	if err == nil {
+		_, err = r.DeleteRecords(cmd.Int(1))
+	}
+	if err != nil {
+		cmd.Fatalf("%v", err)
+	}
 }
 
 func (s *shareStage) move(cmd *script.Cmd) {
