@@ -226,6 +226,7 @@ func (n *Node) Run(ctx context.Context) error {
 }
 
 func (n *Node) run(ctx context.Context) (err error) {
+	defer rescue(&err)
 	defer unreadable(&err)
 	if err := n.restore(); err != nil {
 		return err
@@ -289,7 +290,10 @@ func (n *Node) accept(it item) error {
 		}
 		n.queue = append(n.queue, it.proposal)
 	case it.message != nil:
-		if n.strangers.refuses(n.store.state, it.from, it.message) {
+		if err := n.remembers(it.message); err != nil {
+			return err
+		}
+		if n.strangers.refuses(n.store.state, it.from, it.message) || n.amnesiac(it.message) {
 			return nil
 		}
 		n.peers = n.peers.with(it.from)

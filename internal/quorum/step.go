@@ -54,9 +54,41 @@ func arrived(fs vfs.FS, dir string, m *pb.Message) error {
 	return nil
 }
 
+// A voter of a quorum whose members were named before it began, by a file of
+// settings, may be formatted a second time under the same directory.id after its
+// disk was lost. Nothing tells it from a new one but what the others know. It does
+// not matter to a quorum that has decided nothing yet; in any other such a voter
+// could vote for a member that lacks what the lost disk had made sure of.
+
+// remembers is an error if the leader has an answer of this member that its log
+// knows nothing of.
+func (n *Node) remembers(m *pb.Message) error {
+	if m.GetType() != pb.MsgHeartbeat || m.GetCommit() <= n.store.last() || m.GetTerm() < n.store.state.term {
+		return nil
+	}
+	return fmt.Errorf("%w: the leader has seen entry %d in this log, which ends at %d: the disk was lost or set back. "+
+		"Format the directory anew, so that the node joins as a new member", ErrState, m.GetCommit(), n.store.last())
+}
+
+// amnesiac says whether a message asks a voter that has never seen an entry to
+// vote for one that has. It waits for whoever leads to send it the log.
+func (n *Node) amnesiac(m *pb.Message) bool {
+	t := m.GetType()
+	if t != pb.MsgVote && t != pb.MsgPreVote || n.store.last() > 1 || m.GetIndex() <= 1 {
+		return false
+	}
+	if !n.strangers.empty {
+		n.strangers.empty = true
+		n.cfg.Logger.Warn("a member that has entries asks for the vote of this one, which has none: it gets none before " +
+			"this node has the log, since it may have had entries and lost its disk")
+	}
+	return true
+}
+
 // strangers are nodes that ask for votes and are no members.
 type strangers struct {
 	told   map[kafka.UUID]bool // by directory: the log knows of it
+	empty  bool                // the log knows that this member has nothing
 	logger *slog.Logger
 }
 
