@@ -20,6 +20,34 @@ func listed(args []string) func(int32) bool {
 	return func(id int32) bool { return slices.Contains(ids, id) }
 }
 
+// known is what the controller hears beside the log.
+func (p *player) known(c *script.Cmd) string {
+	these := listed(c.Args)
+	if c.Name == "heard" {
+		p.Heard = these
+	} else {
+		p.Moved = func(id int32) bool { return !these(id) }
+	}
+	return ""
+}
+
+func (p *player) reassign(c *script.Cmd) string {
+	req := msg.NewAlterPartitionReassignmentsRequest()
+	rp := msg.AlterPartitionReassignmentsRequestTopicPartition{PartitionIndex: int32(c.Int(1))}
+	if len(c.Args) < 3 {
+		rp.Replicas = []int32{}
+	} else if c.Arg(2) != "null" {
+		rp.Replicas = ints(c.Arg(2))
+	}
+	req.Topics = []msg.AlterPartitionReassignmentsRequestTopic{{Name: c.Arg(0), Partitions: []msg.AlterPartitionReassignmentsRequestTopicPartition{rp}}}
+	req.AllowReplicationFactorChange = len(c.Args) < 4
+	recs, resp := AlterPartitionReassignments(p.State, &req)
+	row := resp.Responses[0].Partitions[0]
+	out := p.replay(recs) + outcome(row.ErrorCode, row.ErrorMessage)
+	list := ListPartitionReassignments(p.Image, new(msg.NewListPartitionReassignmentsRequest()))
+	return out + fmt.Sprintf(", %d records, %d under way", len(recs), len(list.Topics))
+}
+
 // rare is what few partitions have.
 func rare(q *cluster.Partition) (out string) {
 	for _, what := range []struct {

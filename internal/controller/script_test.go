@@ -129,13 +129,8 @@ func (p *player) do(c *script.Cmd) string {
 		return p.beat(c)
 	case "place":
 		return p.place(c)
-	case "heard":
-		p.Heard = listed(c.Args)
-		return ""
-	case "moving":
-		moving := listed(c.Args)
-		p.Moved = func(id int32) bool { return !moving(id) }
-		return ""
+	case "heard", "moving":
+		return p.known(c)
 	case "elect":
 		return p.elect(c)
 	case "balance", "tend":
@@ -143,19 +138,7 @@ func (p *player) do(c *script.Cmd) string {
 	case "reassigning":
 		return p.reassigning(c)
 	case "reassign":
-		req := msg.NewAlterPartitionReassignmentsRequest()
-		rp := msg.AlterPartitionReassignmentsRequestTopicPartition{PartitionIndex: int32(c.Int(1))}
-		if len(c.Args) < 3 {
-			rp.Replicas = []int32{}
-		} else if c.Arg(2) != "null" {
-			rp.Replicas = ints(c.Arg(2))
-		}
-		req.Topics = []msg.AlterPartitionReassignmentsRequestTopic{{Name: c.Arg(0), Partitions: []msg.AlterPartitionReassignmentsRequestTopicPartition{rp}}}
-		req.AllowReplicationFactorChange = len(c.Args) < 4
-		recs, resp := AlterPartitionReassignments(p.State, &req)
-		row := resp.Responses[0].Partitions[0]
-		list := ListPartitionReassignments(p.Image, new(msg.NewListPartitionReassignmentsRequest()))
-		return p.replay(recs) + fmt.Sprintf("%s, %d records, %d under way", outcome(row.ErrorCode, row.ErrorMessage), len(recs), len(list.Topics))
+		return p.reassign(c)
 	case "dirs":
 		return p.dirs()
 	case "topics":
