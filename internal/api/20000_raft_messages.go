@@ -6,8 +6,8 @@ import (
 	"github.com/myelin-stream/myelin/internal/wire/msg"
 )
 
-// raftRow is the row of what members of the metadata quorum send to each other.
-func raftRow(key int16, serve Handler) Row {
+// privateRow is the row of what nodes send to each other.
+func privateRow(key int16, serve Handler) Row {
 	r := row(key, serve, Access{auth.ClusterAction, auth.Cluster})
 	r.Hidden = true
 	return r

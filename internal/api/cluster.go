@@ -37,7 +37,8 @@ func (h *ClusterHandlers) rows() []Row {
 		row(kafka.KeyDescribeQuorum, cold(h.describeQuorum), Access{auth.Describe, auth.Cluster}),
 		row(kafka.KeyUpdateFeatures, cold(h.updateFeatures), Access{auth.Alter, auth.Cluster}),
 		allocate, assign,
-		raftRow(kafka.KeyRaftMessages, cold(h.raftMessages)), raftRow(kafka.KeyRaftSnapshot, cold(h.raftSnapshot)),
+		privateRow(kafka.KeyRaftMessages, cold(h.raftMessages)), privateRow(kafka.KeyRaftSnapshot, cold(h.raftSnapshot)),
+		privateRow(kafka.KeyControllerAsk, cold(h.controllerAsk)), privateRow(kafka.KeyJoinQuorum, cold(h.joinQuorum)),
 	}
 }
 

@@ -38,7 +38,7 @@ var served = []int16{
 	// admin and cluster
 	kafka.KeyMetadata, kafka.KeyCreateTopics, kafka.KeyDeleteTopics, kafka.KeyDeleteRecords,
 	kafka.KeyAlterReplicaLogDirs, kafka.KeyAssignReplicasToDirs, kafka.KeyAlterPartitionReassignments, kafka.KeyListPartitionReassignments,
-	kafka.KeyRaftMessages, kafka.KeyRaftSnapshot,
+	kafka.KeyRaftMessages, kafka.KeyRaftSnapshot, kafka.KeyControllerAsk, kafka.KeyJoinQuorum,
 	kafka.KeyDescribeConfigs, kafka.KeyAlterConfigs, kafka.KeyDescribeLogDirs, kafka.KeyCreatePartitions,
 	kafka.KeyIncrementalAlterConfigs, kafka.KeyDescribeQuorum, kafka.KeyDescribeCluster, kafka.KeyDescribeProducers,
 	kafka.KeyUpdateFeatures, kafka.KeyAllocateProducerIDs, kafka.KeyListConfigResources, kafka.KeyDescribeTopicPartitions,

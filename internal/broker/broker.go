@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/myelin-stream/myelin/internal/api"
 	"github.com/myelin-stream/myelin/internal/cluster"
@@ -14,6 +15,8 @@ import (
 	"github.com/myelin-stream/myelin/internal/listen"
 	"github.com/myelin-stream/myelin/internal/metadata"
 	"github.com/myelin-stream/myelin/internal/metrics"
+	"github.com/myelin-stream/myelin/internal/peer"
+	"github.com/myelin-stream/myelin/internal/quorum/courier"
 	"github.com/myelin-stream/myelin/internal/record"
 	"github.com/myelin-stream/myelin/internal/replica"
 	"github.com/myelin-stream/myelin/internal/share"
@@ -29,6 +32,8 @@ type Broker struct {
 
 	dirs       *directories
 	sockets    *sockets
+	peers      *peer.Pool
+	courier    *courier.Courier
 	metadata   *metadata.Metadata
 	replicas   *replica.Table
 	compactor  *compact.Compactor
@@ -76,13 +81,19 @@ func Open(cfg Config) (*Broker, error) {
 
 // build makes the parts, each from those before it.
 func (b *Broker) build() error {
-	var err error
+	quorum, err := newQuorumConfig(b.cfg.Properties, b.dirs.info)
+	if err != nil {
+		return err
+	}
+	b.peers = newPeers(b)
+	b.courier = courier.New(courier.Config{Peers: b.peers, ClusterID: b.dirs.info.ClusterID, Logger: b.logger.With("component", "quorum")})
 	b.metadata, err = metadata.Open(metadata.Config{
 		FS: b.cfg.FS, Home: b.dirs.metadata, Dir: b.dirs.metadata.Path(), LogDirs: b.dirs.ids(),
 		NodeID: b.self, ClusterID: b.dirs.info.ClusterID, Properties: b.cfg.Properties,
 		Endpoints: b.sockets.endpoints, Rack: b.rack(), PreviousEpoch: b.dirs.metadata.PreviousEpoch(),
 		Roles: metadata.Roles{Broker: true, Controller: true},
-		Now:   b.cfg.Now, Rand: b.dice(), Logger: b.logger.With("component", "metadata"),
+		Peers: nodes{b}, Transport: b.courier, Voters: quorum.voters, Bootstrap: quorum.bootstrap,
+		Now: b.cfg.Now, Rand: b.dice(), Logger: b.logger.With("component", "metadata"),
 	})
 	if err != nil {
 		return fmt.Errorf("metadata in %s: %w", b.dirs.metadata.Path(), err)
@@ -144,7 +155,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	for _, h := range b.dirs.homes {
 		list = append(list, activity{"directory " + h.Path(), h.Run})
 	}
-	list = append(list, activity{"metadata", b.metadata.Run})
+	list = append(list, activity{"peers", b.peers.Run}, activity{"courier", b.courier.Run}, activity{"metadata", b.metadata.Run})
 	for _, d := range b.dirs.data {
 		list = append(list, activity{"flusher of " + d.Home.Path(), d.Flusher.Run})
 	}
@@ -162,7 +173,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	if b.sockets.admin != nil {
 		list = append(list, activity{"ages of lags", b.lags.run}, activity{"admin", b.admin().run})
 	}
-	list = append(list, activity{"server", b.server.Run}, activity{"ready", b.announce})
+	list = append(list, activity{"server", b.server.Run}, activity{"ready", b.announce}, activity{"leave", b.leave})
 	err := runAll(ctx, list)
 	return errors.Join(err, b.closeParts(err == nil))
 }
@@ -178,6 +189,21 @@ func (b *Broker) announce(ctx context.Context) error {
 	}
 	close(b.ready)
 	<-ctx.Done()
+	return nil
+}
+
+// leaveWithin is how long a broker waits for others to take over what it leads.
+const leaveWithin = 30 * time.Second
+
+// leave is the activity that ends first: it gives away what the broker leads while
+// that is still served.
+func (b *Broker) leave(ctx context.Context) error {
+	<-ctx.Done()
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveWithin)
+	defer cancel()
+	if err := b.metadata.Leave(last); err != nil {
+		b.logger.Warn("controlled shutdown", "err", err)
+	}
 	return nil
 }
 

@@ -127,10 +127,13 @@ func homeConfig(cfg *Config, limited vfs.FS, dir string) commitlog.HomeConfig {
 // node's, and no two the same.
 func (d *directories) identify(cfg *Config, paths []string, meta string) error {
 	if cfg.Format {
-		_, err := metadata.Format(metadata.FormatConfig{
+		how, err := formatting(cfg, metadata.FormatConfig{
 			FS: cfg.FS, LogDirs: paths, Metadata: meta, NodeID: cfg.Properties.NodeID(),
 			ClusterID: cfg.Properties.String("cluster.id"), Rand: cfg.Rand,
 		})
+		if err == nil {
+			_, err = metadata.Format(how)
+		}
 		if err != nil && !errors.Is(err, metadata.ErrFormatted) {
 			return err
 		}

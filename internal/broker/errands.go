@@ -6,14 +6,22 @@ import (
 	"github.com/myelin-stream/myelin/internal/errand"
 	"github.com/myelin-stream/myelin/internal/group"
 	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/peer"
 	"github.com/myelin-stream/myelin/internal/replica"
 	"github.com/myelin-stream/myelin/internal/share/persist"
 	"github.com/myelin-stream/myelin/internal/txn"
+	"github.com/myelin-stream/myelin/internal/wire/msg"
 )
 
 // newErrands makes what brings coordinators' errands to other brokers.
 func newErrands(b *Broker) (*errand.Errands, error) {
-	return errand.New(errand.Config{Self: b.self, Image: b.metadata.Image})
+	to := func(why peer.Purpose) errand.Asker {
+		return func(ctx context.Context, node int32, req msg.Request, resp msg.Response, version int16) error {
+			return b.peers.To(node, why).Do(ctx, req, resp, version)
+		}
+	}
+	return errand.New(errand.Config{Self: b.self, Image: b.metadata.Image,
+		Markers: to(peer.Markers), Coordinate: to(peer.Coordinate), States: to(peer.Coordinate), Records: to(peer.Coordinate)})
 }
 
 // wherever gives what may be this broker's or another's.

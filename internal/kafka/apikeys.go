@@ -97,6 +97,9 @@ const (
 	KeyUnregisterController                  int16 = 94
 	KeyRaftMessages                          int16 = 20000
 	KeyRaftSnapshot                          int16 = 20001
+	KeyControllerAsk                         int16 = 20002
+	KeyJoinQuorum                            int16 = 20003
+	KeyAutoCreateTopics                      int16 = 20004
 )
 
 // KeyName is the name of an API as Kafka writes it, such as "Produce", or empty.
@@ -288,6 +291,12 @@ func KeyName(key int16) string {
 		return "RaftMessages"
 	case KeyRaftSnapshot:
 		return "RaftSnapshot"
+	case KeyControllerAsk:
+		return "ControllerAsk"
+	case KeyJoinQuorum:
+		return "JoinQuorum"
+	case KeyAutoCreateTopics:
+		return "AutoCreateTopics"
 	}
 	return ""
 }

@@ -27,14 +27,28 @@ type pending struct {
 }
 
 // state is what a decision rests on now. It is under the turn.
-func (m *Metadata) state() *controller.State {
-	return &controller.State{Image: m.leading.image, Config: m.leading.config, Rand: m.cfg.Rand}
+func (m leader) state() *controller.State {
+	s := &controller.State{Image: m.leading.image, Config: m.leading.config, Rand: m.cfg.Rand}
+	if m.cfg.Peers != nil {
+		s.Heard, s.Moved = m.heard, m.sessions.moved
+	}
+	return s
+}
+
+// heard says whether the process that a broker is registered with counts as alive.
+// It is under the turn.
+func (m leader) heard(node int32) bool {
+	if node == m.cfg.NodeID {
+		return m.self.in(m.leading.image, node)
+	}
+	_, ok := m.sessions.alive(node)
+	return ok
 }
 
 // lay lets records act on what the next decision will rest on. It is under the
 // turn. An error means that the controller decided on what cannot be; nothing
 // has changed then.
-func (m *Metadata) lay(records []state.Record) error {
+func (m leader) lay(records []state.Record) error {
 	if len(records) == 0 {
 		return nil
 	}
@@ -55,7 +69,7 @@ func (m *Metadata) lay(records []state.Record) error {
 
 // propose sends a decision on its way, all of its entries in a row. It is under
 // the turn.
-func (m *Metadata) propose(records []state.Record) *pending {
+func (m leader) propose(records []state.Record) *pending {
 	p := &pending{done: make(chan struct{})}
 	m.leading.last = p
 	entries := encode(records)
@@ -77,7 +91,7 @@ func (m *Metadata) propose(records []state.Record) *pending {
 // until it acts. f must be pure. A decision without records waits too, for what
 // it rests on: an answer such as "it exists" must not be about what may still
 // be lost.
-func (m *Metadata) decide(ctx context.Context, f func(*controller.State) controller.Records) error {
+func (m leader) decide(ctx context.Context, f func(*controller.State) controller.Records) error {
 	wait, err := m.decided(ctx, f)
 	if err != nil || wait == nil {
 		return err
@@ -94,7 +108,7 @@ func (m *Metadata) decide(ctx context.Context, f func(*controller.State) control
 	}
 }
 
-func (m *Metadata) decided(ctx context.Context, f func(*controller.State) controller.Records) (*pending, error) {
+func (m leader) decided(ctx context.Context, f func(*controller.State) controller.Records) (*pending, error) {
 	if err := m.turn.takeFor(ctx); err != nil {
 		return nil, timedOut(err)
 	}

@@ -3,7 +3,6 @@ package metadata
 import (
 	"context"
 
-	"github.com/myelin-stream/myelin/internal/controller"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/wire/msg"
 )
@@ -11,11 +10,7 @@ import (
 // AssignReplicasToDirs answers AssignReplicasToDirs: a broker says in which log
 // directories its replicas are.
 func (m *Metadata) AssignReplicasToDirs(ctx context.Context, req *msg.AssignReplicasToDirsRequest) *msg.AssignReplicasToDirsResponse {
-	var resp *msg.AssignReplicasToDirsResponse
-	err := m.decide(ctx, func(s *controller.State) (recs controller.Records) {
-		recs, resp = controller.AssignReplicasToDirs(s, req)
-		return recs
-	})
+	resp, err := ask[msg.AssignReplicasToDirsResponse](ctx, m, req, newest(req))
 	if err != nil {
 		resp = new(msg.NewAssignReplicasToDirsResponse())
 		resp.ErrorCode, _ = answer(err)
@@ -31,11 +26,7 @@ func (m *Metadata) ReportDirs(ctx context.Context, offline, cordoned []kafka.UUI
 	req.BrokerID, req.BrokerEpoch = m.cfg.NodeID, m.BrokerEpoch()
 	req.CurrentMetadataOffset = m.Image().Index()
 	req.OfflineLogDirs, req.CordonedLogDirs = offline, append([]kafka.UUID{}, cordoned...)
-	var resp *msg.BrokerHeartbeatResponse
-	err := m.decide(ctx, func(s *controller.State) (recs controller.Records) {
-		recs, resp = controller.BrokerHeartbeat(s, &req)
-		return recs
-	})
+	resp, err := ask[msg.BrokerHeartbeatResponse](ctx, m, &req, newest(&req))
 	if err == nil && resp.ErrorCode != 0 {
 		err = kafka.Code(resp.ErrorCode)
 	}

@@ -26,8 +26,9 @@ type FormatConfig struct {
 	ClusterID string // "" draws one, or takes that of a directory that has one
 
 	// Voters are the voters of a new quorum, equal on all of them; this node's row
-	// says which directory.id its metadata directory gets. None: this node is the
-	// only voter.
+	// says which directory.id its metadata directory gets, and where a row has none
+	// it follows from cluster and node: see [StaticDirectory]. A node without a row
+	// joins. No rows: this node is the only voter.
 	Voters []Voter
 
 	// Join makes the node one that joins a quorum: it votes for nothing until it was
@@ -48,6 +49,7 @@ type Info struct {
 	NodeID      int32
 	ClusterID   string
 	DirectoryID kafka.UUID
+	Voters      []Voter // with which the directory was formatted, if they were named
 }
 
 // ErrFormatted says that a directory is formatted already.
@@ -75,6 +77,9 @@ const (
 // meta.properties is written last: a directory without it is not formatted, and
 // what an interrupted call left there is written anew.
 func Format(cfg FormatConfig) (Info, error) {
+	if err := cfg.check(); err != nil {
+		return Info{}, err
+	}
 	want := Info{Formatted: true, Version: propertiesVersion, NodeID: cfg.NodeID, ClusterID: cfg.ClusterID}
 	infos := make([]Info, len(cfg.LogDirs))
 	fresh := 0
@@ -104,9 +109,13 @@ func Format(cfg FormatConfig) (Info, error) {
 	var home Info
 	for i, dir := range cfg.LogDirs {
 		if !infos[i].Formatted {
-			want.DirectoryID = drawID(cfg.Rand)
 			infos[i] = want
-			if err := formatDir(&cfg, dir, want); err != nil {
+			infos[i].DirectoryID = drawID(cfg.Rand)
+			if dir == cfg.Metadata {
+				infos[i].Voters = cfg.voters(want.ClusterID)
+				infos[i].DirectoryID = cfg.identity(infos[i])
+			}
+			if err := formatDir(&cfg, dir, infos[i]); err != nil {
 				return Info{}, fmt.Errorf("format %s: %w", dir, err)
 			}
 		}
@@ -129,13 +138,16 @@ func formatDir(cfg *FormatConfig, dir string, info Info) error {
 			return err
 		}
 		self := quorum.Member{Node: info.NodeID, Directory: info.DirectoryID}
-		if err := quorum.Format(cfg.FS, quorum.Folder(dir), self, []quorum.Member{self}); err != nil {
+		if err := quorum.Format(cfg.FS, quorum.Folder(dir), self, cfg.members(self, info.Voters)); err != nil {
 			return err
 		}
 	}
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "version=%d\ncluster.id=%s\nnode.id=%d\ndirectory.id=%s\n",
 		info.Version, info.ClusterID, info.NodeID, info.DirectoryID)
+	if len(info.Voters) > 0 {
+		fmt.Fprintf(&b, "%s=%s\n", votersKey, FormatVoters(info.Voters))
+	}
 	// The sync of dir that ends this makes the folder of the quorum durable too.
 	return vfs.WriteAtomic(cfg.FS, dir+"/"+propertiesFile, b.Bytes())
 }
@@ -183,6 +195,8 @@ func (i *Info) set(key, value string) error {
 		i.NodeID = int32(n)
 	case "directory.id":
 		i.DirectoryID, err = kafka.ParseUUID(value)
+	case votersKey:
+		i.Voters, err = ParseVoters(value)
 	}
 	return err
 }

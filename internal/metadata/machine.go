@@ -103,6 +103,7 @@ func (m *machine) replay(delta *cluster.Delta, records []state.Record) error {
 // the truth would be dangerous: what it does not name looks deleted.
 func (m *machine) tell(delta *cluster.Delta, next *cluster.Image) {
 	(*Metadata)(m).publish(next)
+	defer m.applied.at(next.Index())
 	if !m.told {
 		if m.told = m.self.in(next, m.cfg.NodeID); !m.told {
 			return
@@ -114,7 +115,9 @@ func (m *machine) tell(delta *cluster.Delta, next *cluster.Image) {
 			s(delta, next)
 		}
 	}
-	m.self.seen(next, m.cfg.NodeID, m.ready)
+	if m.self.seen(next, m.cfg.NodeID, m.ready) {
+		m.stirred.ring()
+	}
 }
 
 // Lead begins to decide here.
@@ -125,7 +128,9 @@ func (m *machine) Lead(term, next uint64) {
 	m.leading = &leadership{image: m.image.Load(), config: m.props.Load()}
 	m.leading.image = m.leading.image.At(int64(next) - 1)
 	m.cfg.Logger.Info("this node leads the metadata quorum", "term", term)
-	(*Metadata)(m).begin(m.framed)
+	leader{(*Metadata)(m)}.begin(m.framed)
+	m.sessions.lead(leader{(*Metadata)(m)}.others(), m.leading.image.Index())
+	m.stirred.ring()
 }
 
 // Follow ends deciding here.
@@ -137,6 +142,8 @@ func (m *machine) Follow(leader int32) {
 		m.cfg.Logger.Warn("this node no longer leads the metadata quorum", "leader", leader)
 	}
 	m.leading = nil
+	m.sessions.follow()
+	m.stirred.ring()
 }
 
 // Snapshot gives the image as records, except within a framed decision.
@@ -160,7 +167,7 @@ func (m *machine) Snapshot() (iter.Seq[[]byte], bool) {
 // begin is a new leader's first act: to close what the last one left open, to
 // give a new cluster its first records, and to register this broker. It is under
 // the turn.
-func (m *Metadata) begin(framed bool) {
+func (m leader) begin(framed bool) {
 	var recs controller.Records
 	last := m.leading.image.Index()
 	if framed {
@@ -176,7 +183,11 @@ func (m *Metadata) begin(framed bool) {
 		return
 	}
 	m.leading.image = m.leading.image.At(last) // all that follows goes in one entry
-	more, resp := controller.RegisterBroker(m.state(), m.self.request(&m.cfg), true)
+	if !m.cfg.Roles.Broker {
+		m.proposeSome(recs)
+		return
+	}
+	more, resp := controller.RegisterBroker(m.state(), m.self.request(&m.cfg), asker{m.Metadata}.alone())
 	if code := kafka.Code(resp.ErrorCode); code != kafka.None {
 		m.cfg.Logger.Error("this broker cannot register", "err", code)
 	}
@@ -184,5 +195,23 @@ func (m *Metadata) begin(framed bool) {
 		m.cfg.Logger.Error("this broker cannot register", "err", err)
 		return
 	}
-	m.propose(append(recs, more...))
+	m.proposeSome(append(recs, more...))
+}
+
+// proposeSome is propose for what may be nothing.
+func (m leader) proposeSome(records controller.Records) {
+	if len(records) > 0 {
+		m.propose(records)
+	}
+}
+
+// others are the brokers that are in service, but for this one. It is under the
+// turn.
+func (m leader) others() (nodes []int32) {
+	for _, b := range m.leading.image.Brokers() {
+		if b.ID != m.cfg.NodeID && !b.Fenced {
+			nodes = append(nodes, b.ID)
+		}
+	}
+	return nodes
 }

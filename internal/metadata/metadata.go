@@ -58,8 +58,8 @@ type Config struct {
 	// new leader epoch, so that a consumer notices records that were lost.
 	PreviousEpoch int64
 
-	// Roles says what this node is. One that is no broker does not register, and
-	// its subscribers are told of nothing.
+	// Roles says what this node is; none means both. One that is no broker does not
+	// register, and its subscribers are told of nothing.
 	Roles Roles
 
 	// Peers reaches the other nodes and Transport carries the quorum's messages to
@@ -67,9 +67,13 @@ type Config struct {
 	Peers     Peers
 	Transport quorum.Transport
 
-	// Bootstrap is how many addresses are known at which a node of the quorum may
-	// be found before its members are: nodes [Bootstrap](0) and on, for Peers.
-	Bootstrap int
+	// Voters are those that this node was configured or formatted with: where to
+	// find them until the image says it. Who votes is in the quorum.
+	Voters []Voter
+
+	// Bootstrap are addresses at which nodes of the quorum may be found before its
+	// members are known, host:port: nodes [Bootstrap](0) and on, for Peers.
+	Bootstrap []string
 
 	Now    func() time.Time
 	Rand   *rand.Rand // for ids; used under the turn only
@@ -104,7 +108,12 @@ type Metadata struct {
 
 	// start are records that the cluster begins with, if this node is the first
 	// that leads it: see [FormatConfig.Begin].
-	start []state.Record
+	start    []state.Record
+	sessions *sessions
+	applied  applied
+	joined   places
+	stirred  bell // one slot: attend is to look again
+	leaving  atomic.Bool
 
 	told bool // the subscribers know the whole; the applying goroutine's own
 
@@ -116,7 +125,11 @@ type Metadata struct {
 
 // Open reads what is in the directory; it must be formatted. Nothing runs yet.
 func Open(cfg Config) (*Metadata, error) {
-	m := &Metadata{cfg: cfg, turn: newTurn(), ready: make(chan struct{})}
+	if cfg.Roles == (Roles{}) {
+		cfg.Roles = Roles{Broker: true, Controller: true}
+	}
+	m := &Metadata{cfg: cfg, turn: newTurn(), ready: make(chan struct{}),
+		sessions: newSessions(), stirred: make(bell, 1)}
 	m.self.incarnation = drawID(cfg.Rand)
 	m.ids.turn = newTurn()
 	m.publish(cluster.Empty(cfg.ClusterID))
@@ -126,7 +139,7 @@ func Open(cfg Config) (*Metadata, error) {
 	}
 	m.node, err = quorum.Open(quorum.Config{
 		FS: cfg.FS, Home: cfg.Home, Dir: cfg.Dir,
-		Machine: (*machine)(m), Logger: cfg.Logger, Now: cfg.Now,
+		Machine: (*machine)(m), Transport: cfg.Transport, Logger: cfg.Logger, Now: cfg.Now,
 		SnapshotBytes: cfg.Properties.Int64("metadata.log.max.record.bytes.between.snapshots"),
 	})
 	if err != nil {
@@ -143,7 +156,12 @@ func Open(cfg Config) (*Metadata, error) {
 func (m *Metadata) Subscribe(s Subscriber) { m.subs = append(m.subs, s) }
 
 // Run takes part in the quorum until ctx ends; its error is final for the node.
-func (m *Metadata) Run(ctx context.Context) error { return m.node.Run(ctx) }
+func (m *Metadata) Run(ctx context.Context) error {
+	if m.cfg.Peers == nil {
+		return m.node.Run(ctx)
+	}
+	return run(ctx, m)
+}
 
 // Close closes the metadata log. Run must have returned.
 func (m *Metadata) Close() error { return m.node.Close() }

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -424,7 +425,7 @@ func TestFormat(t *testing.T) {
 		if err != nil || first.ClusterID == "" || first.DirectoryID.IsZero() {
 			t.Fatal(first, err)
 		}
-		if again, err := format(1, "", "/data"); !errors.Is(err, ErrFormatted) || again != first {
+		if again, err := format(1, "", "/data"); !errors.Is(err, ErrFormatted) || !reflect.DeepEqual(again, first) {
 			t.Error(again, err)
 		}
 		if _, err := format(2, "", "/data"); !errors.Is(err, ErrForeign) {
@@ -433,7 +434,7 @@ func TestFormat(t *testing.T) {
 		if _, err := format(1, "another", "/data"); !errors.Is(err, ErrForeign) {
 			t.Error("another cluster:", err)
 		}
-		if both, err := format(1, "", "/data", "/more"); err != nil || both != first {
+		if both, err := format(1, "", "/data", "/more"); err != nil || !reflect.DeepEqual(both, first) {
 			t.Error(both, err)
 		}
 		if more, err := ReadInfo(fs, "/more"); err != nil || more.ClusterID != first.ClusterID || more.DirectoryID == first.DirectoryID {

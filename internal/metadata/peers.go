@@ -2,7 +2,14 @@ package metadata
 
 import (
 	"context"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
 
+	"github.com/myelin-stream/myelin/internal/cluster"
+	"github.com/myelin-stream/myelin/internal/config"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/wire/msg"
 )
@@ -29,10 +36,87 @@ type Peers interface {
 // quorum may be found; it is nobody's node id.
 func Bootstrap(i int) int32 { return kafka.NoBroker - 1 - int32(i) }
 
-// Voter is a member of a quorum to be, with the address of its controller
-// listener, host:port.
-type Voter struct {
-	Node      int32
-	Directory kafka.UUID
-	Address   string
+// Address is where a node waits for controllers, or for other brokers, host:port;
+// false while that is not known. It is that of its registration, else what it said
+// as it joined, else what this node was configured with. A node without a listener
+// for controllers is spoken to at that for brokers.
+func (m *Metadata) Address(node int32, controller bool) (string, bool) {
+	if i := int(Bootstrap(0) - node); i >= 0 {
+		if i < len(m.cfg.Bootstrap) {
+			return m.cfg.Bootstrap[i], true
+		}
+		return "", false
+	}
+	if b := m.Image().Broker(node); b != nil {
+		if e, ok := meeting(m.cfg.Properties, b.Endpoints, controller); ok {
+			return e.address(), true
+		}
+	}
+	if e, ok := m.joined.get(node); ok {
+		return e.address(), true
+	}
+	for _, v := range m.cfg.Voters {
+		if v.Node == node && v.Address != "" {
+			return v.Address, true
+		}
+	}
+	return "", false
+}
+
+// place is an address of a node.
+type place struct {
+	node int32
+	host string
+	port uint16
+}
+
+func (p place) address() string { return net.JoinHostPort(p.host, strconv.Itoa(int(p.port))) }
+
+// meeting finds the endpoint by which other nodes come.
+func meeting(props *config.Broker, endpoints []cluster.Endpoint, controller bool) (place, bool) {
+	controllers := props.List("controller.listener.names")
+	theirs := func(e cluster.Endpoint) bool {
+		return slices.ContainsFunc(controllers, func(n string) bool { return strings.EqualFold(n, e.Listener) })
+	}
+	var found *cluster.Endpoint
+	for i := range endpoints {
+		e := &endpoints[i]
+		switch {
+		case controller && theirs(*e):
+			return place{host: e.Host, port: e.Port}, true
+		case theirs(*e):
+		case found == nil, strings.EqualFold(e.Listener, props.String("inter.broker.listener.name")):
+			found = e
+		}
+	}
+	if found == nil {
+		return place{}, false
+	}
+	return place{host: found.Host, port: found.Port}, true
+}
+
+// places are addresses that nodes told before the image knew them. They are lost
+// with the process.
+type places struct {
+	mu struct {
+		sync.Mutex // memory only
+		list       []place
+	}
+}
+
+func (s *places) set(p place) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.list = append(slices.DeleteFunc(s.mu.list, func(o place) bool { return o.node == p.node }), p)
+}
+
+func (s *places) get(node int32) (place, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.mu.list {
+		if p.node == node {
+			return p, true
+		}
+	}
+	return place{}, false
 }

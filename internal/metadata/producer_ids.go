@@ -3,7 +3,6 @@ package metadata
 import (
 	"context"
 
-	"github.com/myelin-stream/myelin/internal/controller"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/wire/msg"
 )
@@ -17,11 +16,7 @@ type idBlock struct {
 
 // AllocateProducerIDs answers AllocateProducerIds, for other brokers.
 func (m *Metadata) AllocateProducerIDs(ctx context.Context, req *msg.AllocateProducerIDsRequest) *msg.AllocateProducerIDsResponse {
-	var resp *msg.AllocateProducerIDsResponse
-	err := m.decide(ctx, func(s *controller.State) (recs controller.Records) {
-		recs, resp = controller.AllocateProducerIDs(s, req)
-		return recs
-	})
+	resp, err := ask[msg.AllocateProducerIDsResponse](ctx, m, req, newest(req))
 	if err != nil {
 		resp = new(msg.NewAllocateProducerIDsResponse())
 		resp.ErrorCode, _ = answer(err)

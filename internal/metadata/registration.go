@@ -12,7 +12,8 @@ import (
 // registration is how this process is known to the cluster as a broker.
 type registration struct {
 	incarnation kafka.UUID   // of this process
-	epoch       atomic.Int64 // 0 until registered
+	epoch       atomic.Int64 // 0 until in service for the first time
+	fenced      atomic.Bool  // not in service as of the last image
 }
 
 // request is the registration as a request, with every listener.
@@ -37,13 +38,22 @@ func (r *registration) in(img *cluster.Image, node int32) bool {
 	return b != nil && b.Incarnation == r.incarnation
 }
 
-// seen looks for this process in a new image; the first that shows it in
-// service opens ready.
-func (r *registration) seen(img *cluster.Image, node int32, ready chan struct{}) {
-	if r.epoch.Load() == 0 && r.in(img, node) && img.Alive(node) {
-		r.epoch.Store(img.Broker(node).Epoch)
+// seen looks for this process in a new image; the first that shows it in service
+// opens ready. It says whether anything about it is new.
+func (r *registration) seen(img *cluster.Image, node int32, ready chan struct{}) bool {
+	b := img.Broker(node)
+	if b == nil || b.Incarnation != r.incarnation {
+		return r.fenced.Swap(true) == false
+	}
+	first := r.epoch.Load() == 0
+	news := r.fenced.Swap(b.Fenced) != b.Fenced || r.epoch.Load() != b.Epoch
+	if !first || !b.Fenced {
+		r.epoch.Store(b.Epoch)
+	}
+	if first && !b.Fenced {
 		close(ready)
 	}
+	return news
 }
 
 // BrokerEpoch is the epoch under which this broker is registered, -1 before.

@@ -22,11 +22,7 @@ func answer(err error) (code int16, text *string) {
 // must not be created are taken out before, and the settings in the answer that
 // the client may not see after.
 func (m *Metadata) CreateTopics(ctx context.Context, req *msg.CreateTopicsRequest) *msg.CreateTopicsResponse {
-	var resp *msg.CreateTopicsResponse
-	err := m.decide(ctx, func(s *controller.State) (recs controller.Records) {
-		recs, resp = controller.CreateTopics(s, req)
-		return recs
-	})
+	resp, err := ask[msg.CreateTopicsResponse](ctx, m, req, newest(req))
 	if err != nil {
 		resp = new(msg.NewCreateTopicsResponse())
 		for i := range req.Topics {
@@ -49,16 +45,14 @@ type AutoTopic struct {
 // internal ones get their own partitions, replicas and settings. The outcomes
 // are in the order of names.
 func (m *Metadata) AutoCreate(ctx context.Context, names []string) []AutoTopic {
-	var errs []error
-	err := m.decide(ctx, func(s *controller.State) (recs controller.Records) {
-		recs, errs = controller.AutoCreate(s, names)
-		return recs
-	})
+	req := msg.NewAutoCreateTopicsRequest()
+	req.Names = names
+	resp, err := ask[msg.AutoCreateTopicsResponse](ctx, m, &req, newest(&req))
 	out := make([]AutoTopic, len(names))
 	for i, name := range names {
 		out[i] = AutoTopic{name, err}
 		if err == nil {
-			out[i].Err = errs[i]
+			out[i].Err = answered(resp.Topics[i].ErrorCode, resp.Topics[i].ErrorMessage)
 		}
 	}
 	return out
@@ -66,11 +60,7 @@ func (m *Metadata) AutoCreate(ctx context.Context, names []string) []AutoTopic {
 
 // DeleteTopics answers DeleteTopics of the given version.
 func (m *Metadata) DeleteTopics(ctx context.Context, req *msg.DeleteTopicsRequest, version int16) *msg.DeleteTopicsResponse {
-	var resp *msg.DeleteTopicsResponse
-	err := m.decide(ctx, func(s *controller.State) (recs controller.Records) {
-		recs, resp = controller.DeleteTopics(s, req, version)
-		return recs
-	})
+	resp, err := ask[msg.DeleteTopicsResponse](ctx, m, req, version)
 	if err != nil {
 		resp = new(msg.NewDeleteTopicsResponse())
 		add := func(name *string, id kafka.UUID) {
@@ -90,11 +80,7 @@ func (m *Metadata) DeleteTopics(ctx context.Context, req *msg.DeleteTopicsReques
 
 // CreatePartitions answers CreatePartitions.
 func (m *Metadata) CreatePartitions(ctx context.Context, req *msg.CreatePartitionsRequest) *msg.CreatePartitionsResponse {
-	var resp *msg.CreatePartitionsResponse
-	err := m.decide(ctx, func(s *controller.State) (recs controller.Records) {
-		recs, resp = controller.CreatePartitions(s, req)
-		return recs
-	})
+	resp, err := ask[msg.CreatePartitionsResponse](ctx, m, req, newest(req))
 	if err != nil {
 		resp = new(msg.NewCreatePartitionsResponse())
 		for i := range req.Topics {
@@ -108,11 +94,7 @@ func (m *Metadata) CreatePartitions(ctx context.Context, req *msg.CreatePartitio
 
 // UpdateFeatures answers UpdateFeatures of the given version.
 func (m *Metadata) UpdateFeatures(ctx context.Context, req *msg.UpdateFeaturesRequest, version int16) *msg.UpdateFeaturesResponse {
-	var resp *msg.UpdateFeaturesResponse
-	err := m.decide(ctx, func(s *controller.State) (recs controller.Records) {
-		recs, resp = controller.UpdateFeatures(s, req, version)
-		return recs
-	})
+	resp, err := ask[msg.UpdateFeaturesResponse](ctx, m, req, version)
 	if err != nil {
 		resp = new(msg.NewUpdateFeaturesResponse())
 		resp.ErrorCode, resp.ErrorMessage = answer(err)
@@ -122,11 +104,7 @@ func (m *Metadata) UpdateFeatures(ctx context.Context, req *msg.UpdateFeaturesRe
 
 // AlterConfigs answers AlterConfigs: each resource's settings are replaced.
 func (m *Metadata) AlterConfigs(ctx context.Context, req *msg.AlterConfigsRequest) *msg.AlterConfigsResponse {
-	var resp *msg.AlterConfigsResponse
-	err := m.decide(ctx, func(s *controller.State) (recs controller.Records) {
-		recs, resp = controller.AlterConfigs(s, req, m.cfg.NodeID)
-		return recs
-	})
+	resp, err := ask[msg.AlterConfigsResponse](ctx, m, req, newest(req))
 	if err != nil {
 		resp = new(msg.NewAlterConfigsResponse())
 		for _, r := range req.Resources {
@@ -140,11 +118,7 @@ func (m *Metadata) AlterConfigs(ctx context.Context, req *msg.AlterConfigsReques
 
 // IncrementalAlterConfigs answers IncrementalAlterConfigs.
 func (m *Metadata) IncrementalAlterConfigs(ctx context.Context, req *msg.IncrementalAlterConfigsRequest) *msg.IncrementalAlterConfigsResponse {
-	var resp *msg.IncrementalAlterConfigsResponse
-	err := m.decide(ctx, func(s *controller.State) (recs controller.Records) {
-		recs, resp = controller.IncrementalAlterConfigs(s, req, m.cfg.NodeID)
-		return recs
-	})
+	resp, err := ask[msg.IncrementalAlterConfigsResponse](ctx, m, req, newest(req))
 	if err != nil {
 		resp = new(msg.NewIncrementalAlterConfigsResponse())
 		for _, r := range req.Resources {
@@ -158,11 +132,7 @@ func (m *Metadata) IncrementalAlterConfigs(ctx context.Context, req *msg.Increme
 
 // AlterPartition answers AlterPartition: a leader's change of its ISR.
 func (m *Metadata) AlterPartition(ctx context.Context, req *msg.AlterPartitionRequest) *msg.AlterPartitionResponse {
-	var resp *msg.AlterPartitionResponse
-	err := m.decide(ctx, func(s *controller.State) (recs controller.Records) {
-		recs, resp = controller.AlterPartition(s, req)
-		return recs
-	})
+	resp, err := ask[msg.AlterPartitionResponse](ctx, m, req, newest(req))
 	if err != nil {
 		resp = new(msg.NewAlterPartitionResponse())
 		resp.ErrorCode, _ = answer(err)
@@ -172,11 +142,7 @@ func (m *Metadata) AlterPartition(ctx context.Context, req *msg.AlterPartitionRe
 
 // AlterPartitionReassignments answers AlterPartitionReassignments.
 func (m *Metadata) AlterPartitionReassignments(ctx context.Context, req *msg.AlterPartitionReassignmentsRequest) *msg.AlterPartitionReassignmentsResponse {
-	var resp *msg.AlterPartitionReassignmentsResponse
-	err := m.decide(ctx, func(s *controller.State) (recs controller.Records) {
-		recs, resp = controller.AlterPartitionReassignments(s, req)
-		return recs
-	})
+	resp, err := ask[msg.AlterPartitionReassignmentsResponse](ctx, m, req, newest(req))
 	if err != nil {
 		resp = new(msg.NewAlterPartitionReassignmentsResponse())
 		resp.ErrorCode, resp.ErrorMessage = answer(err)
@@ -186,11 +152,7 @@ func (m *Metadata) AlterPartitionReassignments(ctx context.Context, req *msg.Alt
 
 // UnregisterBroker answers UnregisterBroker.
 func (m *Metadata) UnregisterBroker(ctx context.Context, req *msg.UnregisterBrokerRequest) *msg.UnregisterBrokerResponse {
-	var resp *msg.UnregisterBrokerResponse
-	err := m.decide(ctx, func(s *controller.State) (recs controller.Records) {
-		recs, resp = controller.UnregisterBroker(s, req)
-		return recs
-	})
+	resp, err := ask[msg.UnregisterBrokerResponse](ctx, m, req, newest(req))
 	if err != nil {
 		resp = new(msg.NewUnregisterBrokerResponse())
 		resp.ErrorCode, resp.ErrorMessage = answer(err)
@@ -200,14 +162,20 @@ func (m *Metadata) UnregisterBroker(ctx context.Context, req *msg.UnregisterBrok
 
 // AlterUserScramCredentials answers AlterUserScramCredentials.
 func (m *Metadata) AlterUserScramCredentials(ctx context.Context, req *msg.AlterUserScramCredentialsRequest) *msg.AlterUserScramCredentialsResponse {
-	var resp *msg.AlterUserScramCredentialsResponse
-	err := m.decide(ctx, func(s *controller.State) (recs controller.Records) {
-		recs, resp = controller.AlterUserScramCredentials(s, req)
-		return recs
-	})
+	resp, err := ask[msg.AlterUserScramCredentialsResponse](ctx, m, req, newest(req))
 	if err != nil {
 		code, text := answer(err)
 		resp = controller.RefuseScram(req, code, text)
+	}
+	return resp
+}
+
+// ElectLeaders answers ElectLeaders.
+func (m *Metadata) ElectLeaders(ctx context.Context, req *msg.ElectLeadersRequest) *msg.ElectLeadersResponse {
+	resp, err := ask[msg.ElectLeadersResponse](ctx, m, req, newest(req))
+	if err != nil {
+		resp = new(msg.NewElectLeadersResponse())
+		resp.ErrorCode, _ = answer(err)
 	}
 	return resp
 }

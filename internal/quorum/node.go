@@ -172,8 +172,9 @@ func (n *Node) start() (err error) {
 		StepDownOnRemoval:         true,
 		Logger:                    raftLogger{n.cfg.Logger},
 	})
-	st := noLeader(n.Self())
-	n.status.Store(&st)
+	if err == nil {
+		n.publish() // who the members are is known before Run
+	}
 	return err
 }
 

@@ -3,7 +3,6 @@ package quorum
 import (
 	"iter"
 
-	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/vfs"
 )
 
@@ -89,5 +88,3 @@ type Progress struct {
 	// log, in milliseconds of the wall clock; -1 when it has not, and for itself.
 	Heard, Whole int64
 }
-
-func noLeader(self Member) Status { return Status{Self: self, Leader: kafka.NoBroker} }

@@ -97,6 +97,9 @@ var APIs = []API{
 	{Key: 94, Name: "UnregisterController", Min: 0, Max: 0, Flexible: 0, Broker: true, Controller: true, Unstable: false},
 	{Key: 20000, Name: "RaftMessages", Min: 0, Max: 0, Flexible: 0, Broker: false, Controller: true, Unstable: false},
 	{Key: 20001, Name: "RaftSnapshot", Min: 0, Max: 0, Flexible: 0, Broker: false, Controller: true, Unstable: false},
+	{Key: 20002, Name: "ControllerAsk", Min: 0, Max: 0, Flexible: 0, Broker: false, Controller: true, Unstable: false},
+	{Key: 20003, Name: "JoinQuorum", Min: 0, Max: 0, Flexible: 0, Broker: false, Controller: true, Unstable: false},
+	{Key: 20004, Name: "AutoCreateTopics", Min: 0, Max: 0, Flexible: 0, Broker: false, Controller: true, Unstable: false},
 }
 
 // NewRequest returns the empty request of an API, with its defaults; false if there is no such key.
@@ -289,6 +292,12 @@ func NewRequest(key int16) (Request, bool) {
 		m = new(RaftMessagesRequest)
 	case 20001:
 		m = new(RaftSnapshotRequest)
+	case 20002:
+		m = new(ControllerAskRequest)
+	case 20003:
+		m = new(JoinQuorumRequest)
+	case 20004:
+		m = new(AutoCreateTopicsRequest)
 	default:
 		return nil, false
 	}
@@ -486,6 +495,12 @@ func NewResponse(key int16) (Response, bool) {
 		m = new(RaftMessagesResponse)
 	case 20001:
 		m = new(RaftSnapshotResponse)
+	case 20002:
+		m = new(ControllerAskResponse)
+	case 20003:
+		m = new(JoinQuorumResponse)
+	case 20004:
+		m = new(AutoCreateTopicsResponse)
 	default:
 		return nil, false
 	}

@@ -1,0 +1,296 @@
+package broker
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/memnet"
+	"github.com/myelin-stream/myelin/internal/vfs"
+	"github.com/myelin-stream/myelin/internal/wire"
+	"github.com/myelin-stream/myelin/internal/wire/msg"
+	metarecords "github.com/myelin-stream/myelin/internal/wire/state"
+)
+
+const testCluster = "cccccccccccccccccccccA"
+
+// peerNode is one node of a cluster in one process.
+type peerNode struct {
+	*Broker
+	id   int32
+	cfg  Config
+	stop context.CancelFunc
+	done chan error
+}
+
+// cohort is a cluster whose nodes are on hosts node1, node2 and so on.
+type cohort struct {
+	t     *testing.T
+	net   *memnet.Network
+	nodes []*peerNode
+}
+
+func (c *cohort) node(id int32) *peerNode {
+	for _, n := range c.nodes {
+		if n.id == id {
+			return n
+		}
+	}
+	c.t.Fatalf("no node %d", id)
+	return nil
+}
+
+// add makes a node with an empty disk; start starts it.
+func (c *cohort) add(id int32, more ...string) *peerNode {
+	host := fmt.Sprintf("node%d", id)
+	props := append([]string{fmt.Sprintf("node.id=%d", id), "cluster.id=" + testCluster, "initial.broker.registration.timeout.ms=20000",
+		fmt.Sprintf("listeners=PLAINTEXT://%s:9092,CONTROLLER://%s:9093", host, host)}, more...)
+	h := c.net.Host(host)
+	n := &peerNode{id: id, cfg: Config{Properties: properties(c.t, props...), FS: vfs.NewMem(vfs.MemConfig{}),
+		Listen: h.Listen, Dial: h.Dial, Format: true, Rand: rand.New(rand.NewPCG(uint64(id), 7)),
+		Logger: slog.New(slog.NewTextHandler(c.t.Output(), nil)).With("on", id)}}
+	c.nodes = append(c.nodes, n)
+	return n
+}
+
+func (c *cohort) start(n *peerNode) {
+	c.t.Helper()
+	var err error
+	if n.Broker, err = Open(n.cfg); err != nil {
+		c.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	n.stop, n.done = cancel, make(chan error, 1)
+	b, done := n.Broker, n.done
+	go func() { done <- b.Run(ctx) }()
+}
+
+func (c *cohort) ready(nodes ...*peerNode) {
+	c.t.Helper()
+	for _, n := range nodes {
+		select {
+		case <-n.Ready():
+		case err := <-n.done:
+			c.t.Fatalf("node %d ended: %v", n.id, err)
+		case <-time.After(time.Minute):
+			c.t.Fatalf("node %d is not ready", n.id)
+		}
+	}
+}
+
+func (n *peerNode) end(t *testing.T) {
+	t.Helper()
+	n.stop()
+	if err := <-n.done; err != nil {
+		t.Errorf("node %d: %v", n.id, err)
+	}
+}
+
+const threeVoters = "controller.quorum.voters=1@node1:9093,2@node2:9093,3@node3:9093"
+
+// three starts a cluster of three nodes.
+func three(t *testing.T, more ...string) *cohort {
+	c := &cohort{t: t, net: memnet.New()}
+	for id := range int32(3) {
+		c.start(c.add(id+1, append([]string{threeVoters}, more...)...))
+	}
+	c.ready(c.nodes...)
+	return c
+}
+
+// leader waits until all of the nodes agree on who leads.
+func (c *cohort) leader(nodes ...*peerNode) int32 {
+	c.t.Helper()
+	for range 400 {
+		ids := map[int32]bool{}
+		for _, n := range nodes {
+			ids[n.metadata.Image().ControllerID()] = true
+		}
+		if id := nodes[0].metadata.Image().ControllerID(); len(ids) == 1 && id != kafka.NoBroker {
+			return id
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	c.t.Fatal("the nodes do not agree on a leader")
+	return 0
+}
+
+// settle waits until all of the nodes are at the same index.
+func (c *cohort) settle(nodes ...*peerNode) {
+	c.t.Helper()
+	for range 400 {
+		at := map[int64]bool{}
+		for _, n := range nodes {
+			at[n.metadata.Image().Index()] = true
+		}
+		if len(at) == 1 {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	c.t.Fatal("the nodes do not come to the same index")
+}
+
+// picture is the metadata of a node as bytes.
+func (n *peerNode) picture() []byte {
+	var b []byte
+	for r := range n.metadata.Image().Records() {
+		_, version := r.Versions()
+		b = metarecords.AppendRecord(b, r, version)
+	}
+	return b
+}
+
+func (c *cohort) samePicture(nodes ...*peerNode) {
+	c.t.Helper()
+	c.settle(nodes...)
+	for _, n := range nodes[1:] {
+		if !bytes.Equal(n.picture(), nodes[0].picture()) {
+			c.t.Errorf("the metadata of nodes %d and %d differs", n.id, nodes[0].id)
+		}
+	}
+}
+
+// call sends one request to a node, as a client does.
+func (c *cohort) call(n *peerNode, req msg.Request, resp msg.Response, version int16) {
+	c.t.Helper()
+	conn, err := c.net.Dial(c.t.Context(), fmt.Sprintf("node%d:9092", n.id))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer conn.Close()
+	body := roundTrip(c.t, conn, req, version)
+	var r wire.Reader
+	r.Reset(body)
+	if r.Int32(); msg.ResponseHeaderVersion(req.Key(), version) >= 1 {
+		r.SkipTags()
+	}
+	resp.Decode(&r, version)
+	if r.Failed() {
+		c.t.Fatal(r.Err())
+	}
+}
+
+func roundTrip(t *testing.T, conn net.Conn, req msg.Request, version int16) []byte {
+	t.Helper()
+	h := msg.RequestHeader{APIKey: req.Key(), APIVersion: version, CorrelationID: 1, ClientID: new("test")}
+	b := h.Append([]byte{0, 0, 0, 0}, msg.RequestHeaderVersion(req.Key(), version))
+	b = req.Append(b, version)
+	binary.BigEndian.PutUint32(b, uint32(len(b)-4))
+	if _, err := conn.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	size := make([]byte, 4)
+	if _, err := io.ReadFull(conn, size); err != nil {
+		t.Fatal(err)
+	}
+	body := make([]byte, binary.BigEndian.Uint32(size))
+	if _, err := io.ReadFull(conn, body); err != nil {
+		t.Fatal(err)
+	}
+	return body
+}
+
+// create makes a topic through a node and gives the code.
+func (c *cohort) create(n *peerNode, name string, partitions int32, factor int16) kafka.Code {
+	c.t.Helper()
+	req, resp := msg.NewCreateTopicsRequest(), msg.NewCreateTopicsResponse()
+	var t msg.CreateTopicsRequestTopic
+	t.Name, t.NumPartitions, t.ReplicationFactor = name, partitions, factor
+	req.Topics, req.TimeoutMs = append(req.Topics, t), 30_000
+	c.call(n, &req, &resp, 7)
+	if row := resp.Topics[0]; row.ErrorCode != 0 && row.ErrorMessage != nil {
+		c.t.Logf("%s on node %d: %s", name, n.id, *row.ErrorMessage)
+	}
+	return kafka.Code(resp.Topics[0].ErrorCode)
+}
+
+// Three nodes with one configuration become a cluster: one leads, all register,
+// what any is asked for is decided by the leader and acts on the one that was
+// asked, and all come to the same metadata.
+func TestThreeNodes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := three(t)
+		defer func() {
+			for _, n := range c.nodes {
+				n.stop()
+			}
+			for _, n := range c.nodes {
+				<-n.done
+			}
+		}()
+		leader := c.leader(c.nodes...)
+		t.Log("leader", leader)
+		for _, n := range c.nodes {
+			name := fmt.Sprintf("by-%d", n.id)
+			if code := c.create(n, name, 4, 3); code != kafka.None {
+				t.Fatalf("node %d: %v", n.id, code)
+			}
+			if n.metadata.Image().Topic(name) == nil {
+				t.Errorf("node %d does not know what it was asked for", n.id)
+			}
+			if code := c.create(n, name, 4, 3); code != kafka.TopicAlreadyExists {
+				t.Errorf("node %d, again: %v", n.id, code)
+			}
+		}
+		c.samePicture(c.nodes...)
+		var ids []int32
+		for _, b := range c.nodes[0].metadata.Image().Brokers() {
+			if !b.Fenced {
+				ids = append(ids, b.ID)
+			}
+		}
+		if !slices.Equal(ids, []int32{1, 2, 3}) {
+			t.Error("in service:", ids)
+		}
+	})
+}
+
+// The leader's host loses power: another one leads, the dead one is taken out of
+// service, and comes back.
+func TestLeaderDies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := three(t)
+		lost := c.node(c.leader(c.nodes...))
+		rest := slices.DeleteFunc(slices.Clone(c.nodes), func(n *peerNode) bool { return n == lost })
+		begun := time.Now()
+		c.net.Crash(fmt.Sprintf("node%d", lost.id))
+		for rest[0].metadata.Image().ControllerID() == lost.id || rest[0].metadata.Image().ControllerID() == kafka.NoBroker {
+			time.Sleep(10 * time.Millisecond)
+			if time.Since(begun) > 10*time.Second {
+				t.Fatal("nobody leads")
+			}
+		}
+		t.Log("another leads after", time.Since(begun))
+		for rest[0].metadata.Image().Alive(lost.id) {
+			time.Sleep(10 * time.Millisecond)
+			if time.Since(begun) > 10*time.Second {
+				t.Fatal("the dead one is in service")
+			}
+		}
+		t.Log("out of service after", time.Since(begun))
+		if took := time.Since(begun); took > 3*time.Second {
+			t.Error("took", took)
+		}
+		if code := c.create(rest[1], "after", 4, 2); code != kafka.None {
+			t.Error(code)
+		}
+		c.samePicture(rest...)
+		for _, n := range c.nodes {
+			n.stop()
+		}
+		for _, n := range c.nodes {
+			<-n.done
+		}
+	})
+}
