@@ -11,6 +11,7 @@ import (
 	"github.com/myelin-stream/myelin/internal/cluster"
 	"github.com/myelin-stream/myelin/internal/compact"
 	"github.com/myelin-stream/myelin/internal/errand"
+	"github.com/myelin-stream/myelin/internal/follow"
 	"github.com/myelin-stream/myelin/internal/group"
 	"github.com/myelin-stream/myelin/internal/listen"
 	"github.com/myelin-stream/myelin/internal/metadata"
@@ -33,6 +34,8 @@ type Broker struct {
 	dirs       *directories
 	sockets    *sockets
 	peers      *peer.Pool
+	fetchers   *follow.Follow
+	isrs       *isrs
 	courier    *courier.Courier
 	metadata   *metadata.Metadata
 	replicas   *replica.Table
@@ -99,12 +102,15 @@ func (b *Broker) build() error {
 		return fmt.Errorf("metadata in %s: %w", b.dirs.metadata.Path(), err)
 	}
 	props := b.metadata.Properties()
+	b.fetchers, b.isrs = newFetchers(b), newISRs(b)
 	b.replicas = replica.NewTable(replica.Config{
 		Self: b.self, Dirs: b.dirs.data, Broken: b.dirs.brokenPaths(), Named: b.places.add,
 		Movers: props.Int("num.replica.alter.log.dirs.threads"),
 		Pool:   record.NewPool(record.PoolConfig{}), Now: b.cfg.Now, Logger: b.logger.With("component", "replica"),
+		ISR: b.isrs, Roled: b.fetchers.Changed,
 		LagMax: props.Millis("replica.lag.time.max.ms"), RetentionEvery: props.Millis("log.retention.check.interval.ms"),
 	})
+	b.isrs.replicas = b.replicas
 	b.compactor = b.newCompactor(props)
 	b.scrubbers = b.newScrubbers(props)
 	if b.errands, err = newErrands(b); err != nil {
@@ -161,6 +167,8 @@ func (b *Broker) Run(ctx context.Context) error {
 	}
 	list = append(list,
 		activity{"replicas", b.replicas.Run},
+		activity{"isrs", b.isrs.run},
+		activity{"follow", b.fetchers.Run},
 		activity{"places", b.places.run},
 		activity{"directories", b.places.watch},
 		activity{"compactor", b.compactor.Run},

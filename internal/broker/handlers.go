@@ -11,6 +11,9 @@ import (
 	"github.com/myelin-stream/myelin/internal/quota"
 )
 
+// rackAware is the value of replica.selector.class that is known.
+const rackAware = "org.apache.kafka.common.replica.RackAwareReplicaSelector"
+
 // newTable makes the dispatch table with every handler that this node has.
 func (b *Broker) newTable(props *config.Broker) (*api.Table, error) {
 	b.sessions = api.NewFetchSessions(props.Int("max.incremental.fetch.session.cache.slots"), b.dice(), b.cfg.Now)
@@ -20,6 +23,7 @@ func (b *Broker) newTable(props *config.Broker) (*api.Table, error) {
 	data := &api.DataHandlers{
 		Replicas: b.replicas, Image: b.metadata.Image, NodeID: b.self,
 		Sessions:      b.sessions,
+		RackAware:     props.String("replica.selector.class") == rackAware,
 		FetchMaxBytes: int32(props.Int("fetch.max.bytes")),
 		Txns:          wherever{b}.transactions(),
 		MinVersion:    least,

@@ -3,7 +3,6 @@ package controller
 import (
 	"slices"
 
-	"github.com/myelin-stream/myelin/internal/cluster"
 	"github.com/myelin-stream/myelin/internal/kafka"
 )
 
@@ -34,29 +33,16 @@ func GrowInternal(s *State) (recs Records, more bool) {
 			if len(recs) == maxGrown {
 				return recs, true
 			}
-			if r := s.change(t, p).to(grown(p.Replicas, placer.replicas(i, len(placer.ring)), factor)).record(); r != nil {
+			target := slices.Clone(p.Replicas)
+			for _, b := range placer.replicas(i, len(placer.ring)) {
+				if len(target) < factor && !slices.Contains(target, b.ID) {
+					target = append(target, b.ID)
+				}
+			}
+			if r := s.change(t, p).to(target).record(); r != nil {
 				recs = append(recs, r)
 			}
 		}
 	}
 	return recs, false
-}
-
-// grown adds brokers to replicas, in the order in which a new partition would
-// take them, which is also that of preference from then on: so leaders spread.
-func grown(replicas []int32, order []*cluster.Broker, factor int) []int32 {
-	chosen := slices.Clone(replicas)
-	for _, b := range order {
-		if len(chosen) < factor && !slices.Contains(chosen, b.ID) {
-			chosen = append(chosen, b.ID)
-		}
-	}
-	rank := func(id int32) int {
-		if i := slices.IndexFunc(order, func(b *cluster.Broker) bool { return b.ID == id }); i >= 0 {
-			return i
-		}
-		return len(order)
-	}
-	slices.SortStableFunc(chosen, func(a, b int32) int { return rank(a) - rank(b) })
-	return chosen
 }

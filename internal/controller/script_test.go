@@ -19,15 +19,9 @@ import (
 //
 //	static KEY=VALUE ...                 settings of the controller's own file
 //	broker N [rack=R] [dirs=A,B] [prev=E] [fenced]  registers a new process of a broker
-//	beat N [stop] [fence] [behind] [offline=A,B] [cordoned=A,B | cordoned=]  a heartbeat: wants to
-//	                                     stop or to be fenced, has not caught up, speaks of log directories
-//	heard [N ...]                        brokers that were heard of just now
-//	moving [N ...]                       brokers of whose end not all know yet
-//	elect preferred|unclean|N [TOPIC P]  ElectLeaders
-//	balance, tend                        what timers ask for: Balance; ElectUnclean and GrowInternal
-//	reassigning [TOPIC P]                ListPartitionReassignments
+//	beat N [offline=A,B] [cordoned=A,B | cordoned=] a heartbeat that speaks of log directories
 //	place N DIR TOPIC P                  AssignReplicasToDirs
-//	reassign TOPIC P [R,R | null] [same] AlterPartitionReassignments; as many as there are
+//	reassign TOPIC P [R,R | null]        AlterPartitionReassignments
 //	dirs                                 where replicas are, and who has which directories
 //	fence N, unregister N
 //	create [validate]                    input: NAME PARTITIONS FACTOR [KEY=VALUE | KEY | P:R,R] ...
@@ -129,16 +123,19 @@ func (p *player) do(c *script.Cmd) string {
 		return p.beat(c)
 	case "place":
 		return p.place(c)
-	case "heard", "moving":
-		return p.known(c)
-	case "elect":
-		return p.elect(c)
-	case "balance", "tend":
-		return p.timers(c.Name)
-	case "reassigning":
-		return p.reassigning(c)
 	case "reassign":
-		return p.reassign(c)
+		req := msg.NewAlterPartitionReassignmentsRequest()
+		rp := msg.AlterPartitionReassignmentsRequestTopicPartition{PartitionIndex: int32(c.Int(1))}
+		if len(c.Args) < 3 {
+			rp.Replicas = []int32{}
+		} else if c.Arg(2) != "null" {
+			rp.Replicas = ints(c.Arg(2))
+		}
+		req.Topics = []msg.AlterPartitionReassignmentsRequestTopic{{Name: c.Arg(0), Partitions: []msg.AlterPartitionReassignmentsRequestTopicPartition{rp}}}
+		recs, resp := AlterPartitionReassignments(p.State, &req)
+		row := resp.Responses[0].Partitions[0]
+		list := ListPartitionReassignments(p.Image, new(msg.NewListPartitionReassignmentsRequest()))
+		return p.replay(recs) + fmt.Sprintf("%s, %d records, %d under way", outcome(row.ErrorCode, row.ErrorMessage), len(recs), len(list.Topics))
 	case "dirs":
 		return p.dirs()
 	case "topics":
@@ -223,31 +220,12 @@ func (p *player) beat(c *script.Cmd) string {
 	if b := p.Image.Broker(req.BrokerID); b != nil {
 		req.BrokerEpoch, req.CurrentMetadataOffset = b.Epoch, p.Image.Index()
 	}
-	for _, a := range c.Args[1:] {
-		switch a {
-		case "stop":
-			req.WantShutDown = true
-		case "fence":
-			req.WantFence = true
-		case "behind":
-			req.CurrentMetadataOffset = 0
-		}
-	}
 	req.OfflineLogDirs = dirIDs(c.Key("offline", ""))
 	if list := c.Key("cordoned", "none"); list != "none" {
 		req.CordonedLogDirs = dirIDs(list)
 	}
 	recs, resp := BrokerHeartbeat(p.State, &req)
-	out := fmt.Sprintf("%s, %d records", outcome(resp.ErrorCode, nil), len(recs))
-	for _, what := range []struct {
-		said bool
-		word string
-	}{{!resp.IsCaughtUp && resp.ErrorCode == 0, "behind"}, {resp.IsFenced && resp.ErrorCode == 0, "fenced"}, {resp.ShouldShutDown, "may stop"}} {
-		if what.said {
-			out += ", " + what.word
-		}
-	}
-	return p.replay(recs) + out
+	return p.replay(recs) + fmt.Sprintf("%s, %d records", outcome(resp.ErrorCode, nil), len(recs))
 }
 
 func (p *player) place(c *script.Cmd) string {
@@ -492,7 +470,7 @@ func (p *player) topics() string {
 	for _, t := range p.Image.Topics() {
 		fmt.Fprintf(&b, "%s\n", t.Name)
 		for _, q := range t.Partitions {
-			fmt.Fprintf(&b, ". %d leader %d epoch %d/%d replicas %v isr %v elr %v%s\n", q.ID, q.Leader, q.LeaderEpoch, q.PartitionEpoch, q.Replicas, q.ISR, q.ELR, rare(&q))
+			fmt.Fprintf(&b, ". %d leader %d epoch %d/%d replicas %v isr %v elr %v\n", q.ID, q.Leader, q.LeaderEpoch, q.PartitionEpoch, q.Replicas, q.ISR, q.ELR)
 		}
 	}
 	return b.String()

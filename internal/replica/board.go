@@ -19,6 +19,7 @@ type board struct {
 	logger    *slog.Logger
 	producers *commitlog.ProducerState
 	caching   atomic.Bool           // write.caching
+	shared    atomic.Bool           // there are other replicas
 	fault     atomic.Pointer[fault] // set by whatever took the replica offline
 	ill       func(kafka.TopicPartition, error)
 

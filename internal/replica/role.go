@@ -108,6 +108,7 @@ func (r *Replica) assign(a partition.Assignment) {
 	fx := r.mu.part.Assign(a, r.env.nowMs())
 	role := r.mu.part.Role()
 	after := r.settle(fx)
+	r.shared.Store(len(r.mu.part.Replicas()) > 1)
 	var filling *Waiter
 	if fx.RoleChanged {
 		filling = r.mu.filling.cut(maxOffset)

@@ -78,7 +78,7 @@ func (t *Table) tick() {
 	}
 	now := t.env.nowMs()
 	t.Each(func(r *Replica) {
-		if r.Leads() {
+		if r.shared.Load() && r.Leads() {
 			r.tick(now)
 		}
 	})
