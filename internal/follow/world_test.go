@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/myelin-stream/myelin/internal/api"
@@ -209,6 +210,7 @@ func (w *world) crash(p vfs.Policy, nodes ...*node) {
 		if l := n.life.Load(); l != nil {
 			l.dead.Store(true)
 			n.fs.StopBefore(n.fs.Ops())
+			synctest.Wait() // who is about to use the disk finds that it is gone
 			left[i] = n.fs.Crash(p, rand.New(rand.NewPCG(uint64(w.intn(1<<30)), 1)))
 		}
 	}
