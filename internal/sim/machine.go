@@ -72,7 +72,11 @@ func (m *machine) disk(op vfs.Op) (v vfs.Verdict) {
 	return v
 }
 
-func (m *machine) now() time.Time { return time.Now().Add(time.Duration(m.offset.Load())) }
+// now is the machine's time: its wall clock is off and may jump, what passes
+// between two of its times is what passes.
+func (m *machine) now() time.Time {
+	return skewed(time.Now(), time.Duration(m.offset.Load()))
+}
 
 func (m *machine) properties() []string {
 	set := []string{
@@ -109,8 +113,7 @@ func (m *machine) start() error {
 	if m.spoil != nil {
 		disk = m.spoil(disk)
 	}
-	host := m.net.Host(nodeHost(m.id))
-	b, err := broker.Open(broker.Config{Properties: config.NewBroker(set), FS: disk, Listen: host.Listen, Dial: host.Dial,
+	b, err := broker.Open(broker.Config{Properties: config.NewBroker(set), FS: disk, Listen: m.listen, Dial: m.dial,
 		Now: m.now, Rand: rand.New(rand.NewPCG(m.rand.Uint64(), 1)), Logger: m.logger, Format: true, Join: m.join})
 	if err != nil {
 		return fmt.Errorf("opening node %d: %w", m.id, err)
