@@ -42,6 +42,20 @@ func Sometimes(name string) {
 // Marks are the branches that were taken so far in this process, and how often.
 func Marks() map[string]int { return marks() }
 
+// Planted tells whether the bug of that name was planted, to see whether the
+// simulator finds it. It is always false except in builds with -tags planted,
+// which never ship: what stands behind it is compiled away.
+//
+//	if epoch < known && !invariant.Planted("replica/stale-epoch") {
+func Planted(name string) bool { return plantable && isPlanted(name) }
+
+// Plant plants a bug for the rest of this process. It does nothing in builds
+// without -tags planted, and tells whether it did.
+func Plant(name string) bool {
+	plant(name)
+	return plantable
+}
+
 // Mangle overwrites b when invariants are on. A pool calls it on a buffer that
 // is given back, so that whoever kept a reference reads nonsense at once.
 func Mangle(b []byte) {

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/myelin-stream/myelin/internal/commitlog"
+	"github.com/myelin-stream/myelin/internal/invariant"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/partition"
 	"github.com/myelin-stream/myelin/internal/record"
@@ -356,7 +357,7 @@ func (r *Replica) produce(h *holder) (flush bool) {
 // known asks the producer state about a batch: whether it may come now, or came
 // already.
 func (r *Replica) known(b *Batch) (commitlog.Verdict, error) {
-	if !b.Header.Idempotent() {
+	if !b.Header.Idempotent() || b.Origin == Client && invariant.Planted("replica/duplicates") {
 		return commitlog.Verdict{}, nil
 	}
 	if b.Origin == Marker {
@@ -366,7 +367,7 @@ func (r *Replica) known(b *Batch) (commitlog.Verdict, error) {
 		return commitlog.Verdict{}, r.log().Producers().CheckEpoch(b.Header.ProducerID, b.Header.ProducerEpoch)
 	}
 	v, err := r.log().Producers().Check(&b.Header)
-	if err == nil && !v.Duplicate && b.Origin == Client && b.Header.Attributes.Has(record.Transactional) {
+	if err == nil && !v.Duplicate && b.Origin == Client && b.Header.Attributes.Has(record.Transactional) && !invariant.Planted("replica/guard") {
 		err = r.guarded(b)
 	}
 	return v, err
@@ -379,7 +380,7 @@ func (b *Batch) demanding() bool { return b.Durable || b.Origin != Client }
 // mustFlush says whether nobody may see the batch before it is flushed. On top
 // of acks=all that is so for transactions, since their outcome is decided on it.
 func (b *Batch) mustFlush(s *settings) bool {
-	if s.WriteCaching {
+	if s.WriteCaching || invariant.Planted("replica/flush") {
 		return false
 	}
 	return b.demanding() || b.Header.Attributes.Has(record.Transactional)

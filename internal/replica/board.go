@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/myelin-stream/myelin/internal/commitlog"
+	"github.com/myelin-stream/myelin/internal/invariant"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/partition"
 )
@@ -158,7 +159,7 @@ func (b *board) settle(fx partition.Effects) (a aftermath) {
 func (b *board) reveal(a *aftermath, hw int64) {
 	old, oldStable := b.hw.Load(), b.lso.Load()
 	lso := hw
-	if first, ok := b.producers.FirstUnstable(hw); ok {
+	if first, ok := b.producers.FirstUnstable(hw); ok && !invariant.Planted("replica/lso") {
 		lso = min(lso, first)
 	}
 	lso = max(lso, min(oldStable, hw))

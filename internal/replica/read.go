@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/myelin-stream/myelin/internal/commitlog"
+	"github.com/myelin-stream/myelin/internal/invariant"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/record"
 )
@@ -119,7 +120,7 @@ func (r *Replica) readFrom(log *commitlog.Log, q *Read) (Result, error) {
 	if err != nil {
 		return Result{}, r.storage(err)
 	}
-	if q.Isolation == ReadCommitted && res.Range.Len() > 0 {
+	if q.Isolation == ReadCommitted && res.Range.Len() > 0 && !invariant.Planted("replica/aborted") {
 		if res.Aborted, err = res.Range.Aborted(log, q.Offset, limit); err != nil {
 			res.Range.Release()
 			return Result{}, r.storage(err)

@@ -23,6 +23,7 @@ type book struct {
 		marks    map[watched]int64          // high watermarks, see water
 		commits  map[string]*committed      // offsets of groups, by group and partition
 		accepted map[string]map[int64]bool  // records that share groups are done with, by group and partition
+		given    map[string]map[int64]bool  // and those that they were given
 		copies   map[int64]origin           // what a copied value came from
 	}
 }
@@ -51,7 +52,7 @@ func newBook() *book {
 	b.mu.seen = map[string]map[int64]int64{}
 	b.mu.marks = map[watched]int64{}
 	b.mu.commits = map[string]*committed{}
-	b.mu.accepted = map[string]map[int64]bool{}
+	b.mu.accepted, b.mu.given = map[string]map[int64]bool{}, map[string]map[int64]bool{}
 	b.mu.copies = map[int64]origin{}
 	return b
 }
@@ -183,12 +184,36 @@ func (b *book) done(key string) map[int64]bool {
 func (b *book) finish(key string, first, last int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.mu.accepted[key] == nil {
-		b.mu.accepted[key] = map[int64]bool{}
+	mark(b.mu.accepted, key, first, last)
+}
+
+// give notes that members were given records.
+func (b *book) give(key string, first, last int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	mark(b.mu.given, key, first, last)
+}
+
+func mark(in map[string]map[int64]bool, key string, first, last int64) {
+	if in[key] == nil {
+		in[key] = map[int64]bool{}
 	}
 	for o := first; o <= last; o++ {
-		b.mu.accepted[key][o] = true
+		in[key][o] = true
 	}
+}
+
+// neverGiven is the first record below end that was written and that no member of
+// the share group was given.
+func (b *book) neverGiven(group string, of tp, end int64) (int64, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, o := range slices.Sorted(mapKeys(b.mu.seen[of.String()])) {
+		if o < end && !b.mu.given[groupKey(group, of)][o] {
+			return o, true
+		}
+	}
+	return 0, false
 }
 
 func (b *book) copied(value int64, from tp, offset int64) {

@@ -32,6 +32,7 @@ import (
 const (
 	clusterNodes  = 1
 	fleetChildEnv = "SIM_FLEET_CHILD"
+	plantEnv      = "SIM_PLANT" // the name of a bug, see planted_test.go
 )
 
 // tally is what a child tells of its seed.
@@ -77,26 +78,35 @@ func fleetSeed(t *testing.T, seed uint64) tally {
 	return a
 }
 
-// spawnFleet plays a seed in a process of its own.
-func spawnFleet(t *testing.T, seed uint64) (got tally) {
+// spawnFleet plays a seed in a process of its own and wants no violation.
+func spawnFleet(t *testing.T, seed uint64) tally {
+	got, out := runFleet(seed)
+	if out != nil {
+		t.Errorf("seed %d: %s\nreplay: make sim-cluster SEED=%d CLUSTER=1\nstory: %s", seed, tail(out), seed, strings.Join(got.Story, "\n       "))
+	}
+	return got
+}
+
+// runFleet plays a seed in a process of its own. If that fails it gives what it
+// printed as well.
+func runFleet(seed uint64, more ...string) (got tally, failed []byte) {
 	cmd := exec.Command(os.Args[0], "-test.run=^TestClusterSeeds$", "-test.v", "-test.timeout=20m", fmt.Sprintf("-test.short=%t", testing.Short()))
 	cmd.Env = append(os.Environ(), fleetChildEnv+"=1", fmt.Sprintf("SIM_SEED=%d", seed), "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1", "GOGC=off", "GOMEMLIMIT=1500MiB")
+	cmd.Env = append(cmd.Env, more...)
 	out, err := cmd.CombinedOutput()
-	cpu := 0.0
-	if cmd.ProcessState != nil {
-		cpu = (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
-	}
 	if _, after, ok := bytes.Cut(out, []byte("cluster: ")); ok {
 		line, _, _ := bytes.Cut(after, []byte("\n"))
 		if e := json.Unmarshal(line, &got); e != nil {
-			t.Errorf("seed %d: %v in %s", seed, e, line)
+			return got, fmt.Appendf(out, "%v", e)
 		}
 	}
-	got.CPU = cpu
-	if err != nil {
-		t.Errorf("seed %d: %v\n%s\nreplay: make sim-cluster SEED=%d CLUSTER=1\nstory: %s", seed, err, tail(out), seed, strings.Join(got.Story, "\n       "))
+	if cmd.ProcessState != nil {
+		got.CPU = (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
 	}
-	return got
+	if err != nil {
+		return got, fmt.Appendf(out, "%v", err)
+	}
+	return got, nil
 }
 
 // tail is the end of what a child said, which has its violation.
@@ -120,6 +130,11 @@ func fleetChild(t *testing.T, seed uint64) {
 	if os.Getenv("SIM_TRACE") != "" {
 		opt.Trace = func(line string) { fmt.Println(line) }
 		opt.Logger = slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	}
+	if bug := os.Getenv(plantEnv); bug != "" {
+		if opt.Spoil = spoilers()[bug]; opt.Spoil == nil && !invariant.Plant(bug) {
+			t.Fatal("bugs can be planted in builds with -tags planted only")
+		}
 	}
 	cryptotest.SetGlobalRandom(t, seed)
 	var r ClusterResult

@@ -102,13 +102,14 @@ func (c *copier) transaction(got []history.Record) error {
 	op := history.Op{Process: c.process, Outcome: history.Fail, Steps: []history.Step{{Polled: got}}, Moved: c.moved}
 	begin := got[0].Offset
 	commit := a.rand.IntN(6) != 0
-	sent, err := c.write(got)
+	late := !commit && a.rand.IntN(2) == 0
+	sent, err := c.write(got, late)
 	for _, b := range sent {
 		for _, v := range b.values {
 			op.Steps = append(op.Steps, history.Step{Send: true, Sent: history.Record{Key: b.to.String(), Offset: history.Unknown, Value: v}})
 		}
 	}
-	if err == nil {
+	if err == nil && !late {
 		err = c.offsets(c.at[c.from])
 	}
 	if err == nil && a.rand.IntN(40) == 0 {
@@ -140,7 +141,9 @@ func (c *copier) transaction(got []history.Record) error {
 }
 
 // write sends a batch to each partition that gets one of the copies.
-func (c *copier) write(got []history.Record) (sent []*parcel, err error) {
+// With late the last of them is sent and held up on its way, for somebody who has
+// no patience and aborts (KIP-890).
+func (c *copier) write(got []history.Record, late bool) (sent []*parcel, err error) {
 	build := map[tp]*record.Builder{}
 	for _, r := range got {
 		to := c.out[int(r.Value)%len(c.out)]
@@ -162,33 +165,65 @@ func (c *copier) write(got []history.Record) (sent []*parcel, err error) {
 			return sent, err
 		}
 	}
-	for _, p := range sent {
+	for i, p := range sent {
 		p.bytes = slices.Clone(build[p.to].Bytes())
 		c.producer.fleet.book.sentBatch()
-		if err := c.writeOne(p); err != nil {
+		if late && i == len(sent)-1 {
+			c.writeLate(p)
+		} else if err := c.writeOne(p); err != nil {
 			return sent, err
 		}
 	}
 	return sent, nil
 }
 
-func (c *copier) writeOne(p *parcel) error {
+// writeLate sends a batch that arrives seconds later, on a connection that nobody
+// listens to any more.
+func (c *copier) writeLate(p *parcel) {
 	a := c.producer.agent
+	leader, err := a.lead(p.to)
+	if err != nil {
+		return
+	}
+	net, from, to := a.fleet.net, a.name, nodeHost(int(leader))
+	req, version := c.batch(p)
+	line := a.line(leader)
+	if line.conn == nil && a.ask(leader, &msg.APIVersionsRequest{}, 0, &msg.APIVersionsResponse{}) != nil {
+		return
+	}
+	net.Hold(from, to)
+	_ = line.send(req, version)
+	line.close()
+	wait := time.Duration(a.rand.Int64N(int64(3 * time.Second)))
+	a.fleet.late.Go(func() {
+		time.Sleep(wait)
+		net.Release(from, to)
+	})
+	c.trace("a batch to %v comes %v late", p.to, wait)
+}
+
+// batch is the request with a batch, and its version.
+func (c *copier) batch(p *parcel) (*msg.ProduceRequest, int16) {
 	req := msg.NewProduceRequest()
 	req.TransactionalID, req.Acks, req.TimeoutMs = &c.tid, -1, 3000
 	topic := msg.ProduceRequestTopicData{Name: p.to.topic, PartitionData: []msg.ProduceRequestTopicDataPartitionData{{Index: p.to.part, Records: p.bytes}}}
 	req.TopicData = []msg.ProduceRequestTopicData{topic}
-	version := int16(11)
 	if c.modern {
-		version = 12
+		return &req, 12
 	}
+	return &req, 11
+}
+
+func (c *copier) writeOne(p *parcel) error {
+	a := c.producer.agent
+	req, version := c.batch(p)
 	return c.again(func() error {
 		leader, err := a.lead(p.to)
 		if err != nil {
 			return err
 		}
 		var resp msg.ProduceResponse
-		if err := a.ask(leader, &req, version, &resp); err != nil {
+		if err := a.ask(leader, req, version, &resp); err != nil {
 			_ = a.refresh()
 			return err
 		}

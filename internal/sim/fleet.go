@@ -54,7 +54,8 @@ type fleet struct {
 	topics []topicSpec
 	book   *book
 	crew   []*agent
-	ending atomic.Bool // agents finish what they do
+	ending atomic.Bool    // agents finish what they do
+	late   sync.WaitGroup // what agents said and is still to arrive
 
 	mu struct {
 		sync.Mutex // memory only
@@ -89,6 +90,9 @@ const (
 	shared = "shared"
 	loose  = "loose"
 )
+
+// sharing is the share group.
+const sharing = "sharing"
 
 // RunCluster plays one seed. It must be called inside a synctest bubble.
 func RunCluster(opt ClusterOptions) ClusterResult {
@@ -145,6 +149,7 @@ func (f *fleet) play(n *nemesis) {
 	}
 	f.ending.Store(true)
 	crew.Wait()
+	f.late.Wait()
 	if !f.broken() {
 		judge.reckoning(n)
 	}
@@ -229,7 +234,7 @@ func (f *fleet) hire(crew *sync.WaitGroup) {
 	for i := range 2 {
 		add(fmt.Sprintf("classic%d", i), func(a *agent) (func() error, func()) { return newClassic(a, "classic") })
 		add(fmt.Sprintf("consumer%d", i), func(a *agent) (func() error, func()) { return newConsumer(a, "consumer") })
-		add(fmt.Sprintf("sharer%d", i), func(a *agent) (func() error, func()) { return newSharer(a, "sharing") })
+		add(fmt.Sprintf("sharer%d", i), func(a *agent) (func() error, func()) { return newSharer(a, sharing) })
 	}
 	for i := range 4 {
 		add(fmt.Sprintf("copier%d", i), func(a *agent) (func() error, func()) { return newCopier(a, i) })

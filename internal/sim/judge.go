@@ -67,13 +67,56 @@ func (a *agent) openTopics() error {
 			return err
 		}
 	}
-	return nil
+	return a.shareAll()
+}
+
+// shareAll lets the share group begin with the first record there is.
+func (a *agent) shareAll() error {
+	earliest, ten := "earliest", "10"
+	var req msg.IncrementalAlterConfigsRequest
+	req.Resources = []msg.IncrementalAlterConfigsRequestResource{{ResourceType: 32, ResourceName: sharing, Configs: []msg.IncrementalAlterConfigsRequestResourceConfig{
+		{Name: "share.auto.offset.reset", Value: &earliest}, {Name: "share.delivery.count.limit", Value: &ten}}}}
+	return a.within(startLimit, func() error {
+		var resp msg.IncrementalAlterConfigsResponse
+		if err := a.ask(a.anyone(), &req, 1, &resp); err != nil {
+			return err
+		}
+		if c := kafka.Code(resp.Responses[0].ErrorCode); c != kafka.None {
+			return a.passing("IncrementalAlterConfigs of "+sharing, c)
+		}
+		return nil
+	})
+}
+
+// shareLag demands that the share group is given all that was read of its topic
+// before now.
+func (a *agent) shareLag() error {
+	ends := map[tp]int64{}
+	c := &cursor{agent: a, at: map[tp]int64{}}
+	for _, p := range a.fleet.parts(shared) {
+		err := a.within(recoveryLimit, func() (err error) {
+			ends[p], err = c.latest(p)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return a.within(recoveryLimit, func() error {
+		for _, p := range a.fleet.parts(shared) {
+			if o, missing := a.fleet.book.neverGiven(sharing, p, ends[p]); missing {
+				return fmt.Errorf("%w: the share group was never given offset %d of %v", errRetry, o, p)
+			}
+		}
+		return nil
+	})
 }
 
 // recovery demands that everything works again:
 //
 //	brokers   every node tells the same of every topic: leaders, whole ISRs
 //	agents    each of them gets something done
+//	sharing   every record of the shared topic comes to somebody
 func (a *agent) recovery(n *nemesis) {
 	if err := a.within(recoveryLimit, a.whole); err != nil {
 		a.fleet.violate("after healing: %v", err)
@@ -92,6 +135,9 @@ func (a *agent) recovery(n *nemesis) {
 		}
 		return nil
 	})
+	if err == nil {
+		err = a.shareLag()
+	}
 	if err != nil {
 		a.fleet.violate("after healing: %v", err)
 	}

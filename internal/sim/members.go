@@ -108,6 +108,11 @@ func (m *member) work(asMember bool) error {
 	if err != nil {
 		return err
 	}
+	if len(got) > 0 && m.rand.IntN(100) == 0 {
+		m.trace("sleeps longer than its session")
+		m.rest(6*time.Second, 15*time.Second)
+		return m.commit()
+	}
 	if len(got) > 0 && m.rand.IntN(3) == 0 {
 		return m.commit()
 	}

@@ -22,6 +22,10 @@ type parcel struct {
 	done   bool
 }
 
+// inFlight is how many batches may be under way at once: a leader knows the last
+// five of a producer again.
+const inFlight = 5
+
 // deliverWithin is how long a producer tries, as delivery.timeout.ms.
 const deliverWithin = 25 * time.Second
 
@@ -39,7 +43,7 @@ type producer struct {
 }
 
 func newProducer(a *agent) (func() error, func()) {
-	p := &producer{agent: a, parts: a.fleet.parts(plain, wide, shared, loose), id: -1, pipeline: 1 + a.rand.IntN(8), size: 1 + a.rand.IntN(400)}
+	p := &producer{agent: a, parts: a.fleet.parts(plain, wide, shared, loose), id: -1, pipeline: 1 + a.rand.IntN(inFlight), size: 1 + a.rand.IntN(400)}
 	return p.round, nil
 }
 
@@ -165,6 +169,7 @@ func (p *producer) leadersOf(queue []*parcel) (out []int32) {
 // attempt sends all that waits for one leader in order, then takes the answers.
 func (p *producer) attempt(leader int32, queue []*parcel) error {
 	var sent []*parcel
+	var repeated []bool // whether an earlier attempt may have reached the log
 	line := p.line(leader)
 	for _, b := range queue {
 		if b.done || p.leader(b.to) != leader {
@@ -174,21 +179,20 @@ func (p *producer) attempt(leader int32, queue []*parcel) error {
 		req.Acks, req.TimeoutMs = -1, 3000
 		req.TopicData = []msg.ProduceRequestTopicData{{Name: b.to.topic,
 			PartitionData: []msg.ProduceRequestTopicDataPartitionData{{Index: b.to.part, Records: b.bytes}}}}
+		repeated = append(repeated, b.tried)
+		b.tried = true
 		if err := line.send(&req, 11); err != nil {
-			b.tried = true
 			return err
 		}
 		sent = append(sent, b)
 	}
 	stuck := map[tp]bool{} // partitions of which an earlier parcel is not done
 	for i, b := range sent {
-		was := b.tried
-		b.tried = true
 		var resp msg.ProduceResponse
 		if err := line.receive(&resp, 11, int32(len(sent)-1-i)); err != nil {
 			return err
 		}
-		if err := p.answered(b, &resp, stuck, was); err != nil {
+		if err := p.answered(b, &resp, stuck, repeated[i]); err != nil {
 			return err
 		}
 	}

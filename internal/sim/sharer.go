@@ -108,6 +108,7 @@ func (s *sharer) share() error {
 				return s.lost(leader, s.refused("ShareFetch of "+p.String(), c))
 			}
 			for _, got := range r.AcquiredRecords {
+				s.fleet.book.give(groupKey(s.group, p), got.FirstOffset, got.LastOffset)
 				for o := got.FirstOffset; o <= got.LastOffset; o++ {
 					if done[o] {
 						return fmt.Errorf("%s was given offset %d of %v (delivery %d), which had been accepted before it asked", s.group, o, p, got.DeliveryCount)
@@ -168,6 +169,8 @@ func (s *sharer) acknowledge(leader int32, p tp, got []msg.ShareFetchResponseRes
 // refused is memberError for what share sessions and leaders say.
 func (s *sharer) refused(what string, c kafka.Code) error {
 	switch c {
+	case kafka.UnknownServerError: // as in Kafka, whatever the share coordinator's log answers
+		fallthrough
 	case kafka.ShareSessionNotFound, kafka.InvalidShareSessionEpoch, kafka.InvalidRecordState, kafka.FencedStateEpoch, kafka.ShareSessionLimitReached:
 		s.trace("%s: %s", what, c.Name())
 		return fmt.Errorf("%w: %s answered %s", errRetry, what, c.Name())

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/myelin-stream/myelin/internal/coordinator"
+	"github.com/myelin-stream/myelin/internal/invariant"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/share"
 )
@@ -100,6 +101,9 @@ func (s *Service) Read(ctx context.Context, key share.Key, leaderEpoch int32) (s
 // Errors: INVALID_REQUEST, also of one that was not initialized;
 // FENCED_LEADER_EPOCH, FENCED_STATE_EPOCH, UNKNOWN_TOPIC_OR_PARTITION.
 func (s *Service) Write(ctx context.Context, key share.Key, u share.Update) error {
+	if invariant.Planted("share/forget") {
+		return nil
+	}
 	begun := s.cfg.Now()
 	err := s.turn(ctx, key, func(sh *shard, t *coordinator.Turn) error { return sh.write(t, key, &u) })
 	s.stats.wrote(s.cfg.Now().Sub(begun), err)
