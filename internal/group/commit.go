@@ -72,7 +72,7 @@ func (sh *shard) checkCommit(t *coordinator.Turn, id string, who kind.Committer,
 			MemberID: who.Member, InstanceID: who.Instance, Generation: who.Epoch,
 		}, who.Txn)
 		sh.follow(t, g.classic, step)
-		if bad == kafka.IllegalGeneration && invariant.Planted("group/generation") {
+		if (bad == kafka.IllegalGeneration || bad == kafka.UnknownMemberID) && invariant.Planted("group/generation") {
 			return kafka.None
 		}
 		return bad

@@ -24,6 +24,7 @@ import (
 //	SIM_SEED     the first seed, 1 by default
 //	SIM_CLUSTER  how many, 2 by default
 //	SIM_NODES    how many nodes the cluster has
+//	SIM_COPIES   how many copies of each partition there are
 //	SIM_STORM    seconds with faults; 30, or 15 with -short
 //	SIM_CALM     any text: no faults
 //	SIM_WITHOUT  names of faults that do not happen, with commas between
@@ -125,7 +126,7 @@ func fleetChild(t *testing.T, seed uint64) {
 	if testing.Short() {
 		storm = 15
 	}
-	opt := ClusterOptions{Seed: seed, Nodes: int(env("SIM_NODES", clusterNodes)), Storm: time.Duration(env("SIM_STORM", storm)) * time.Second,
+	opt := ClusterOptions{Seed: seed, Nodes: int(env("SIM_NODES", clusterNodes)), Copies: int(env("SIM_COPIES", 0)), Storm: time.Duration(env("SIM_STORM", storm)) * time.Second,
 		Calm: os.Getenv("SIM_CALM") != "", Without: strings.Split(os.Getenv("SIM_WITHOUT"), ",")}
 	if os.Getenv("SIM_TRACE") != "" {
 		opt.Trace = func(line string) { fmt.Println(line) }

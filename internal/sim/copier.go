@@ -124,7 +124,7 @@ func (c *copier) transaction(got []history.Record) error {
 	}
 	if op.Outcome != history.OK || err != nil {
 		c.ready = false // begin from what is committed, under a new epoch
-		if err == nil {
+		if err == nil && (c.modern || !late) { // an older client takes a new epoch where a batch is in doubt
 			c.ready, c.at[c.from], c.moved = true, begin, []string{c.from.String()}
 		}
 	} else {
@@ -195,6 +195,9 @@ func (c *copier) writeLate(p *parcel) {
 	_ = line.send(req, version)
 	line.close()
 	wait := time.Duration(a.rand.Int64N(int64(3 * time.Second)))
+	if a.rand.IntN(2) == 0 {
+		wait /= 100 // before the next transaction
+	}
 	a.fleet.late.Go(func() {
 		time.Sleep(wait)
 		net.Release(from, to)

@@ -22,6 +22,7 @@ import (
 type ClusterOptions struct {
 	Seed    uint64
 	Nodes   int           // 0 means 3
+	Copies  int           // of each partition; 0 means 3, or one for each node
 	Storm   time.Duration // for how long there are faults; 0 means a minute
 	Calm    bool          // no faults at all
 	Without []string      // names of faults that do not happen
@@ -108,6 +109,9 @@ func RunCluster(opt ClusterOptions) ClusterResult {
 	f := &fleet{opt: opt, began: time.Now(), net: memnet.New(), book: newBook()}
 	f.mu.faults = map[string]int{}
 	rf := int16(min(3, opt.Nodes))
+	if opt.Copies > 0 {
+		rf = int16(opt.Copies)
+	}
 	f.topics = []topicSpec{{plain, 4, rf}, {wide, 6, rf}, {copied, 3, rf}, {shared, 2, rf}, {loose, 2, rf}}
 	f.net.Jitter(f.jitter)
 	for i := range opt.Nodes {
