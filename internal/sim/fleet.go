@@ -108,10 +108,7 @@ func RunCluster(opt ClusterOptions) ClusterResult {
 	}
 	f := &fleet{opt: opt, began: time.Now(), net: memnet.New(), book: newBook()}
 	f.mu.faults = map[string]int{}
-	rf := int16(min(3, opt.Nodes))
-	if opt.Copies > 0 {
-		rf = int16(opt.Copies)
-	}
+	rf := f.copies()
 	f.topics = []topicSpec{{plain, 4, rf}, {wide, 6, rf}, {copied, 3, rf}, {shared, 2, rf}, {loose, 2, rf}}
 	f.net.Jitter(f.jitter)
 	for i := range opt.Nodes {
@@ -120,6 +117,14 @@ func RunCluster(opt ClusterOptions) ClusterResult {
 	n := newNemesis(f)
 	f.play(n)
 	return f.result(n)
+}
+
+// copies is how many of each partition there are.
+func (f *fleet) copies() int16 {
+	if f.opt.Copies > 0 {
+		return int16(f.opt.Copies)
+	}
+	return int16(min(3, f.opt.Nodes))
 }
 
 // jitter lets a chunk take between 50 and 350 microseconds, by which chunk it is.

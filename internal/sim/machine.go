@@ -25,7 +25,8 @@ func nodeAddr(i int) string { return nodeHost(i) + ":9092" }
 // fault at a time for each machine.
 type machine struct {
 	id     int
-	of     int // nodes of the cluster
+	of     int   // nodes of the cluster
+	copies int16 // of each partition
 	net    *memnet.Network
 	fs     *vfs.Mem
 	rand   *rand.Rand
@@ -42,7 +43,7 @@ type machine struct {
 }
 
 func newMachine(id int, f *fleet) *machine {
-	m := &machine{id: id, of: f.opt.Nodes, net: f.net, rand: rand.New(rand.NewPCG(f.opt.Seed, 0x3ac41e+uint64(id))),
+	m := &machine{id: id, of: f.opt.Nodes, copies: f.copies(), net: f.net, rand: rand.New(rand.NewPCG(f.opt.Seed, 0x3ac41e+uint64(id))),
 		logger: f.opt.Logger.With("node", id), spoil: f.opt.Spoil}
 	m.fs = vfs.NewMem(vfs.MemConfig{Now: time.Now})
 	m.fs.SetHook(m.disk)
@@ -90,6 +91,9 @@ func (m *machine) properties() []string {
 		"group.consumer.min.heartbeat.interval.ms=1000", "group.consumer.heartbeat.interval.ms=1000",
 		"group.share.min.session.timeout.ms=6000", "group.share.session.timeout.ms=6000",
 		"group.share.min.heartbeat.interval.ms=1000", "group.share.heartbeat.interval.ms=1000",
+	}
+	for _, topic := range []string{"offsets.topic", "transaction.state.log", "share.coordinator.state.topic"} {
+		set = append(set, fmt.Sprintf("%s.replication.factor=%d", topic, m.copies))
 	}
 	if m.of == 1 {
 		return append(set, "listeners=PLAINTEXT://"+nodeAddr(m.id))
