@@ -123,7 +123,7 @@ func (c *copier) transaction(got []history.Record) error {
 		}
 	}
 	if op.Outcome != history.OK || err != nil {
-		c.ready = false // begin from what is committed, under a new epoch
+		c.ready = false                        // begin from what is committed, under a new epoch
 		if err == nil && (c.modern || !late) { // an older client takes a new epoch where a batch is in doubt
 			c.ready, c.at[c.from], c.moved = true, begin, []string{c.from.String()}
 		}
