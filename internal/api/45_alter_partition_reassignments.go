@@ -11,11 +11,9 @@ import (
 //
 //	authorize  CLUSTER_AUTHORIZATION_FAILED
 //	reassign   UNKNOWN_TOPIC_OR_PARTITION, INVALID_REPLICA_ASSIGNMENT,
-//	           NO_REASSIGNMENT_IN_PROGRESS
+//	           INVALID_REPLICATION_FACTOR, NO_REASSIGNMENT_IN_PROGRESS
 //
 // Versions: 1 may forbid that the number of replicas changes (KIP-860).
-//
-// Differs from Apache Kafka: replicas do not move between brokers yet.
 func (h *AdminHandlers) alterPartitionReassignments(c *Call, req *msg.AlterPartitionReassignmentsRequest) *msg.AlterPartitionReassignmentsResponse {
 	if !c.AllowedCluster(auth.Alter) {
 		resp := msg.NewAlterPartitionReassignmentsResponse()

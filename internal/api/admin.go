@@ -53,6 +53,7 @@ func (h *AdminHandlers) rows() []Row {
 		row(kafka.KeyAlterConfigs, cold(h.alterConfigs), alterConfigs...),
 		row(kafka.KeyIncrementalAlterConfigs, cold(h.incrementalAlterConfigs), alterConfigs...),
 		row(kafka.KeyAlterPartitionReassignments, cold(h.alterPartitionReassignments), Access{auth.Alter, auth.Cluster}),
+		row(kafka.KeyElectLeaders, cold(h.electLeaders), Access{auth.Alter, auth.Cluster}),
 		row(kafka.KeyListPartitionReassignments, cold(h.listPartitionReassignments), Access{auth.Describe, auth.Cluster}),
 		row(kafka.KeyListConfigResources, cold(h.listConfigResources), Access{auth.DescribeConfigs, auth.Cluster}),
 		row(kafka.KeyAlterReplicaLogDirs, cold(h.alterReplicaLogDirs), Access{auth.Alter, auth.Cluster}),

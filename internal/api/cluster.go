@@ -35,6 +35,7 @@ func (h *ClusterHandlers) rows() []Row {
 		row(kafka.KeyDescribeCluster, cold(h.describeCluster), Access{auth.Describe, auth.Cluster}),
 		row(kafka.KeyDescribeTopicPartitions, cold(h.describeTopicPartitions), Access{auth.Describe, auth.Topic}),
 		row(kafka.KeyDescribeQuorum, cold(h.describeQuorum), Access{auth.Describe, auth.Cluster}),
+		row(kafka.KeyUnregisterBroker, cold(h.unregisterBroker), Access{auth.Alter, auth.Cluster}),
 		row(kafka.KeyUpdateFeatures, cold(h.updateFeatures), Access{auth.Alter, auth.Cluster}),
 		allocate, assign,
 		privateRow(kafka.KeyRaftMessages, cold(h.raftMessages)), privateRow(kafka.KeyRaftSnapshot, cold(h.raftSnapshot)),
