@@ -3,7 +3,7 @@ package config
 // brokerQuorumDefs: the node, the quorum, the metadata log and replication.
 var brokerQuorumDefs = []Def{
 	{Name: "auto.leader.rebalance.enable", Type: Boolean, Default: val("true"),
-		Owner: "controller", Reason: yetMulti,
+		Owner: "controller", Status: Served, Test: "metadata.TestNoRebalance",
 		Doc: "whether leadership returns to preferred replicas by itself"},
 	{Name: "broker.heartbeat.interval.ms", Type: Int, Default: val("200"),
 		KafkaDefault: "2000", Why: "a dead leader is replaced in about a second",
@@ -81,7 +81,7 @@ var brokerQuorumDefs = []Def{
 		Owner: "quorum", Reason: noTestknob,
 		Doc: "the largest metadata batch"},
 	{Name: "leader.imbalance.check.interval.seconds", Type: Long, Default: val("300"), Valid: atLeast(1),
-		Owner: "controller", Reason: yetMulti,
+		Owner: "controller", Status: Served, Test: "metadata.TestImbalanceInterval",
 		Doc: "how often preferred leadership is checked"},
 	{Name: "metadata.log.dir", Type: String,
 		Owner: "broker", Status: Served, Test: "broker.TestNodeProperties",
@@ -152,9 +152,9 @@ var brokerQuorumDefs = []Def{
 		Owner: "peer", Reason: yetMulti,
 		Doc: "how long a follower waits for an answer"},
 	{Name: "unclean.leader.election.enable", Type: Boolean, Default: val("false"), Dynamic: ClusterWide,
-		Owner: "controller", Reason: yetMulti,
+		Owner: "controller", Status: Served, Test: "metadata.TestUncleanLeaderElection",
 		Doc: "unclean.leader.election.enable of topics that set none"},
 	{Name: "unclean.leader.election.interval.ms", Type: Long, Default: val("300000"), Valid: atLeast(1), Internal: true,
-		Owner: "controller", Reason: yetMulti,
+		Owner: "controller", Status: Served, Test: "metadata.TestUncleanInterval",
 		Doc: "how often partitions without a leader are looked at"},
 }

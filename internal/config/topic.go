@@ -145,6 +145,6 @@ var topicDefs = []Def{
 		Doc: "age at which a segment is closed even if it is not full"},
 	{Name: "unclean.leader.election.enable", Type: Boolean, Default: val("false"),
 		Synonyms: []Synonym{{Name: "unclean.leader.election.enable"}},
-		Owner:    "controller", Reason: yetMulti,
+		Owner:    "controller", Status: Served, Test: "metadata.TestUncleanLeaderElection",
 		Doc: "lets a replica outside the ISR lead when no other is left, at the price of lost records"},
 }

@@ -18,17 +18,23 @@ const maxGrown = 100
 // A partition on which a reassignment is under way is left alone, so that asking
 // often does no harm.
 func GrowInternal(s *State) (recs Records, more bool) {
-	placer := newPlacer(s.Image, s.Rand)
+	var placer *placer
 	for _, name := range []string{kafka.OffsetsTopic, kafka.ShareStateTopic, kafka.TxnTopic} {
 		t := s.Image.Topic(name)
 		factor := s.factor(internalTopics[name].factor)
-		if t == nil || s.Config.IsSet(internalTopics[name].factor) || len(placer.ring) < factor {
+		if t == nil || s.Config.IsSet(internalTopics[name].factor) {
 			continue
 		}
 		for i := range t.Partitions {
 			p := &t.Partitions[i]
 			if p.Reassigning() || len(p.Replicas) >= factor {
 				continue
+			}
+			if placer == nil {
+				placer = newPlacer(s.Image, s.Rand)
+			}
+			if len(placer.ring) < factor { // cordoned brokers take nothing new
+				break
 			}
 			if len(recs) == maxGrown {
 				return recs, true

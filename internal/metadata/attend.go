@@ -244,7 +244,7 @@ func (m leader) beat(s *controller.State, req *msg.BrokerHeartbeatRequest) (cont
 func run(ctx context.Context, m *Metadata) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var parts = []func(context.Context) error{m.node.Run, entrant{m}.attend, func(ctx context.Context) error { watcher{m}.watch(ctx); return nil }}
+	var parts = []func(context.Context) error{m.node.Run, entrant{m}.attend, func(ctx context.Context) error { watcher{m}.watch(ctx); return nil }, tender{m}.tend}
 	errs := make(chan error, len(parts))
 	for _, part := range parts {
 		go func() {

@@ -40,6 +40,7 @@ type options struct {
 	static   config.Settings
 	previous int64
 	subs     []Subscriber
+	peers    Peers
 }
 
 func logger() *slog.Logger {
@@ -72,7 +73,7 @@ func start(t testing.TB, o options) *node {
 		NodeID: 1, ClusterID: info.ClusterID, Properties: config.NewBroker(o.static),
 		Endpoints: []cluster.Endpoint{
 			{Listener: "PLAINTEXT", Host: "127.0.0.1", Port: 9092}, {Listener: "CONTROLLER", Host: "127.0.0.1", Port: 9093}},
-		PreviousEpoch: o.previous, Now: time.Now, Rand: rng, Logger: logger(),
+		Peers: o.peers, PreviousEpoch: o.previous, Now: time.Now, Rand: rng, Logger: logger(),
 	})
 	if err != nil {
 		t.Fatal(err)
