@@ -11,13 +11,19 @@ import (
 // by which a client wants to authenticate.
 //
 //	state     ILLEGAL_SASL_STATE: the listener asks for no authentication, or
-//	          the client is in and has no reason to come again, or too soon
+//	          the client is in and has no reason to come again, or too soon;
+//	          an exchange is under way, and then it closes
 //	mechanism UNSUPPORTED_SASL_MECHANISM, and those there are; then it closes
 //
 // Versions: after 0 the tokens follow bare, with their length before them; after
 // 1 (KIP-152) they come in SaslAuthenticate.
 func (t *Table) saslHandshake(c *Call, req *msg.SASLHandshakeRequest) *msg.SASLHandshakeResponse {
 	resp := msg.NewSASLHandshakeResponse()
+	if c.Conn.login.exchange != nil {
+		c.Conn.login.failed = true
+		resp.ErrorCode = int16(kafka.IllegalSASLState)
+		return &resp
+	}
 	if !c.Conn.Pending && !c.Conn.login.mayRenew(c.Now()) || t.cfg.Logins == nil {
 		resp.ErrorCode = int16(kafka.IllegalSASLState)
 		return &resp

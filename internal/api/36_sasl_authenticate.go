@@ -24,6 +24,7 @@ func (t *Table) saslAuthenticate(c *Call, req *msg.SASLAuthenticateRequest) *msg
 		resp.ErrorCode, resp.ErrorMessage = int16(kafka.SASLAuthenticationFailed), new(err.Error())
 		return &resp
 	}
+	resp.ErrorMessage = new("")
 	resp.AuthBytes, resp.SessionLifetimeMs = answer, session.Milliseconds()
 	return &resp
 }

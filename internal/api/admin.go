@@ -58,6 +58,7 @@ func (h *AdminHandlers) rows() []Row {
 		row(kafka.KeyListConfigResources, cold(h.listConfigResources), Access{auth.DescribeConfigs, auth.Cluster}),
 		row(kafka.KeyAlterReplicaLogDirs, cold(h.alterReplicaLogDirs), Access{auth.Alter, auth.Cluster}),
 		row(kafka.KeyDescribeLogDirs, cold(h.describeLogDirs), Access{auth.Describe, auth.Cluster}),
+		row(kafka.KeyDescribeClientQuotas, cold(h.describeClientQuotas), Access{auth.DescribeConfigs, auth.Cluster}),
 		row(kafka.KeyDescribeUserScramCredentials, cold(h.describeUserScramCredentials), Access{auth.Describe, auth.Cluster}),
 		row(kafka.KeyAlterUserScramCredentials, cold(h.alterUserScramCredentials), Access{auth.Alter, auth.Cluster}),
 		row(kafka.KeyDescribeProducers, cold(h.describeProducers), Access{auth.Read, auth.Topic}, describe),

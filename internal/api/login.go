@@ -63,7 +63,7 @@ func (c *Call) expected() error {
 	case l.wrong:
 		return fmt.Errorf("%w: not the mechanism of before", ErrPending)
 	case l.exchange != nil:
-		if c.Key != kafka.KeySASLAuthenticate {
+		if c.Key != kafka.KeySASLAuthenticate && c.Key != kafka.KeySASLHandshake {
 			return fmt.Errorf("%w: %s", ErrPending, c.row.Name)
 		}
 	case c.Conn.Pending:

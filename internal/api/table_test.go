@@ -43,7 +43,7 @@ var served = []int16{
 	kafka.KeyDescribeConfigs, kafka.KeyAlterConfigs, kafka.KeyDescribeLogDirs, kafka.KeyCreatePartitions,
 	kafka.KeyIncrementalAlterConfigs, kafka.KeyDescribeQuorum, kafka.KeyDescribeCluster, kafka.KeyDescribeProducers,
 	kafka.KeyUpdateFeatures, kafka.KeyAllocateProducerIDs, kafka.KeyListConfigResources, kafka.KeyDescribeTopicPartitions,
-	kafka.KeyDescribeUserScramCredentials, kafka.KeyAlterUserScramCredentials,
+	kafka.KeyDescribeClientQuotas, kafka.KeyDescribeUserScramCredentials, kafka.KeyAlterUserScramCredentials,
 }
 
 func testConfig() Config {

@@ -137,6 +137,7 @@ func checkScram(user string, mechanism int8) error {
 // often their passwords are hashed: of all who can when none is named.
 func DescribeUserScramCredentials(m *cluster.Image, req *msg.DescribeUserScramCredentialsRequest) *msg.DescribeUserScramCredentialsResponse {
 	resp := msg.NewDescribeUserScramCredentialsResponse()
+	resp.ErrorMessage = new("")
 	times := map[string]int{}
 	var names []string
 	add := func(name string) {
@@ -156,7 +157,7 @@ func DescribeUserScramCredentials(m *cluster.Image, req *msg.DescribeUserScramCr
 	}
 	for _, name := range names {
 		var row msg.DescribeUserScramCredentialsResponseResult
-		row.User = name
+		row.User, row.ErrorMessage = name, new("")
 		switch {
 		case times[name] > 1:
 			row.ErrorCode, row.ErrorMessage = answer(refuse(kafka.DuplicateResource, "Cannot describe SCRAM credentials for the same user twice in a single request: %s", name))

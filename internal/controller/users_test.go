@@ -73,11 +73,11 @@ func TestDescribeScramUsers(t *testing.T) {
 		}
 		return b.String()
 	}
-	all := "alice ok [{1 4096} {2 5000}]\nbob ok [{2 8192}]\n"
+	all := "alice NONE:  [{1 4096} {2 5000}]\nbob NONE:  [{2 8192}]\n"
 	if got := describe(); got != all {
 		t.Errorf("all:\n%s", got)
 	}
-	want := "bob ok [{2 8192}]\nalic " + outcome(91, new("Attempt to describe a user credential that does not exist: alic")) + " []\n" +
+	want := "bob NONE:  [{2 8192}]\nalic " + outcome(91, new("Attempt to describe a user credential that does not exist: alic")) + " []\n" +
 		"alice " + outcome(92, new("Cannot describe SCRAM credentials for the same user twice in a single request: alice")) + " []\n"
 	if got := describe("bob", "alic", "alice", "alice"); got != want {
 		t.Errorf("some:\n%s\nwant\n%s", got, want)

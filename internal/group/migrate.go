@@ -208,6 +208,9 @@ func (sh *shard) downgrade(now time.Time, c consumer.Converted) ([]coordinator.R
 		ProtocolType: classic.ConsumerType, Generation: c.Generation, Leader: &members[0].ID, Since: now, Members: members,
 	}, c.Rebalance)
 	s := g.Snapshot()
+	if c.Rebalance { // in memory alone, it would end with this coordinator
+		s.Due()
+	}
 	sh.born, sh.bornStep = g, step
 	return []coordinator.Record{{Key: groupKey(c.Group), Value: marshalGroup(&s)}}, true
 }

@@ -2,6 +2,7 @@ package sasl
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 )
 
@@ -27,6 +28,8 @@ type Refusal struct{ Text string }
 
 func (r *Refusal) Error() string { return r.Text }
 
+func refuse(format string, args ...any) error { return &Refusal{fmt.Sprintf(format, args...)} }
+
 // Errors of which the client hears only that its credentials are invalid.
 var (
 	ErrMalformed = errors.New("a token that cannot be read")
@@ -37,7 +40,7 @@ var (
 
 // errIdentity is Kafka's text where a client wants to act for another user.
 func errIdentity() error {
-	return &Refusal{"Authentication failed: Client requested an authorization id that is different from username"}
+	return refuse("Authentication failed: Client requested an authorization id that is different from username")
 }
 
 // Served says whether there is a mechanism of that name here.

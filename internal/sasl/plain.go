@@ -25,9 +25,14 @@ func (p *plain) Step(token []byte) ([]byte, bool, error) {
 	}
 	lookup := p.password
 	p.password = nil
-	parts := bytes.Split(token, []byte{0})
-	if len(parts) != 3 || len(parts[1]) == 0 || len(parts[2]) == 0 {
-		return nil, false, ErrMalformed
+	parts := bytes.SplitN(token, []byte{0}, 4)
+	switch {
+	case len(parts) != 3:
+		return nil, false, refuse("Invalid SASL/PLAIN response: expected 3 tokens, got %d", len(parts))
+	case len(parts[1]) == 0:
+		return nil, false, refuse("Authentication failed: username not specified")
+	case len(parts[2]) == 0:
+		return nil, false, refuse("Authentication failed: password not specified")
 	}
 	acting, user := string(parts[0]), string(parts[1])
 	want, known := lookup(user)
@@ -35,7 +40,7 @@ func (p *plain) Step(token []byte) ([]byte, bool, error) {
 	got, must := sha256.Sum256(parts[2]), sha256.Sum256([]byte(want))
 	same := subtle.ConstantTimeCompare(got[:], must[:]) == 1
 	if !known || !same {
-		return nil, false, &Refusal{"Authentication failed: Invalid username or password"}
+		return nil, false, refuse("Authentication failed: Invalid username or password")
 	}
 	if acting != "" && acting != user {
 		return nil, false, errIdentity()

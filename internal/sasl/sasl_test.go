@@ -138,7 +138,8 @@ func TestMalformed(t *testing.T) {
 	}
 	for _, token := range []string{"", "\x00", "\x00\x00", "\x00alice\x00", "\x00\x00pw", "alice\x00pw", "\x00alice\x00pw\x00", "\x00alice\x00pw\x00x"} {
 		p := NewPlain(func(string) (string, bool) { return "pw", true })
-		if _, done, err := p.Step([]byte(token)); done || !errors.Is(err, ErrMalformed) {
+		var told *Refusal
+		if _, done, err := p.Step([]byte(token)); done || !errors.As(err, &told) {
 			t.Errorf("PLAIN %q: %v %v", token, done, err)
 		}
 	}

@@ -10,11 +10,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-)
 
-// notYet are the tests of franz-go's own suite that need what is not served
-// yet: SASL.
-const notYet = "^TestSCRAM"
+	"github.com/myelin-stream/myelin/internal/wire/msg"
+	"github.com/myelin-stream/myelin/test/compat/wirecmp"
+)
 
 // onBroker are tests of its suite that talk to the broker, whose names must be
 // among those that passed: most others need none.
@@ -23,11 +22,18 @@ var onBroker = []string{"TestAddRemovePartitions", "TestClient_Produce", "TestCl
 	"TestGroupETL/cooperative-sticky/static", "TestGroupSimple", "TestIssue325", "TestIssue337", "TestIssue434", "TestIssue523", "TestIssue648",
 	"TestIssue769", "TestIssue810", "TestIssue865", "TestIssueFetchLargerThanBrokerMaxReadBytes", "TestPauseIssue489",
 	"TestPauseIssueOct2023", "TestPing", "TestUnknownGroupOffsetFetchPinned", "TestTxnEtl", "Test848RegexBrokerResolves",
-	"TestShareGroup", "TestShareGroupETL", "TestShareGroupAckOnClose", "TestShareGroupOffsetsAdmin", "TestConsumeRegexShareSkipsInternal"}
+	"TestShareGroup", "TestShareGroupETL", "TestShareGroupAckOnClose", "TestShareGroupOffsetsAdmin", "TestConsumeRegexShareSkipsInternal",
+	"TestSCRAMAuth", "TestSCRAMAuthBadCredentials"}
 
 // franz-go's own integration tests, unchanged, from the module cache.
 func TestFranzGoSuite(t *testing.T) {
-	b := target(t)
+	b, in, _ := guardedMyelin(t)
+	admin := wirecmp.Dial("myelin", b)
+	defer admin.Close()
+	var made msg.AlterUserScramCredentialsResponse
+	if err := admin.Do(carol(), 0, &made); err != nil || made.Results[0].ErrorCode != 0 {
+		t.Fatal(err, made)
+	}
 	list := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/twmb/franz-go")
 	out, err := list.Output()
 	if err != nil {
@@ -37,9 +43,9 @@ func TestFranzGoSuite(t *testing.T) {
 	if err := os.CopyFS(dir, os.DirFS(strings.TrimSpace(string(out)))); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("go", "test", "-json", "-count=1", "-timeout", "9m", "./pkg/kgo", "-skip", notYet)
+	cmd := exec.Command("go", "test", "-json", "-count=1", "-timeout", "9m", "./pkg/kgo")
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "KGO_SEEDS="+b, "KGO_TEST_RF=1", "KGO_TEST_RECORDS=50000", "GOFLAGS=-mod=mod")
+	cmd.Env = append(os.Environ(), "KGO_SEEDS="+b, "KGO_TEST_RF=1", "KGO_TEST_SCRAM_SEEDS="+in, "KGO_TEST_SCRAM=carol:ca", "KGO_TEST_RECORDS=50000", "GOFLAGS=-mod=mod")
 	pipe, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

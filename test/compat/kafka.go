@@ -37,6 +37,7 @@ func startKafka(t testing.TB, properties ...string) *server {
 	}
 	file := filepath.Join(dir, "server.properties")
 	text := strings.Join(append(base, properties...), "\n") + "\n"
+	text = strings.ReplaceAll(text, "@controller", fmt.Sprintf("127.0.0.1:%d", controller)) // in listeners of a test's own
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -51,6 +52,9 @@ func startKafka(t testing.TB, properties ...string) *server {
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
+	}
+	if i := strings.LastIndex(text, "\nlisteners=PLAINTEXT://"); i >= 0 { // the last counts
+		fmt.Sscanf(text[i:], "\nlisteners=PLAINTEXT://127.0.0.1:%d", &port)
 	}
 	s := &server{bootstrap: fmt.Sprintf("127.0.0.1:%d", port), dir: filepath.Join(dir, "data"), cmd: cmd, log: log}
 	t.Cleanup(s.kill)

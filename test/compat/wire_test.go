@@ -128,12 +128,16 @@ const (
 	ofRequests  differenceKind = iota
 	ofSequences                // the case begins with a conversation's name, or a pattern of names
 	ofQuickSessions
+	ofLogins
 )
 
 func (d *difference) kind() differenceKind {
 	pattern, _, found := strings.Cut(d.name, ": ")
 	if found && pattern == quickSessions {
 		return ofQuickSessions
+	}
+	if _, ok := logins[pattern]; found && ok {
+		return ofLogins
 	}
 	for name := range sequences {
 		if ok, err := path.Match(pattern, name); found && ok && err == nil {
@@ -175,7 +179,8 @@ func served(t *testing.T, p *wirecmp.Peer) []msg.APIVersionsResponseAPIKey {
 	turn := map[int16]int{
 		kafka.KeyListGroups: -1, kafka.KeyDescribeLogDirs: -1, kafka.KeyListConfigResources: -1,
 		kafka.KeyCreateTopics: 1, kafka.KeyDeleteTopics: 1, kafka.KeyCreatePartitions: 1,
-		kafka.KeyAlterConfigs: 1, kafka.KeyIncrementalAlterConfigs: 1,
+		kafka.KeyAlterUserScramCredentials: 1,
+		kafka.KeyAlterConfigs:              1, kafka.KeyIncrementalAlterConfigs: 1,
 	}
 	slices.SortStableFunc(versions.APIKeys, func(a, b msg.APIVersionsResponseAPIKey) int {
 		return cmp.Or(cmp.Compare(turn[a.APIKey], turn[b.APIKey]), cmp.Compare(a.APIKey, b.APIKey))

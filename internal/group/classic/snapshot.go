@@ -17,6 +17,13 @@ type Snapshot struct {
 	Members      []MemberSnapshot
 }
 
+// Due marks a snapshot of which members are gone that the others' assignments do
+// not make up for: the group is rebalanced when it is restored. Without the mark
+// nobody would know of it, since who is gone is not in it. It names no leader,
+// which no other snapshot with members does; Apache Kafka reads it, takes the
+// first member, and does not know that a rebalance is due.
+func (s *Snapshot) Due() { s.Leader = nil }
+
 // MemberSnapshot is one member of a snapshot.
 type MemberSnapshot struct {
 	ID           string
@@ -59,7 +66,8 @@ func (g *Group) snapshot(assignment func(*member) []byte) Snapshot {
 
 // Restore makes a group of what was stored. With members it is stable, and their
 // sessions start at now: the group goes on where the last coordinator left it.
-// One that has become too large by a new limit is rebalanced.
+// One that has become too large by a new limit is rebalanced, and so is one
+// without a leader: it was to be when it was stored, see [Snapshot.Due].
 func Restore(id string, limits *Limits, now time.Time, s *Snapshot) (*Group, Step) {
 	g := New(id, limits, now)
 	g.protocolType, g.generation, g.protocol, g.since = s.ProtocolType, s.Generation, s.Protocol, s.Since
@@ -87,7 +95,7 @@ func Restore(id string, limits *Limits, now time.Time, s *Snapshot) (*Group, Ste
 	if len(g.members) > 0 {
 		g.state = Stable
 		g.before = CompletingRebalance
-		if len(g.members) > limits.MaxSize {
+		if len(g.members) > limits.MaxSize || s.Leader == nil {
 			g.prepare(now)
 		}
 	}

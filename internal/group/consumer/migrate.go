@@ -176,6 +176,22 @@ func (g *Group) parting(out ...*member) bool {
 	return false
 }
 
+// waiting says that a member, but for this one, is of this generation and was not
+// told all that it is to read, since another one held it: a consumer group tells
+// it as soon as that is free, a classic group only whoever joins. (In Kafka it
+// waits until somebody comes or goes.)
+func (g *Group) waiting(generation int32, but *member) bool {
+	for _, m := range g.members {
+		if m == but || m.epoch != generation {
+			continue
+		}
+		if told := m.assigned.set(); told.Len() < g.target[m.id].Len() {
+			return true
+		}
+	}
+	return false
+}
+
 // reads is what the classic group is told that a member has: its target, or while
 // some are parting what it holds.
 func (g *Group) reads(m *member, parting bool) assign.Set {
@@ -194,7 +210,8 @@ func (g *Group) converted(m *member, has assign.Set) ConvertedMember {
 
 // joinLast lets a classic member take the place of the last one that is not, by
 // which the group becomes classic; false if it does not. Nothing is assigned
-// anew: the classic group does that if it is due, or somebody is parting.
+// anew: the classic group does that if it is due, or somebody is parting or
+// waiting.
 func (c *change) joinLast(old, was, is *member) (*member, bool) {
 	g := c.g
 	if old == nil || old.classic != nil || g.cfg.Downgrade == nil || !g.classicBut(old) {
@@ -210,7 +227,8 @@ func (c *change) joinLast(old, was, is *member) (*member, bool) {
 	if parting {
 		conv.Generation = g.epoch + 1
 	}
-	if conv.Rebalance = g.assigned < conv.Generation; !conv.Rebalance {
+	conv.Rebalance = g.assigned < conv.Generation || g.waiting(conv.Generation, old)
+	if !conv.Rebalance {
 		n.epoch = g.assigned
 	}
 	for _, id := range slices.Sorted(maps.Keys(g.members)) {

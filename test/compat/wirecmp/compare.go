@@ -172,6 +172,8 @@ func normal(path string, v reflect.Value) (string, bool) {
 		return "any", true
 	case "ClusterID", "MemberID", "Leader", "ReplicaDirectoryID", "VoterDirectoryID":
 		return fmt.Sprintf("set=%t", !v.IsZero()), true
+	case "AuthBytes": // made of chance
+		return fmt.Sprintf("set=%t", v.Len() > 0), true
 	case "LogAppendTimeMs", "ProducerID", "SessionID", "LastCaughtUpTimestamp", "LastFetchTimestamp", "LastTimestamp", "FinalizedFeaturesEpoch",
 		"TransactionStartTimeMs":
 		if v.CanInt() {

@@ -50,6 +50,7 @@ func Ordinary(p *Peer) map[int16]Build {
 	dataRequests(m, id)
 	topicRequests(m, id)
 	configRequests(m)
+	userRequests(m)
 	groupRequests(m, id)
 	shareRequests(m, id)
 	txnRequests(m, p, id)

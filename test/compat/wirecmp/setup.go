@@ -49,6 +49,9 @@ func (p *Peer) Setup() error {
 	if _, err := p.Producer("wire-setup"); err != nil { // whoever asks first has __transaction_state made
 		return err
 	}
+	if err := p.setupUsers(); err != nil {
+		return err
+	}
 	return p.setupShare()
 }
 
