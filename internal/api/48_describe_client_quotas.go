@@ -26,6 +26,7 @@ func (h *AdminHandlers) describeClientQuotas(c *Call, req *msg.DescribeClientQuo
 	if code, text := checkQuotaFilter(req.Components); code != kafka.None {
 		return refuse(code, text)
 	}
+	resp.ErrorMessage = new("")
 	resp.Entries = []msg.DescribeClientQuotasResponseEntry{}
 	return &resp
 }

@@ -110,7 +110,7 @@ func (s *State) scramRecord(u *scramWish) (state.Record, error) {
 	case p.Iterations > sasl.MaxIterations:
 		return nil, refuse(kafka.UnacceptableCredential, "Too many iterations")
 	case len(p.SaltedPassword) == 0:
-		return nil, refuse(kafka.UnknownServerError, "The server experienced an unexpected error when processing the request.")
+		return nil, refuse(kafka.UnknownServerError, "") // as Kafka, whose library stumbles over it
 	}
 	return ScramRecord(p.Name, sasl.Scram(p.Mechanism), sasl.Scram(p.Mechanism).Credential(p.SaltedPassword, p.Salt, p.Iterations)), nil
 }
