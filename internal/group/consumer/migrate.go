@@ -180,7 +180,7 @@ func (g *Group) parting(out ...*member) bool {
 // told all that it is to read, since another one held it: a consumer group tells
 // it as soon as that is free, a classic group only whoever joins. (In Kafka it
 // waits until somebody comes or goes.)
-func (g *Group) waiting(generation int32, but *member) bool {
+func waiting(g *Group, generation int32, but *member) bool {
 	for _, m := range g.members {
 		if m == but || m.epoch != generation {
 			continue
@@ -227,7 +227,7 @@ func (c *change) joinLast(old, was, is *member) (*member, bool) {
 	if parting {
 		conv.Generation = g.epoch + 1
 	}
-	conv.Rebalance = g.assigned < conv.Generation || g.waiting(conv.Generation, old)
+	conv.Rebalance = g.assigned < conv.Generation || waiting(g, conv.Generation, old)
 	if !conv.Rebalance {
 		n.epoch = g.assigned
 	}
