@@ -106,3 +106,22 @@ func startAndStop(b *testing.B, cfg myelin.Config) {
 	}
 	b.StartTimer()
 }
+
+// again reads what roundTrip and others wrote: want records from the beginning.
+func again(t *testing.T, addr string, want int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.ConsumeTopics("orders"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	for n := 0; n < want; {
+		got := cl.PollFetches(ctx)
+		if ctx.Err() != nil {
+			t.Fatalf("read %d records of %d: %v", n, want, got.Err())
+		}
+		n += got.NumRecords()
+	}
+}

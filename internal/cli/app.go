@@ -88,7 +88,7 @@ func (a *app) root() *cobra.Command {
 		return usage("%s; see: %s --help", err, c.CommandPath())
 	})
 	root.AddCommand(devCmd(a), serveCmd(a), storageCmd(a), topicCmd(a), produceCmd(a), consumeCmd(a), groupCmd(a), shareGroupCmd(a),
-		streamsGroupCmd(a), txnCmd(a), pingCmd(a), configCmd(a), benchCmd(a), healthCmd(a), versionCmd(a))
+		streamsGroupCmd(a), txnCmd(a), clusterCmd(a), doctorCmd(a), pingCmd(a), configCmd(a), benchCmd(a), healthCmd(a), versionCmd(a))
 	root.CompletionOptions.HiddenDefaultCmd = false
 	wrapArgs(root)
 	return root

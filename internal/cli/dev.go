@@ -21,6 +21,7 @@ type devFlags struct {
 	ephemeral bool
 	listen    string
 	port      int
+	nodes     int
 }
 
 func devCmd(a *app) *cobra.Command {
@@ -29,6 +30,7 @@ func devCmd(a *app) *cobra.Command {
 		Use: "dev", Short: "Run a broker for development: no configuration, one process", Args: cobra.NoArgs,
 		Long: "Run a broker for development at 127.0.0.1:9092, with its data in ./.myelin. Topics are created when they are used.",
 		Example: "  myelin dev\n" +
+			"  myelin dev -n 3                                      # a cluster of three in one process\n" +
 			"  myelin dev --ephemeral --port 0 --ready-file addr    # for tests: a free port, no data left behind",
 		RunE: func(c *cobra.Command, _ []string) error { return a.runDev(c, f) },
 	}
@@ -37,6 +39,7 @@ func devCmd(a *app) *cobra.Command {
 	fl.BoolVar(&f.ephemeral, "ephemeral", false, "keep the data in a temporary directory and delete it at the end")
 	fl.StringVar(&f.listen, "listen", defaultBroker, "address to listen on, HOST:PORT")
 	fl.IntVar(&f.port, "port", 0, "port to listen on, in place of --listen's; 0 takes a free one")
+	fl.IntVarP(&f.nodes, "nodes", "n", 1, "how many nodes; more than one listen at as many ports from --listen's on")
 	fl.StringArrayVar(&f.set, "set", nil, "broker property KEY=VALUE; repeatable")
 	fl.BoolVar(&f.strict, "strict", false, "refuse unknown properties and those without effect")
 	fl.StringVar(&f.readyFile, "ready-file", "", "write the bootstrap address to this file once the broker is ready")
@@ -49,6 +52,9 @@ func (a *app) runDev(c *cobra.Command, f devFlags) error {
 	if err != nil {
 		return err
 	}
+	if f.nodes < 1 || f.nodes > maxFleet {
+		return usage("-n %d: want 1 to %d nodes in one process", f.nodes, maxFleet)
+	}
 	dir := f.dataDir
 	if f.ephemeral {
 		if c.Flags().Changed("data-dir") {
@@ -58,6 +64,9 @@ func (a *app) runDev(c *cobra.Command, f devFlags) error {
 			return fmt.Errorf("--ephemeral: %w", err)
 		}
 		defer os.RemoveAll(dir)
+	}
+	if f.nodes != 1 {
+		return a.runFleet(c.Context(), f, listen, dir)
 	}
 	set, err := a.settings(f.settingFlags, devDefaults(listen, dir, a.verbose))
 	if err != nil {
@@ -124,7 +133,8 @@ func banner(a *app, b *config.Broker, n node, ephemeral bool) {
 	fmt.Fprintf(a.Out, "  read    myelin consume demo%s\n", flag)
 	fmt.Fprintf(a.Out, "  topics  myelin topic list%s\n", flag)
 	if admin := n.AdminAddr(); admin != "" {
-		fmt.Fprintf(a.Out, "  watch   curl http://%s/metrics\n", admin)
+		first, _, _ := strings.Cut(admin, ",")
+		fmt.Fprintf(a.Out, "  watch   curl http://%s/metrics\n", first)
 	} else {
 		fmt.Fprintln(a.Out, "  watch   set admin.listener for /metrics")
 	}

@@ -132,16 +132,10 @@ func (a groups) showGroup(g describedGroup, members bool) error {
 	if err := show(a.app, g.Offsets, offsetColumns(g.Type)...); err != nil {
 		return err
 	}
-	for _, r := range g.Reasons {
-		fmt.Fprintf(a.Out, "\n%s", r.Reason)
-		if len(r.Partitions) > 0 {
-			fmt.Fprintf(a.Out, " (%s)", some(r.Partitions, 6))
-		}
-		fmt.Fprintf(a.Out, ": %s\n", r.Why)
-		if r.Next != "" {
-			fmt.Fprintf(a.Out, "  next: %s\n", r.Next)
-		}
+	if len(g.Reasons) > 0 {
+		fmt.Fprintln(a.Out)
 	}
+	writeReasons(a.Out, g.Reasons)
 	return nil
 }
 

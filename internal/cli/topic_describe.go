@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/myelin-stream/myelin/internal/kafka"
@@ -20,6 +21,7 @@ type describedTopic struct {
 	Internal   bool                 `json:"internal"`
 	Partitions []describedPartition `json:"partitions"`
 	Configs    []describedConfig    `json:"configs,omitempty"`
+	Reasons    []groupReason        `json:"reasons,omitempty"` // why partitions are not whole
 }
 
 type describedPartition struct {
@@ -51,11 +53,12 @@ func topicDescribeCmd(a *app) *cobra.Command {
 			if !parts && !configs {
 				parts, configs = true, true
 			}
-			adm, done, err := a.admin(c.Context())
+			cl, err := a.connect(c.Context())
 			if err != nil {
 				return err
 			}
-			defer done()
+			defer cl.Close()
+			adm := kadm.NewClient(cl)
 			all, err := describeTopics(c.Context(), adm, topics, configs)
 			if err != nil {
 				return err
@@ -64,6 +67,9 @@ func topicDescribeCmd(a *app) *cobra.Command {
 				if err := addHomes(c.Context(), adm, topics, all); err != nil {
 					return err
 				}
+			}
+			if err := a.addReasons(c.Context(), cl, all); err != nil {
+				return err
 			}
 			if a.output != "table" && a.output != "wide" {
 				return show(a, all, column[describedTopic]{"TOPIC", false, func(t describedTopic) string { return t.Topic }})
@@ -83,6 +89,30 @@ func topicDescribeCmd(a *app) *cobra.Command {
 	c.Flags().BoolVarP(&configs, "configs", "c", false, "only the properties")
 	c.Flags().BoolVar(&dirs, "dirs", false, "show in which log directory each replica is, as node:directory")
 	return c
+}
+
+// addReasons says why partitions are not whole. Where all are, nothing more is
+// asked for.
+func (a *app) addReasons(ctx context.Context, cl *kgo.Client, all []describedTopic) error {
+	whole := func(p describedPartition) bool { return p.Leader >= 0 && len(p.ISR) == len(p.Replicas) }
+	if !slices.ContainsFunc(all, func(t describedTopic) bool {
+		return slices.ContainsFunc(t.Partitions, func(p describedPartition) bool { return !whole(p) })
+	}) {
+		return nil
+	}
+	f, err := a.gather(ctx, cl)
+	if err != nil {
+		return err
+	}
+	for i := range all {
+		topics := []kadm.TopicDetail{f.topics[all[i].Topic]}
+		m, err := f.ask(ctx, cl, topics)
+		if err != nil {
+			return err
+		}
+		all[i].Reasons = f.judge(topics, m).reasons
+	}
+	return nil
 }
 
 // addHomes adds where the replicas are.
@@ -192,6 +222,10 @@ func showTopic(a *app, t describedTopic, what describeWhat) error {
 		}
 		if err := show(a, t.Partitions, cols...); err != nil {
 			return err
+		}
+		if len(t.Reasons) > 0 {
+			fmt.Fprintln(a.Out)
+			writeReasons(a.Out, t.Reasons)
 		}
 	}
 	if what.configs {

@@ -1,0 +1,401 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/myelin-stream/myelin/internal/controller/plan"
+)
+
+// moveFlags are what all commands have that move replicas.
+type moveFlags struct {
+	throttle string
+	nowait   bool
+
+	first func(ctx context.Context, m *mover) error // to be done before the moves; nil: nothing
+}
+
+func (f *moveFlags) flags(c *cobra.Command) {
+	c.Flags().StringVar(&f.throttle, "throttle", "", "bytes a second that each node sends and receives for this at most, such as 50MiB")
+	c.Flags().BoolVar(&f.nowait, "no-wait", false, "return when the controller has taken the plan; a throttle stays then")
+}
+
+func rebalanceCmd(a *app) *cobra.Command {
+	return parent("rebalance", "Move replicas so that all nodes carry alike", rebalancePlanCmd(a), rebalanceApplyCmd(a), rebalanceStatusCmd(a),
+		rebalanceCancelCmd(a), rebalanceUnthrottleCmd(a))
+}
+
+func rebalancePlanCmd(a *app) *cobra.Command {
+	var (
+		without []int32
+		file    string
+	)
+	c := &cobra.Command{
+		Use: "plan", Short: "Show what would be moved, and what comes of it", Args: cobra.NoArgs,
+		Example: "  myelin cluster rebalance plan\n" +
+			"  myelin cluster rebalance plan --without 3 --write plan.json    # as if node 3 were to go",
+		RunE: func(c *cobra.Command, _ []string) error {
+			m, err := a.mover(c.Context())
+			if err != nil {
+				return err
+			}
+			defer m.cl.Close()
+			f, err := a.gather(c.Context(), m.cl)
+			if err != nil {
+				return err
+			}
+			p, err := f.planned(without)
+			if err != nil {
+				return err
+			}
+			if file != "" {
+				if err := writePlan(file, p); err != nil {
+					return err
+				}
+			}
+			return showPlan(a, p)
+		},
+	}
+	c.Flags().Int32SliceVar(&without, "without", nil, "nodes that are to end up with nothing")
+	c.Flags().StringVar(&file, "write", "", "also write the plan to a file, in the form of Kafka's kafka-reassign-partitions")
+	return c
+}
+
+func rebalanceApplyCmd(a *app) *cobra.Command {
+	var (
+		without []int32
+		file    string
+		flags   moveFlags
+	)
+	c := &cobra.Command{
+		Use: "apply", Short: "Make a plan and carry it out", Args: cobra.NoArgs,
+		Example: "  myelin cluster rebalance apply --throttle 50MiB\n" +
+			"  myelin cluster rebalance apply --file plan.json",
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.move(c.Context(), flags, func(f *clusterFacts) (*plan.Plan, error) {
+				if file != "" {
+					return f.readPlan(file)
+				}
+				return f.planned(without)
+			})
+		},
+	}
+	c.Flags().Int32SliceVar(&without, "without", nil, "nodes that are to end up with nothing")
+	c.Flags().StringVar(&file, "file", "", "carry out the plan in this file, in the form of Kafka's kafka-reassign-partitions")
+	flags.flags(c)
+	return c
+}
+
+// move shows a plan, asks, carries it out and waits.
+func (a *app) move(ctx context.Context, flags moveFlags, make func(*clusterFacts) (*plan.Plan, error)) error {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	rate := int64(0)
+	if flags.throttle != "" {
+		var err error
+		if rate, err = parseRate(flags.throttle); err != nil {
+			return err
+		}
+	}
+	m, err := a.mover(ctx)
+	if err != nil {
+		return err
+	}
+	defer m.cl.Close()
+	f, err := a.gather(ctx, m.cl)
+	if err != nil {
+		return err
+	}
+	p, err := make(f)
+	if err != nil {
+		return err
+	}
+	if len(p.Moves) == 0 {
+		a.hint("nothing to move")
+		if flags.first != nil && !a.dryRun {
+			return flags.first(ctx, m)
+		}
+		return nil
+	}
+	if err := showPlan(a, p); err != nil {
+		return err
+	}
+	if ok, err := a.confirm(fmt.Sprintf("%s to reassign, %d bytes to copy", count(int64(len(p.Moves)), "partition"), p.Bytes)); !ok {
+		return err
+	}
+	if flags.first != nil {
+		if err := flags.first(ctx, m); err != nil {
+			return err
+		}
+	}
+	if rate > 0 {
+		if err := m.throttle(ctx, p, rate); err != nil {
+			return err
+		}
+	}
+	if err := m.start(ctx, p); err != nil {
+		return err
+	}
+	if flags.nowait {
+		a.hint("started; see: myelin cluster rebalance status")
+		return nil
+	}
+	if err := m.wait(ctx); err != nil {
+		return err
+	}
+	m.prefer(ctx, p)
+	if rate > 0 {
+		return m.unthrottle(ctx)
+	}
+	return nil
+}
+
+func rebalanceStatusCmd(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "status", Short: "Show what is being moved and how far it is", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			m, err := a.mover(c.Context())
+			if err != nil {
+				return err
+			}
+			defer m.cl.Close()
+			rows, err := m.under(c.Context())
+			if err != nil {
+				return err
+			}
+			if len(rows) == 0 {
+				a.hint("nothing is being moved")
+			}
+			return m.show(rows)
+		},
+	}
+}
+
+func rebalanceCancelCmd(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "cancel", Short: "Take back every move that is not done yet", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			m, err := a.mover(c.Context())
+			if err != nil {
+				return err
+			}
+			defer m.cl.Close()
+			rows, err := m.under(c.Context())
+			if err != nil {
+				return err
+			}
+			if len(rows) == 0 {
+				a.hint("nothing is being moved")
+				return nil
+			}
+			if ok, err := a.confirm(fmt.Sprintf("%s would stay where they were; what was copied is deleted", count(int64(len(rows)), "partition"))); !ok {
+				return err
+			}
+			if err := m.cancel(c.Context(), rows); err != nil {
+				return err
+			}
+			return m.unthrottle(c.Context())
+		},
+	}
+}
+
+func rebalanceUnthrottleCmd(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "unthrottle", Short: "Take away every bound on the copying of replicas", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			m, err := a.mover(c.Context())
+			if err != nil {
+				return err
+			}
+			defer m.cl.Close()
+			if a.dryRun {
+				a.hint("nothing was done (--dry-run)")
+				return nil
+			}
+			return m.unthrottle(c.Context())
+		},
+	}
+}
+
+func drainCmd(a *app) *cobra.Command {
+	var flags moveFlags
+	c := &cobra.Command{
+		Use: "drain NODE", Short: "Move all replicas off a node", Args: cobra.ExactArgs(1),
+		Long: "Move all replicas off a node. It goes on running, without any: what it votes for in the quorum it keeps, and no new\n" +
+			"replica is placed on it (it is cordoned, KIP-1066) until it is undrained.",
+		Example: "  myelin cluster drain 3 --throttle 50MiB",
+		RunE: func(c *cobra.Command, args []string) error {
+			id, err := parseNode(args[0])
+			if err != nil {
+				return err
+			}
+			flags.first = func(ctx context.Context, m *mover) error { return m.cordon(ctx, id, true) }
+			return a.move(c.Context(), flags, func(f *clusterFacts) (*plan.Plan, error) { return f.planned([]int32{id}) })
+		},
+	}
+	flags.flags(c)
+	return c
+}
+
+func undrainCmd(a *app) *cobra.Command {
+	var flags moveFlags
+	c := &cobra.Command{
+		Use: "undrain NODE", Short: "Give a node its share of replicas again", Args: cobra.ExactArgs(1),
+		Example: "  myelin cluster undrain 3",
+		RunE: func(c *cobra.Command, args []string) error {
+			id, err := parseNode(args[0])
+			if err != nil {
+				return err
+			}
+			flags.first = func(ctx context.Context, m *mover) error { return m.cordon(ctx, id, false) }
+			return a.move(c.Context(), flags, func(f *clusterFacts) (*plan.Plan, error) {
+				if n := f.node(id); n == nil || n.State != "in service" {
+					return nil, missing("node %d is not in service; see: myelin cluster info", id)
+				}
+				return f.planned(nil)
+			})
+		},
+	}
+	flags.flags(c)
+	return c
+}
+
+func replaceCmd(a *app) *cobra.Command {
+	var (
+		flags moveFlags
+		with  int32
+	)
+	c := &cobra.Command{
+		Use: "replace NODE --with OTHER", Short: "Give all that one node has to another", Args: cobra.ExactArgs(1),
+		Long: "Give all replicas of one node to another, each in the place of the first among the replicas. The first may be dead.\n" +
+			"Its vote in the quorum is another thing: see myelin cluster quorum add-voter and remove-voter.",
+		Example: "  myelin cluster replace 3 --with 4",
+		RunE: func(c *cobra.Command, args []string) error {
+			id, err := parseNode(args[0])
+			if err != nil {
+				return err
+			}
+			if with < 0 || with == id {
+				return usage("--with: say which node takes over")
+			}
+			return a.move(c.Context(), flags, func(f *clusterFacts) (*plan.Plan, error) { return f.replaced(id, with) })
+		},
+	}
+	flags.flags(c)
+	c.Flags().Int32Var(&with, "with", -1, "the node that takes over")
+	return c
+}
+
+func decommissionCmd(a *app) *cobra.Command {
+	var flags moveFlags
+	c := &cobra.Command{
+		Use: "decommission NODE", Short: "Take a node out of the cluster", Args: cobra.ExactArgs(1),
+		Long: "Take a node out of the cluster. While it runs its replicas are moved off it and its vote is taken away; then stop it,\n" +
+			"and run the same command again: a node that is stopped and has nothing is forgotten.",
+		Example: "  myelin cluster decommission 3",
+		RunE: func(c *cobra.Command, args []string) error {
+			id, err := parseNode(args[0])
+			if err != nil {
+				return err
+			}
+			if flags.nowait {
+				return usage("--no-wait: what follows needs the moves to be done")
+			}
+			return a.decommission(c.Context(), id, flags)
+		},
+	}
+	flags.flags(c)
+	return c
+}
+
+// decommission does the next steps for a node that is to go:
+//
+//	drain       its replicas go elsewhere, and no new ones come
+//	vote        it leaves the voters
+//	unregister  once it is stopped, the cluster forgets it
+func (a *app) decommission(ctx context.Context, id int32, flags moveFlags) error {
+	serves := false
+	flags.first = func(ctx context.Context, m *mover) error {
+		if !serves {
+			return nil
+		}
+		return m.cordon(ctx, id, true)
+	}
+	if err := a.move(ctx, flags, func(f *clusterFacts) (*plan.Plan, error) {
+		n := f.node(id)
+		if n == nil {
+			return nil, missing("there is no node %d; see: myelin cluster info", id)
+		}
+		if serves = n.State == "in service"; n.Replicas == 0 {
+			return &plan.Plan{}, nil
+		}
+		return f.planned([]int32{id})
+	}); err != nil || a.dryRun {
+		return err
+	}
+	m, err := a.mover(ctx)
+	if err != nil {
+		return err
+	}
+	defer m.cl.Close()
+	f, err := a.gather(ctx, m.cl)
+	if err != nil {
+		return err
+	}
+	n := f.node(id)
+	if n.Quorum == "voter" || n.Quorum == "leader" {
+		if err := a.takeVote(ctx, m, f, id); err != nil {
+			return err
+		}
+	}
+	if n.State == "in service" {
+		a.hint("node %d has nothing left and no vote; stop it, then run again: myelin cluster decommission %d", id, id)
+		return nil
+	}
+	req := kmsg.NewPtrUnregisterBrokerRequest()
+	req.BrokerID = id
+	resp, err := req.RequestWith(ctx, m.cl)
+	if err == nil {
+		err = codeError(resp.ErrorCode, resp.ErrorMessage)
+	}
+	if err != nil && !isAny(err, kerr.BrokerIDNotRegistered) {
+		return fmt.Errorf("node %d: %w", id, err)
+	}
+	a.hint("node %d is forgotten", id)
+	return nil
+}
+
+// takeVote removes a node from the voters.
+func (a *app) takeVote(ctx context.Context, m *mover, f *clusterFacts, id int32) error {
+	voters := 0
+	for _, q := range f.quorum.members {
+		if q.Role != "learner" {
+			voters++
+		}
+	}
+	if voters < 2 {
+		return &fault{exitFailed, fmt.Sprintf("node %d is the only voter; let others vote first: myelin cluster quorum add-voter NODE", id)}
+	}
+	for _, q := range f.quorum.members {
+		if q.Node != id || q.Role == "learner" {
+			continue
+		}
+		req := kmsg.NewPtrRemoveRaftVoterRequest()
+		req.VoterID, req.VoterDirectoryID = id, q.id
+		resp, err := req.RequestWith(ctx, m.cl)
+		if err == nil {
+			err = codeError(resp.ErrorCode, resp.ErrorMessage)
+		}
+		if err != nil {
+			return fmt.Errorf("the vote of node %d: %w", id, err)
+		}
+	}
+	return nil
+}
