@@ -18,8 +18,3 @@ func TestOneNodeWithFaults(t *testing.T) {
 	c.Resume(1)
 	again(t, c.Addr(), 1)
 }
-
-func TestThreeNodes(t *testing.T) {
-	c := myelintest.Start(t, myelintest.Nodes(3), myelintest.Logged())
-	roundTrip(t, c.Addr())
-}
