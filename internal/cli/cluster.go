@@ -72,7 +72,7 @@ func clusterInfoCmd(a *app) *cobra.Command {
 				return err
 			}
 			defer cl.Close()
-			f, err := a.gather(c.Context(), cl)
+			f, err := gather(a, c.Context(), cl)
 			if err != nil {
 				return err
 			}
@@ -120,7 +120,7 @@ func numberOrDash(n int64) string {
 // gather asks a cluster for all that its commands show. A node that does not
 // answer is left out of sizes, and is not an error: it is often why somebody
 // looks.
-func (a *app) gather(ctx context.Context, cl *kgo.Client) (*clusterFacts, error) {
+func gather(a *app, ctx context.Context, cl *kgo.Client) (*clusterFacts, error) {
 	f := &clusterFacts{controller: -1, sizes: map[nodePlace]int64{}, now: time.Now()}
 	if err := f.askCluster(ctx, cl); err != nil {
 		return nil, err

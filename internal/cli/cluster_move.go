@@ -89,7 +89,7 @@ type mover struct {
 	adm *kadm.Client
 }
 
-func (a *app) mover(ctx context.Context) (*mover, error) {
+func newMover(a *app, ctx context.Context) (*mover, error) {
 	cl, err := a.connect(ctx)
 	if err != nil {
 		return nil, err

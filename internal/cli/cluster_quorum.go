@@ -154,7 +154,7 @@ func addVoterCmd(a *app) *cobra.Command {
 			"Voters are added one at a time; an even number of them survives no more failures than one less.",
 		Example: "  myelin cluster quorum add-voter 4",
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.changeVoters(c.Context(), args[0], "learner", func(ctx context.Context, cl *kgo.Client, m *quorumMember) error {
+			return changeVoters(a, c.Context(), args[0], "learner", func(ctx context.Context, cl *kgo.Client, m *quorumMember) error {
 				req := kmsg.NewPtrAddRaftVoterRequest()
 				req.TimeoutMillis = int32(a.timeout.Milliseconds())
 				req.VoterID, req.VoterDirectoryID = m.Node, m.id
@@ -204,7 +204,7 @@ func removeVoterCmd(a *app) *cobra.Command {
 		Use: "remove-voter NODE", Short: "Take a node's vote away; it goes on learning if it runs", Args: cobra.ExactArgs(1),
 		Example: "  myelin cluster quorum remove-voter 3",
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.changeVoters(c.Context(), args[0], "voter", func(ctx context.Context, cl *kgo.Client, m *quorumMember) error {
+			return changeVoters(a, c.Context(), args[0], "voter", func(ctx context.Context, cl *kgo.Client, m *quorumMember) error {
 				if ok, err := a.confirm(fmt.Sprintf("node %d, directory %s, will not vote any more", m.Node, m.Directory)); !ok {
 					return err
 				}
@@ -222,7 +222,7 @@ func removeVoterCmd(a *app) *cobra.Command {
 
 // changeVoters finds a member by its node and role and does something to it. The
 // leader is a voter too.
-func (a *app) changeVoters(ctx context.Context, name, role string, change func(context.Context, *kgo.Client, *quorumMember) error) error {
+func changeVoters(a *app, ctx context.Context, name, role string, change func(context.Context, *kgo.Client, *quorumMember) error) error {
 	id, err := parseNode(name)
 	if err != nil {
 		return err

@@ -42,12 +42,12 @@ func rebalancePlanCmd(a *app) *cobra.Command {
 		Example: "  myelin cluster rebalance plan\n" +
 			"  myelin cluster rebalance plan --without 3 --write plan.json    # as if node 3 were to go",
 		RunE: func(c *cobra.Command, _ []string) error {
-			m, err := a.mover(c.Context())
+			m, err := newMover(a, c.Context())
 			if err != nil {
 				return err
 			}
 			defer m.cl.Close()
-			f, err := a.gather(c.Context(), m.cl)
+			f, err := gather(a, c.Context(), m.cl)
 			if err != nil {
 				return err
 			}
@@ -79,7 +79,7 @@ func rebalanceApplyCmd(a *app) *cobra.Command {
 		Example: "  myelin cluster rebalance apply --throttle 50MiB\n" +
 			"  myelin cluster rebalance apply --file plan.json",
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.move(c.Context(), flags, func(f *clusterFacts) (*plan.Plan, error) {
+			return move(a, c.Context(), flags, func(f *clusterFacts) (*plan.Plan, error) {
 				if file != "" {
 					return f.readPlan(file)
 				}
@@ -94,7 +94,7 @@ func rebalanceApplyCmd(a *app) *cobra.Command {
 }
 
 // move shows a plan, asks, carries it out and waits.
-func (a *app) move(ctx context.Context, flags moveFlags, make func(*clusterFacts) (*plan.Plan, error)) error {
+func move(a *app, ctx context.Context, flags moveFlags, make func(*clusterFacts) (*plan.Plan, error)) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	rate := int64(0)
@@ -104,12 +104,12 @@ func (a *app) move(ctx context.Context, flags moveFlags, make func(*clusterFacts
 			return err
 		}
 	}
-	m, err := a.mover(ctx)
+	m, err := newMover(a, ctx)
 	if err != nil {
 		return err
 	}
 	defer m.cl.Close()
-	f, err := a.gather(ctx, m.cl)
+	f, err := gather(a, ctx, m.cl)
 	if err != nil {
 		return err
 	}
@@ -161,7 +161,7 @@ func rebalanceStatusCmd(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "status", Short: "Show what is being moved and how far it is", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			m, err := a.mover(c.Context())
+			m, err := newMover(a, c.Context())
 			if err != nil {
 				return err
 			}
@@ -182,7 +182,7 @@ func rebalanceCancelCmd(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "cancel", Short: "Take back every move that is not done yet", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			m, err := a.mover(c.Context())
+			m, err := newMover(a, c.Context())
 			if err != nil {
 				return err
 			}
@@ -210,7 +210,7 @@ func rebalanceUnthrottleCmd(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "unthrottle", Short: "Take away every bound on the copying of replicas", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			m, err := a.mover(c.Context())
+			m, err := newMover(a, c.Context())
 			if err != nil {
 				return err
 			}
@@ -237,7 +237,7 @@ func drainCmd(a *app) *cobra.Command {
 				return err
 			}
 			flags.first = func(ctx context.Context, m *mover) error { return m.cordon(ctx, id, true) }
-			return a.move(c.Context(), flags, func(f *clusterFacts) (*plan.Plan, error) { return f.planned([]int32{id}) })
+			return move(a, c.Context(), flags, func(f *clusterFacts) (*plan.Plan, error) { return f.planned([]int32{id}) })
 		},
 	}
 	flags.flags(c)
@@ -255,7 +255,7 @@ func undrainCmd(a *app) *cobra.Command {
 				return err
 			}
 			flags.first = func(ctx context.Context, m *mover) error { return m.cordon(ctx, id, false) }
-			return a.move(c.Context(), flags, func(f *clusterFacts) (*plan.Plan, error) {
+			return move(a, c.Context(), flags, func(f *clusterFacts) (*plan.Plan, error) {
 				if n := f.node(id); n == nil || n.State != "in service" {
 					return nil, missing("node %d is not in service; see: myelin cluster info", id)
 				}
@@ -285,7 +285,7 @@ func replaceCmd(a *app) *cobra.Command {
 			if with < 0 || with == id {
 				return usage("--with: say which node takes over")
 			}
-			return a.move(c.Context(), flags, func(f *clusterFacts) (*plan.Plan, error) { return f.replaced(id, with) })
+			return move(a, c.Context(), flags, func(f *clusterFacts) (*plan.Plan, error) { return f.replaced(id, with) })
 		},
 	}
 	flags.flags(c)
@@ -308,7 +308,7 @@ func decommissionCmd(a *app) *cobra.Command {
 			if flags.nowait {
 				return usage("--no-wait: what follows needs the moves to be done")
 			}
-			return a.decommission(c.Context(), id, flags)
+			return decommission(a, c.Context(), id, flags)
 		},
 	}
 	flags.flags(c)
@@ -320,7 +320,7 @@ func decommissionCmd(a *app) *cobra.Command {
 //	drain       its replicas go elsewhere, and no new ones come
 //	vote        it leaves the voters
 //	unregister  once it is stopped, the cluster forgets it
-func (a *app) decommission(ctx context.Context, id int32, flags moveFlags) error {
+func decommission(a *app, ctx context.Context, id int32, flags moveFlags) error {
 	serves := false
 	flags.first = func(ctx context.Context, m *mover) error {
 		if !serves {
@@ -328,7 +328,7 @@ func (a *app) decommission(ctx context.Context, id int32, flags moveFlags) error
 		}
 		return m.cordon(ctx, id, true)
 	}
-	if err := a.move(ctx, flags, func(f *clusterFacts) (*plan.Plan, error) {
+	if err := move(a, ctx, flags, func(f *clusterFacts) (*plan.Plan, error) {
 		n := f.node(id)
 		if n == nil {
 			return nil, missing("there is no node %d; see: myelin cluster info", id)
@@ -340,18 +340,18 @@ func (a *app) decommission(ctx context.Context, id int32, flags moveFlags) error
 	}); err != nil || a.dryRun {
 		return err
 	}
-	m, err := a.mover(ctx)
+	m, err := newMover(a, ctx)
 	if err != nil {
 		return err
 	}
 	defer m.cl.Close()
-	f, err := a.gather(ctx, m.cl)
+	f, err := gather(a, ctx, m.cl)
 	if err != nil {
 		return err
 	}
 	n := f.node(id)
 	if n.Quorum == "voter" || n.Quorum == "leader" {
-		if err := a.takeVote(ctx, m, f, id); err != nil {
+		if err := m.takeVote(ctx, f, id); err != nil {
 			return err
 		}
 	}
@@ -373,7 +373,7 @@ func (a *app) decommission(ctx context.Context, id int32, flags moveFlags) error
 }
 
 // takeVote removes a node from the voters.
-func (a *app) takeVote(ctx context.Context, m *mover, f *clusterFacts, id int32) error {
+func (m *mover) takeVote(ctx context.Context, f *clusterFacts, id int32) error {
 	voters := 0
 	for _, q := range f.quorum.members {
 		if q.Role != "learner" {

@@ -179,7 +179,7 @@ func TestOfflinePartitions(t *testing.T) {
 			}
 		}
 		out, _, _ := myelin("", "topic", "describe", "t", "-p")
-		if n := strings.Count(out, "offline"); n != 2 {
+		if n := strings.Count(out, "  offline\n"); n != 2 || !strings.Contains(out, ": node 1 has lost ") {
 			t.Errorf("%d partitions are offline, want 2:\n%s", n, out)
 		}
 	}, append(both, "--set", "admin.listener="+admin)...)

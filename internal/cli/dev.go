@@ -66,7 +66,7 @@ func (a *app) runDev(c *cobra.Command, f devFlags) error {
 		defer os.RemoveAll(dir)
 	}
 	if f.nodes != 1 {
-		return a.runFleet(c.Context(), f, listen, dir)
+		return runFleet(a, c.Context(), f, listen, dir)
 	}
 	set, err := a.settings(f.settingFlags, devDefaults(listen, dir, a.verbose))
 	if err != nil {

@@ -197,7 +197,7 @@ func fleetSettings(i int, dir, cluster string, clients, controllers []string) co
 }
 
 // runFleet is runDev for several nodes.
-func (a *app) runFleet(ctx context.Context, f devFlags, listen, dir string) error {
+func runFleet(a *app, ctx context.Context, f devFlags, listen, dir string) error {
 	cluster, err := fleetCluster(dir)
 	if err != nil {
 		return err

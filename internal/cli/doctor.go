@@ -31,7 +31,7 @@ func doctorCmd(a *app) *cobra.Command {
 				return err
 			}
 			defer cl.Close()
-			all, err := a.examine(c.Context(), cl)
+			all, err := examine(a, c.Context(), cl)
 			if err != nil {
 				return err
 			}
@@ -60,8 +60,8 @@ func doctorCmd(a *app) *cobra.Command {
 }
 
 // examine gathers the facts and judges them, the worst first.
-func (a *app) examine(ctx context.Context, cl *kgo.Client) ([]finding, error) {
-	f, err := a.gather(ctx, cl)
+func examine(a *app, ctx context.Context, cl *kgo.Client) ([]finding, error) {
+	f, err := gather(a, ctx, cl)
 	if err != nil {
 		return nil, err
 	}

@@ -68,7 +68,7 @@ func topicDescribeCmd(a *app) *cobra.Command {
 					return err
 				}
 			}
-			if err := a.addReasons(c.Context(), cl, all); err != nil {
+			if err := addReasons(a, c.Context(), cl, all); err != nil {
 				return err
 			}
 			if a.output != "table" && a.output != "wide" {
@@ -93,14 +93,14 @@ func topicDescribeCmd(a *app) *cobra.Command {
 
 // addReasons says why partitions are not whole. Where all are, nothing more is
 // asked for.
-func (a *app) addReasons(ctx context.Context, cl *kgo.Client, all []describedTopic) error {
+func addReasons(a *app, ctx context.Context, cl *kgo.Client, all []describedTopic) error {
 	whole := func(p describedPartition) bool { return p.Leader >= 0 && len(p.ISR) == len(p.Replicas) }
 	if !slices.ContainsFunc(all, func(t describedTopic) bool {
 		return slices.ContainsFunc(t.Partitions, func(p describedPartition) bool { return !whole(p) })
 	}) {
 		return nil
 	}
-	f, err := a.gather(ctx, cl)
+	f, err := gather(a, ctx, cl)
 	if err != nil {
 		return err
 	}
