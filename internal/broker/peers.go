@@ -6,7 +6,6 @@ import (
 	"net"
 	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 
 	"github.com/myelin-stream/myelin/internal/config"
@@ -69,7 +68,7 @@ type quorumConfig struct {
 // newQuorumConfig reads it. What the properties name comes first: addresses may have
 // changed since the directory was formatted.
 func newQuorumConfig(props *config.Broker, info metadata.Info) (quorumConfig, error) {
-	voters, err := votersOf(props)
+	voters, err := metadata.VotersOf(props)
 	if err != nil {
 		return quorumConfig{}, err
 	}
@@ -84,31 +83,8 @@ func newQuorumConfig(props *config.Broker, info metadata.Info) (quorumConfig, er
 	return q, nil
 }
 
-// votersOf parses controller.quorum.voters.
-func votersOf(props *config.Broker) ([]metadata.Voter, error) {
-	list := props.List("controller.quorum.voters")
-	if len(list) == 0 {
-		return nil, nil
-	}
-	return metadata.ParseVoters(strings.Join(list, ","))
-}
-
 // formatting says how an empty directory of this node is to be formatted.
 func formatting(cfg *Config, f metadata.FormatConfig) (metadata.FormatConfig, error) {
-	voters, err := votersOf(cfg.Properties)
-	if err != nil {
-		return f, err
-	}
-	self := slices.ContainsFunc(voters, func(v metadata.Voter) bool { return v.Node == f.NodeID })
-	switch {
-	case cfg.Join:
-		f.Join = true
-	case len(voters) == 0:
-		f.Join = len(cfg.Properties.List("controller.quorum.bootstrap.servers")) > 0
-	case self && len(voters) > 1:
-		f.Voters = voters
-	case !self:
-		f.Join = true
-	}
-	return f, nil
+	f.Join = cfg.Join
+	return f.For(cfg.Properties)
 }

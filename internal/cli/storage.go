@@ -26,10 +26,15 @@ func storageFormatCmd(a *app) *cobra.Command {
 		cluster  string
 		ifNeeded bool
 		scram    []string
+		first    firstVoters
 	)
 	c := &cobra.Command{
 		Use: "format", Short: "Make empty directories those of a node", Args: cobra.NoArgs,
-		Example: "  myelin storage format --config server.properties --cluster-id $(uuidgen)",
+		Long: "Make empty directories those of a node. Without a word about others in the configuration the node is a cluster of its own.\n" +
+			"Where controller.quorum.voters names several nodes, it is the same on all of them, and each is formatted with the same --cluster-id.\n" +
+			"A voter that lost its disk is formatted with --no-initial-controllers: it joins under a new identity.",
+		Example: "  myelin storage format --config server.properties --cluster-id $(uuidgen)\n" +
+			"  myelin storage format --config server.properties --cluster-id ID --no-initial-controllers",
 		RunE: func(*cobra.Command, []string) error {
 			b, err := storageConfig(a, s)
 			if err != nil {
@@ -54,8 +59,12 @@ func storageFormatCmd(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			info, err := metadata.Format(metadata.FormatConfig{Begin: users, FS: vfs.OS(), LogDirs: dirs, Metadata: meta, NodeID: b.NodeID(), ClusterID: cluster,
+			how, err := first.apply(b, metadata.FormatConfig{Begin: users, FS: vfs.OS(), LogDirs: dirs, Metadata: meta, NodeID: b.NodeID(), ClusterID: cluster,
 				Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))})
+			if err != nil {
+				return err
+			}
+			info, err := metadata.Format(how)
 			switch {
 			case errors.Is(err, metadata.ErrFormatted) && ifNeeded:
 				a.hint("already formatted")
@@ -74,6 +83,7 @@ func storageFormatCmd(a *app) *cobra.Command {
 	c.Flags().StringVar(&cluster, "cluster-id", "", "id of the cluster (default drawn at random)")
 	c.Flags().StringArrayVar(&scram, "add-scram", nil, "a first user, such as SCRAM-SHA-256=[name=alice,password=secret]; may be repeated")
 	c.Flags().BoolVar(&ifNeeded, "if-needed", false, "succeed if everything is formatted already")
+	first.flags(c)
 	return c
 }
 

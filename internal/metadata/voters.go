@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/myelin-stream/myelin/internal/config"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/quorum"
 )
@@ -24,6 +25,37 @@ type Voter struct {
 // votersKey is the line of meta.properties, in the metadata directory, that says
 // where the first voters were. It is ours; others pass over it.
 const votersKey = "myelin.initial.controllers"
+
+// VotersOf parses controller.quorum.voters.
+func VotersOf(props *config.Broker) ([]Voter, error) {
+	list := props.List("controller.quorum.voters")
+	if len(list) == 0 {
+		return nil, nil
+	}
+	return ParseVoters(strings.Join(list, ","))
+}
+
+// For is how a node with these properties is to be formatted, where nothing else was
+// said: as one of controller.quorum.voters if it is among several, as the only voter
+// if nobody else is named anywhere, else as one that joins.
+func (cfg FormatConfig) For(props *config.Broker) (FormatConfig, error) {
+	if cfg.Join || len(cfg.Voters) > 0 {
+		return cfg, nil
+	}
+	voters, err := VotersOf(props)
+	self := slices.ContainsFunc(voters, func(v Voter) bool { return v.Node == cfg.NodeID })
+	switch {
+	case err != nil:
+		return cfg, err
+	case len(voters) == 0:
+		cfg.Join = len(props.List("controller.quorum.bootstrap.servers")) > 0
+	case !self:
+		cfg.Join = true
+	case len(voters) > 1:
+		cfg.Voters = voters
+	}
+	return cfg, nil
+}
 
 // StaticDirectory is the directory.id of a voter that is named in
 // controller.quorum.voters, where there is no room for one. All voters come to the
