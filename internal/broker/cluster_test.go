@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -286,6 +287,62 @@ func TestLeaderDies(t *testing.T) {
 			t.Error(code)
 		}
 		c.samePicture(rest...)
+		for _, n := range c.nodes {
+			n.stop()
+		}
+		for _, n := range c.nodes {
+			<-n.done
+		}
+	})
+}
+
+// A node that was formatted without voters joins through the addresses that it has,
+// receives the metadata and is a broker; one of another cluster, and one with a node
+// id that is taken, are refused in words.
+func TestJoin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := three(t)
+		if code := c.create(c.nodes[0], "before", 3, 3); code != kafka.None {
+			t.Fatal(code)
+		}
+		at := "controller.quorum.bootstrap.servers=node1:9093,node2:9093,node3:9093"
+		n := c.add(4, at)
+		c.start(n)
+		c.ready(n)
+		if n.metadata.Image().Topic("before") == nil {
+			t.Error("the fourth node does not know the topic")
+		}
+		if code := c.create(n, "through-4", 4, 4); code != kafka.None {
+			t.Error(code)
+		}
+		c.samePicture(c.nodes...)
+		n.end(t)
+		c.start(n)
+		c.ready(n)
+		c.samePicture(c.nodes...)
+
+		for _, bad := range []struct {
+			what, host string
+			id         int32
+			more       string
+			want       string
+		}{
+			{"another cluster", "node5", 5, "cluster.id=ddddddddddddddddddddddA", "this is cluster " + testCluster},
+			{"a node id that is taken", "node6", 2, "node.id=2", "give"},
+		} {
+			b := c.add(bad.id, at, bad.more, "initial.broker.registration.timeout.ms=5000",
+				fmt.Sprintf("listeners=PLAINTEXT://%s:9092,CONTROLLER://%s:9093", bad.host, bad.host))
+			h := c.net.Host(bad.host)
+			b.cfg.Listen, b.cfg.Dial = h.Listen, h.Dial
+			c.nodes = c.nodes[:len(c.nodes)-1]
+			c.start(b)
+			if err := <-b.done; err == nil || !strings.Contains(err.Error(), bad.want) {
+				t.Errorf("%s: %v", bad.what, err)
+			} else {
+				t.Log(err)
+			}
+			b.stop()
+		}
 		for _, n := range c.nodes {
 			n.stop()
 		}

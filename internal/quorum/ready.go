@@ -74,7 +74,10 @@ func (n *Node) nodeOf(id uint64) int32 {
 	if id == raft.None {
 		return kafka.NoBroker
 	}
-	m, _ := n.store.state.members.find(id)
+	m, ok := n.store.state.members.find(id)
+	if !ok { // who joins hears the leader before it has the list
+		m, _ = n.peers.find(id)
+	}
 	return m.Node
 }
 
