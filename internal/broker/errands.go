@@ -21,7 +21,7 @@ func newErrands(b *Broker) (*errand.Errands, error) {
 		}
 	}
 	return errand.New(errand.Config{Self: b.self, Image: b.metadata.Image,
-		Markers: to(peer.Markers), Coordinate: to(peer.Coordinate), States: to(peer.Coordinate), Records: to(peer.Coordinate)})
+		Markers: to(peer.Markers), Coordinate: to(peer.Coordinate), States: to(peer.States), Records: to(peer.Records)})
 }
 
 // wherever gives what may be this broker's or another's.
