@@ -114,6 +114,16 @@ func TestPlainUsers(t *testing.T) {
 		if err := s.login(as("bob", "bo")); !errors.Is(err, kerr.SaslAuthenticationFailed) {
 			t.Errorf("bob with the password of yesterday: %v", err)
 		}
+		gssapi := "GSSAPI,SCRAM-SHA-256" // of which one is not served
+		out, err = s.adm.AlterBrokerConfigs(s.Context(), []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "listener.name.in.sasl.enabled.mechanisms", Value: &gssapi}}, 1)
+		if err != nil || out[0].Err != nil {
+			t.Fatal(err, out)
+		}
+		r := s.raw()
+		defer r.Close()
+		if code := r.shake(1, "GSSAPI"); code != 33 {
+			t.Errorf("a mechanism that is not served: code %d", code)
+		}
 	})
 }
 

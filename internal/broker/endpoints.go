@@ -34,7 +34,7 @@ func bind(cfg *Config) (*sockets, error) {
 		return nil, err
 	}
 	s := &sockets{}
-	inter := strings.ToUpper(cfg.Properties.String("inter.broker.listener.name"))
+	inter := interBroker(cfg.Properties, all)
 	for _, l := range all {
 		if l.Protocol != "PLAINTEXT" && l.Protocol != "SASL_PLAINTEXT" {
 			s.close()
@@ -49,7 +49,7 @@ func bind(cfg *Config) (*sockets, error) {
 			s.first = l.Name
 		}
 		s.all = append(s.all, listen.Listener{Name: l.Name, Net: ln, Authenticate: l.SASL(),
-			Internal: l.Controller || l.Name == inter || inter == "" && l.Name == s.first})
+			Internal: l.Controller || l.Name == inter})
 		s.endpoints = append(s.endpoints, told(l, ln.Addr(), advertised))
 	}
 	if addr := cfg.Properties.String("admin.listener"); addr != "" {
@@ -59,6 +59,27 @@ func bind(cfg *Config) (*sockets, error) {
 		}
 	}
 	return s, nil
+}
+
+// interBroker is the name of the listener by which other nodes come; it is the one
+// that metadata finds among the endpoints of a node.
+func interBroker(props *config.Broker, all []config.Listener) string {
+	if name := props.String("inter.broker.listener.name"); name != "" {
+		return strings.ToUpper(name)
+	}
+	first := ""
+	for _, l := range all {
+		if l.Controller {
+			continue
+		}
+		if !l.SASL() {
+			return l.Name
+		}
+		if first == "" {
+			first = l.Name
+		}
+	}
+	return first
 }
 
 // saslPlaintext is the number of SASL_PLAINTEXT in registrations.

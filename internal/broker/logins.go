@@ -3,6 +3,7 @@ package broker
 import (
 	crand "crypto/rand"
 	"crypto/sha256"
+	"slices"
 	"time"
 
 	"github.com/myelin-stream/myelin/internal/api"
@@ -34,9 +35,10 @@ func newLogins(b *Broker, props *config.Broker) api.Logins {
 	return nil
 }
 
-// Mechanisms are those that the listener's clients may use.
+// Mechanisms are those that the listener's clients may use. What somebody enabled
+// at run time that is not served is left out.
 func (l *logins) Mechanisms(listener string) []string {
-	return config.SASLOf(l.props(), listener).Mechanisms()
+	return slices.DeleteFunc(slices.Clone(config.SASLOf(l.props(), listener).Mechanisms()), func(m string) bool { return !sasl.Served(m) })
 }
 
 // Begin starts an exchange. Users of PLAIN that cannot be read, since somebody

@@ -72,7 +72,9 @@ type place struct {
 
 func (p place) address() string { return net.JoinHostPort(p.host, strconv.Itoa(int(p.port))) }
 
-// meeting finds the endpoint by which other nodes come.
+// meeting finds the endpoint by which other nodes come: that of
+// inter.broker.listener.name, else the first that asks nobody who it is, since nodes
+// cannot say it yet.
 func meeting(props *config.Broker, endpoints []cluster.Endpoint, controller bool) (place, bool) {
 	controllers := props.List("controller.listener.names")
 	theirs := func(e cluster.Endpoint) bool {
@@ -85,7 +87,9 @@ func meeting(props *config.Broker, endpoints []cluster.Endpoint, controller bool
 		case controller && theirs(*e):
 			return place{host: e.Host, port: e.Port}, true
 		case theirs(*e):
-		case found == nil, strings.EqualFold(e.Listener, props.String("inter.broker.listener.name")):
+		case strings.EqualFold(e.Listener, props.String("inter.broker.listener.name")):
+			return place{host: e.Host, port: e.Port}, true
+		case found == nil, found.Protocol != 0 && e.Protocol == 0:
 			found = e
 		}
 	}
