@@ -176,7 +176,6 @@ func (s *isrs) request(list []*asked) (*msg.AlterPartitionRequest, []partition.I
 			if m.Broker == s.self {
 				m.Epoch = req.BrokerEpoch
 			}
-			row.NewISR = append(row.NewISR, m.Broker)
 			row.NewISRWithEpochs = append(row.NewISRWithEpochs, msg.AlterPartitionRequestTopicPartitionNewISRWithEpoch{BrokerID: m.Broker, BrokerEpoch: m.Epoch})
 		}
 		last := &req.Topics[len(req.Topics)-1]
