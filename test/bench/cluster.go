@@ -48,7 +48,7 @@ func startTrio(ctx context.Context, binary, dir string, set ...string) (*trio, e
 			fmt.Sprintf("listeners=PLAINTEXT://%s,CONTROLLER://%s", clients[i], controllers[i]),
 			"advertised.listeners=PLAINTEXT://" + clients[i], "controller.listener.names=CONTROLLER",
 			"listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
-			"controller.quorum.voters=" + strings.Join(voters, ","), "log.dirs=" + filepath.Join(home, "data")}, set...)
+			"controller.quorum.voters=" + strings.Join(voters, ","), "admin.listener=127.0.0.1:0", "log.dirs=" + filepath.Join(home, "data")}, set...)
 		if err := os.WriteFile(t.config(i), []byte(strings.Join(properties, "\n")+"\n"), 0o644); err != nil {
 			return nil, err
 		}
