@@ -10,7 +10,7 @@ import (
 // log that has a quorum, __cluster_metadata-0.
 //
 //	authorize  CLUSTER_AUTHORIZATION_FAILED
-//	describe   UNKNOWN_TOPIC_OR_PARTITION, NOT_CONTROLLER
+//	describe   UNKNOWN_TOPIC_OR_PARTITION, NOT_CONTROLLER, REQUEST_TIMED_OUT
 //
 // Versions: 1 times of the last fetch (KIP-836), 2 directory ids, addresses,
 // texts (KIP-853).
@@ -20,5 +20,6 @@ func (h *ClusterHandlers) describeQuorum(c *Call, req *msg.DescribeQuorumRequest
 		resp.ErrorCode = int16(kafka.ClusterAuthorizationFailed)
 		return &resp
 	}
-	return h.Metadata.DescribeQuorum(c.Ctx, req)
+	c.Free()
+	return h.Metadata.DescribeQuorum(c.Ctx, req, c.Version)
 }

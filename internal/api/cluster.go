@@ -29,6 +29,8 @@ func (h *ClusterHandlers) rows() []Row {
 	allocate.Hidden = true // brokers ask each other
 	assign := row(kafka.KeyAssignReplicasToDirs, cold(h.assignReplicasToDirs), Access{auth.ClusterAction, auth.Cluster})
 	assign.Hidden = true
+	update := row(kafka.KeyUpdateRaftVoter, cold(h.updateRaftVoter), Access{auth.ClusterAction, auth.Cluster})
+	update.Hidden = true
 	return []Row{
 		row(kafka.KeyMetadata, cold(h.metadata), Access{auth.Describe, auth.Topic}, Access{auth.Create, auth.Topic},
 			Access{auth.Create, auth.Cluster}, Access{auth.Describe, auth.Cluster}),
@@ -37,7 +39,9 @@ func (h *ClusterHandlers) rows() []Row {
 		row(kafka.KeyDescribeQuorum, cold(h.describeQuorum), Access{auth.Describe, auth.Cluster}),
 		row(kafka.KeyUnregisterBroker, cold(h.unregisterBroker), Access{auth.Alter, auth.Cluster}),
 		row(kafka.KeyUpdateFeatures, cold(h.updateFeatures), Access{auth.Alter, auth.Cluster}),
-		allocate, assign,
+		allocate, assign, update,
+		row(kafka.KeyAddRaftVoter, cold(h.addRaftVoter), Access{auth.Alter, auth.Cluster}),
+		row(kafka.KeyRemoveRaftVoter, cold(h.removeRaftVoter), Access{auth.Alter, auth.Cluster}),
 		privateRow(kafka.KeyRaftMessages, cold(h.raftMessages)), privateRow(kafka.KeyRaftSnapshot, cold(h.raftSnapshot)),
 		privateRow(kafka.KeyControllerAsk, cold(h.controllerAsk)), privateRow(kafka.KeyJoinQuorum, cold(h.joinQuorum)),
 	}

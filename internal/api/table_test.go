@@ -40,6 +40,7 @@ var served = []int16{
 	kafka.KeyAlterReplicaLogDirs, kafka.KeyAssignReplicasToDirs, kafka.KeyAlterPartitionReassignments, kafka.KeyListPartitionReassignments,
 	kafka.KeyRaftMessages, kafka.KeyRaftSnapshot, kafka.KeyControllerAsk, kafka.KeyJoinQuorum,
 	kafka.KeyElectLeaders, kafka.KeyUnregisterBroker,
+	kafka.KeyAddRaftVoter, kafka.KeyRemoveRaftVoter, kafka.KeyUpdateRaftVoter,
 	kafka.KeyDescribeConfigs, kafka.KeyAlterConfigs, kafka.KeyDescribeLogDirs, kafka.KeyCreatePartitions,
 	kafka.KeyIncrementalAlterConfigs, kafka.KeyDescribeQuorum, kafka.KeyDescribeCluster, kafka.KeyDescribeProducers,
 	kafka.KeyUpdateFeatures, kafka.KeyAllocateProducerIDs, kafka.KeyListConfigResources, kafka.KeyDescribeTopicPartitions,

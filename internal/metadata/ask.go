@@ -225,15 +225,23 @@ func rest(ctx context.Context, d time.Duration) error {
 
 // here has a request decided by this node.
 func (m asker) here(ctx context.Context, req msg.Request, a asked) (msg.Response, error) {
+	if mind := (door{m.Metadata}).minderOf(req.Key()); mind != nil {
+		return mind(ctx, req)
+	}
 	decide := m.deciderOf(req.Key())
 	if decide == nil {
 		return nil, fmt.Errorf("nobody decides on %s: %w", kafka.KeyName(req.Key()), kafka.UnsupportedVersion)
 	}
 	var resp msg.Response
+	changes := true
 	err := leader{m.Metadata}.decide(ctx, func(s *controller.State) (recs controller.Records) {
 		recs, resp = decide(s, req, a)
+		changes = len(recs) > 0
 		return recs
 	})
+	if err == nil && !changes && req.Key() != kafka.KeyBrokerHeartbeat { // of those there are many
+		err = door{m.Metadata}.confirm(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -284,7 +292,7 @@ func (m asker) askedFor(ctx context.Context, q *msg.ControllerAskRequest) (msg.R
 		return nil, err
 	}
 	req, ok := msg.NewRequest(q.APIKey)
-	if !ok || m.deciderOf(q.APIKey) == nil {
+	if !ok || m.deciderOf(q.APIKey) == nil && (door{m.Metadata}).minderOf(q.APIKey) == nil {
 		return nil, fmt.Errorf("nobody decides on key %d: %w", q.APIKey, kafka.UnsupportedVersion)
 	}
 	if first, last := req.Versions(); q.APIVersion < first || q.APIVersion > last {

@@ -2,6 +2,7 @@ package metadata
 
 import (
 	"context"
+	"time"
 
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/quorum"
@@ -14,34 +15,61 @@ func (m *Metadata) Quorum() quorum.Status { return m.node.Status() }
 // DirectoryID is the id of the directory that holds the metadata log.
 func (m *Metadata) DirectoryID() kafka.UUID { return m.node.Self().Directory }
 
-// DescribeQuorum answers DescribeQuorum. Only the leader knows how far the
-// others are. One that is cut off from them notices within an election timeout
-// and then refuses.
-func (m *Metadata) DescribeQuorum(ctx context.Context, req *msg.DescribeQuorumRequest) *msg.DescribeQuorumResponse {
+// describeWithin is how long a question about the quorum may take.
+const describeWithin = 10 * time.Second
+
+// DescribeQuorum answers DescribeQuorum, on any node: who leads is asked, since only
+// the leader knows how far the others are, and it asks a majority whether it still
+// leads. Without one the answer is NOT_CONTROLLER, or REQUEST_TIMED_OUT.
+func (m *Metadata) DescribeQuorum(ctx context.Context, req *msg.DescribeQuorumRequest, version int16) *msg.DescribeQuorumResponse {
+	if !describes(req) {
+		return describeOther(req)
+	}
+	ctx, cancel := context.WithTimeout(ctx, describeWithin)
+	defer cancel()
+	resp, err := ask[msg.DescribeQuorumResponse](ctx, m, req, version)
+	if err == nil {
+		return resp
+	}
+	st := m.node.Status()
+	row := msg.DescribeQuorumResponseTopicPartition{ErrorMessage: new("")}
+	row.ErrorCode, row.ErrorMessage = told(err)
+	row.LeaderID, row.LeaderEpoch = st.Leader, int32(st.Term)
+	return describing(row)
+}
+
+// describes says whether a request is about the metadata log and nothing else.
+func describes(req *msg.DescribeQuorumRequest) bool {
+	return len(req.Topics) == 1 && req.Topics[0].TopicName == quorum.Topic &&
+		len(req.Topics[0].Partitions) == 1 && req.Topics[0].Partitions[0].PartitionIndex == quorum.Partition
+}
+
+func describing(row msg.DescribeQuorumResponseTopicPartition) *msg.DescribeQuorumResponse {
 	resp := msg.NewDescribeQuorumResponse()
 	resp.ErrorMessage = new("")
-	if len(req.Topics) != 1 || len(req.Topics[0].Partitions) != 1 || req.Topics[0].TopicName != quorum.Topic {
-		return describeOther(req)
-	}
-	out := msg.DescribeQuorumResponseTopic{TopicName: req.Topics[0].TopicName}
-	row := msg.DescribeQuorumResponseTopicPartition{PartitionIndex: req.Topics[0].Partitions[0].PartitionIndex, ErrorMessage: new("")}
-	st := m.node.Status()
-	switch {
-	case row.PartitionIndex != quorum.Partition:
-		return describeOther(req)
-	case st.Leader != m.cfg.NodeID:
-		row.ErrorCode, row.ErrorMessage = answer(quorum.ErrNotLeader)
-		row.LeaderID, row.LeaderEpoch = st.Leader, int32(st.Term)
-	default:
-		now := m.cfg.Now().UnixMilli()
-		row.LeaderID, row.LeaderEpoch, row.HighWatermark = st.Leader, int32(st.Term), int64(st.Committed)+1
-		row.CurrentVoters = replicaStates(st.Voters, st, now)
-		row.Observers = replicaStates(st.Learners, st, now)
-		resp.Nodes = m.quorumNodes(st)
-	}
-	out.Partitions = []msg.DescribeQuorumResponseTopicPartition{row}
-	resp.Topics = []msg.DescribeQuorumResponseTopic{out}
+	resp.Topics = []msg.DescribeQuorumResponseTopic{{TopicName: quorum.Topic, Partitions: []msg.DescribeQuorumResponseTopicPartition{row}}}
 	return &resp
+}
+
+// describe tells of the quorum what its leader knows.
+func (m door) describe(ctx context.Context, req *msg.DescribeQuorumRequest) (*msg.DescribeQuorumResponse, error) {
+	if !describes(req) {
+		return describeOther(req), nil
+	}
+	if m.node.Status().Leader != m.cfg.NodeID {
+		return nil, quorum.ErrNotLeader
+	}
+	if err := m.confirm(ctx); err != nil {
+		return nil, err
+	}
+	st := m.node.Status()
+	now := m.cfg.Now().UnixMilli()
+	resp := describing(msg.DescribeQuorumResponseTopicPartition{
+		ErrorMessage: new(""), LeaderID: st.Leader, LeaderEpoch: int32(st.Term), HighWatermark: int64(st.Committed) + 1,
+		CurrentVoters: replicaStates(st.Voters, st, now), Observers: replicaStates(st.Learners, st, now),
+	})
+	resp.Nodes = m.quorumNodes(st)
+	return resp, nil
 }
 
 // describeOther answers for what is not the metadata log.
@@ -60,18 +88,15 @@ func describeOther(req *msg.DescribeQuorumRequest) *msg.DescribeQuorumResponse {
 	return &resp
 }
 
-// replicaStates tells how far members are. Who is at the leader's end and was
-// heard of is caught up now; the leader itself always is.
+// replicaStates tells how far members are. The leader itself is always caught up.
 func replicaStates(list []quorum.Progress, st quorum.Status, now int64) []msg.DescribeQuorumResponseReplicaState {
 	var out []msg.DescribeQuorumResponseReplicaState
 	for _, p := range list {
 		r := msg.NewDescribeQuorumResponseReplicaState()
 		r.ReplicaID, r.ReplicaDirectoryID, r.LogEndOffset = p.Node, p.Directory, p.End
-		if p.Active {
-			r.LastFetchTimestamp = now
-			if p.End > int64(st.Last) {
-				r.LastCaughtUpTimestamp = now
-			}
+		r.LastFetchTimestamp, r.LastCaughtUpTimestamp = p.Heard, p.Whole
+		if p.Member == st.Self {
+			r.LastFetchTimestamp, r.LastCaughtUpTimestamp = now, now
 		}
 		out = append(out, r)
 	}

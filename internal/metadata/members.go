@@ -18,7 +18,7 @@ import (
 type minder func(context.Context, msg.Request) (msg.Response, error)
 
 // minderOf is who minds requests of an API, nil where nobody does.
-func (m *Metadata) minderOf(key int16) minder {
+func (m door) minderOf(key int16) minder {
 	switch key {
 	case kafka.KeyDescribeQuorum:
 		return minds(m.describe)
@@ -103,7 +103,7 @@ const (
 	catchUpClose  = 64               // entries: near enough to the end to vote
 )
 
-func (m *Metadata) addVoter(ctx context.Context, req *msg.AddRaftVoterRequest) (*msg.AddRaftVoterResponse, error) {
+func (m door) addVoter(ctx context.Context, req *msg.AddRaftVoterRequest) (*msg.AddRaftVoterResponse, error) {
 	within := time.Duration(req.TimeoutMs) * time.Millisecond
 	if within <= 0 {
 		within = catchUpWithin
@@ -132,7 +132,7 @@ func (m *Metadata) addVoter(ctx context.Context, req *msg.AddRaftVoterRequest) (
 
 // promote makes a voter of a node: first a learner, if it is none, then, when it has
 // caught up, more.
-func (m *Metadata) promote(ctx context.Context, next quorum.Member, at place) error {
+func (m door) promote(ctx context.Context, next quorum.Member, at place) error {
 	st := m.node.Status()
 	if st.Leader != m.cfg.NodeID {
 		return quorum.ErrNotLeader
@@ -160,7 +160,7 @@ func (m *Metadata) promote(ctx context.Context, next quorum.Member, at place) er
 	}
 }
 
-func (m *Metadata) removeVoter(ctx context.Context, req *msg.RemoveRaftVoterRequest) (*msg.RemoveRaftVoterResponse, error) {
+func (m door) removeVoter(ctx context.Context, req *msg.RemoveRaftVoterRequest) (*msg.RemoveRaftVoterResponse, error) {
 	gone := quorum.Member{Node: req.VoterID, Directory: req.VoterDirectoryID}
 	st := m.node.Status()
 	if st.Leader != m.cfg.NodeID {
@@ -180,7 +180,7 @@ func (m *Metadata) removeVoter(ctx context.Context, req *msg.RemoveRaftVoterRequ
 
 // demote takes the vote from a voter. It stays as a learner, since its node needs
 // the log, unless its node is a member under another directory already.
-func (m *Metadata) demote(ctx context.Context, st quorum.Status, gone quorum.Member) error {
+func (m door) demote(ctx context.Context, st quorum.Status, gone quorum.Member) error {
 	if !slices.ContainsFunc(st.Voters, func(p quorum.Progress) bool { return p.Member == gone }) {
 		return fmt.Errorf("node %d with directory id %s: %w", gone.Node, gone.Directory, quorum.ErrNoVoter)
 	}
@@ -191,7 +191,7 @@ func (m *Metadata) demote(ctx context.Context, st quorum.Status, gone quorum.Mem
 	return m.alter(ctx, m.node.AddLearner, gone)
 }
 
-func (m *Metadata) updateVoter(_ context.Context, req *msg.UpdateRaftVoterRequest) (*msg.UpdateRaftVoterResponse, error) {
+func (m door) updateVoter(_ context.Context, req *msg.UpdateRaftVoterRequest) (*msg.UpdateRaftVoterResponse, error) {
 	st := m.node.Status()
 	if st.Leader != m.cfg.NodeID {
 		return nil, quorum.ErrNotLeader
@@ -219,7 +219,7 @@ func (m *Metadata) updateVoter(_ context.Context, req *msg.UpdateRaftVoterReques
 }
 
 // sameQuorum refuses a request that names another cluster.
-func (m *Metadata) sameQuorum(id *string) error {
+func (m door) sameQuorum(id *string) error {
 	if id == nil || *id == m.cfg.ClusterID {
 		return nil
 	}
@@ -227,7 +227,7 @@ func (m *Metadata) sameQuorum(id *string) error {
 }
 
 // alter waits for a change of the members, and tries again while another is under way.
-func (m *Metadata) alter(ctx context.Context, change func(quorum.Member, func(error)), member quorum.Member) error {
+func (m door) alter(ctx context.Context, change func(quorum.Member, func(error)), member quorum.Member) error {
 	for {
 		done := make(chan error, 1)
 		change(member, func(err error) { done <- err })
@@ -243,8 +243,8 @@ func (m *Metadata) alter(ctx context.Context, change func(quorum.Member, func(er
 
 // confirm is an error unless a majority of the voters still takes this node for its
 // leader, which an answer that changes nothing has to rest on.
-func (m *Metadata) confirm(ctx context.Context) error {
-	if m.alone() {
+func (m door) confirm(ctx context.Context) error {
+	if (asker{m.Metadata}).alone() {
 		return nil
 	}
 	done := make(chan error, 1)

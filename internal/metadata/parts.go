@@ -7,5 +7,5 @@ type (
 	asker   struct{ *Metadata } // has requests decided, here or elsewhere
 	entrant struct{ *Metadata } // brings this node into the cluster and keeps it there
 	watcher struct{ *Metadata } // finds out, for the leader, which brokers are gone
-	door    struct{ *Metadata } // lets others into the quorum, for the leader
+	door    struct{ *Metadata } // knows who is in the quorum and lets others in, for the leader
 )
