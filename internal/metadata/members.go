@@ -212,7 +212,7 @@ func (m door) updateVoter(_ context.Context, req *msg.UpdateRaftVoterRequest) (*
 		resp.ErrorCode, _ = answer(err)
 	}
 	resp.CurrentLeader.LeaderID, resp.CurrentLeader.LeaderEpoch = st.Leader, int32(st.Term)
-	if at, ok := m.meeting(m.cfg.Endpoints, true); ok {
+	if at, ok := meeting(m.cfg.Properties, m.cfg.Endpoints, true); ok {
 		resp.CurrentLeader.Host, resp.CurrentLeader.Port = at.host, int32(at.port)
 	}
 	return &resp, nil
