@@ -14,7 +14,7 @@ const voterTimeout = 30_000
 // vote in the metadata quorum.
 //
 //	authorize  CLUSTER_AUTHORIZATION_FAILED
-//	add        see [metadata.Metadata.AddRaftVoter]
+//	add        see [metadata.Voters.Add]
 //
 // Version 1 has AckWhenCommitted (KIP-1186): the answer waits for the commit
 // whatever it says.
@@ -30,5 +30,5 @@ func (h *ClusterHandlers) addRaftVoter(c *Call, req *msg.AddRaftVoterRequest) *m
 	}
 	ctx, cancel := c.within(timeout)
 	defer cancel()
-	return h.Metadata.AddRaftVoter(ctx, req, c.Version)
+	return h.Metadata.Voters().Add(ctx, req, c.Version)
 }

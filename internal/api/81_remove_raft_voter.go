@@ -10,7 +10,7 @@ import (
 // vote in the metadata quorum no more.
 //
 //	authorize  CLUSTER_AUTHORIZATION_FAILED
-//	remove     see [metadata.Metadata.RemoveRaftVoter]
+//	remove     see [metadata.Voters.Remove]
 func (h *ClusterHandlers) removeRaftVoter(c *Call, req *msg.RemoveRaftVoterRequest) *msg.RemoveRaftVoterResponse {
 	if !c.AllowedCluster(auth.Alter) {
 		resp := msg.NewRemoveRaftVoterResponse()
@@ -19,5 +19,5 @@ func (h *ClusterHandlers) removeRaftVoter(c *Call, req *msg.RemoveRaftVoterReque
 	}
 	ctx, cancel := c.within(voterTimeout)
 	defer cancel()
-	return h.Metadata.RemoveRaftVoter(ctx, req)
+	return h.Metadata.Voters().Remove(ctx, req)
 }

@@ -10,7 +10,7 @@ import (
 // voter says where it is reached, and which is not advertised.
 //
 //	authorize  CLUSTER_AUTHORIZATION_FAILED
-//	update     see [metadata.Metadata.UpdateRaftVoter]
+//	update     see [metadata.Voters.Update]
 func (h *ClusterHandlers) updateRaftVoter(c *Call, req *msg.UpdateRaftVoterRequest) *msg.UpdateRaftVoterResponse {
 	if !c.AllowedCluster(auth.ClusterAction) {
 		resp := msg.NewUpdateRaftVoterResponse()
@@ -19,5 +19,5 @@ func (h *ClusterHandlers) updateRaftVoter(c *Call, req *msg.UpdateRaftVoterReque
 	}
 	ctx, cancel := c.within(voterTimeout)
 	defer cancel()
-	return h.Metadata.UpdateRaftVoter(ctx, req)
+	return h.Metadata.Voters().Update(ctx, req)
 }

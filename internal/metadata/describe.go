@@ -105,7 +105,7 @@ func replicaStates(list []quorum.Progress, st quorum.Status, now int64) []msg.De
 
 // quorumNodes gives the addresses of the voters, on the listeners that they
 // registered for the controller.
-func (m *Metadata) quorumNodes(st quorum.Status) []msg.DescribeQuorumResponseNode {
+func (m door) quorumNodes(st quorum.Status) []msg.DescribeQuorumResponseNode {
 	img := m.Image()
 	controllers := m.cfg.Properties.List("controller.listener.names")
 	var nodes []msg.DescribeQuorumResponseNode

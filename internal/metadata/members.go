@@ -43,15 +43,21 @@ func minds[Q, S any, PQ pointer[Q], PS pointer[S]](f func(context.Context, *Q) (
 	}
 }
 
-// AddRaftVoter answers AddRaftVoter (KIP-853): a node that receives the metadata log
+// Voters changes who votes in the quorum.
+type Voters struct{ metadata *Metadata }
+
+// Voters is the side of Metadata that changes who votes.
+func (m *Metadata) Voters() Voters { return Voters{m} }
+
+// Add answers AddRaftVoter (KIP-853): a node that receives the metadata log
 // is to vote. It has to be close to the log's end, and gets the time of the request
 // to come there.
 //
 //	cluster  INCONSISTENT_CLUSTER_ID
 //	voter    INVALID_REQUEST, DUPLICATE_VOTER
 //	change   REQUEST_TIMED_OUT: it is too far behind, or another change is under way
-func (m *Metadata) AddRaftVoter(ctx context.Context, req *msg.AddRaftVoterRequest, version int16) *msg.AddRaftVoterResponse {
-	resp, err := ask[msg.AddRaftVoterResponse](ctx, m, req, version)
+func (v Voters) Add(ctx context.Context, req *msg.AddRaftVoterRequest, version int16) *msg.AddRaftVoterResponse {
+	resp, err := ask[msg.AddRaftVoterResponse](ctx, v.metadata, req, version)
 	if err != nil {
 		resp = new(msg.NewAddRaftVoterResponse())
 		resp.ErrorCode, resp.ErrorMessage = told(err)
@@ -59,14 +65,14 @@ func (m *Metadata) AddRaftVoter(ctx context.Context, req *msg.AddRaftVoterReques
 	return resp
 }
 
-// RemoveRaftVoter answers RemoveRaftVoter (KIP-853): a voter votes no more. One that
+// Remove answers RemoveRaftVoter (KIP-853): a voter votes no more. One that
 // is there still receives the log.
 //
 //	cluster  INCONSISTENT_CLUSTER_ID
 //	voter    VOTER_NOT_FOUND, also for the last one
 //	change   REQUEST_TIMED_OUT: another change is under way
-func (m *Metadata) RemoveRaftVoter(ctx context.Context, req *msg.RemoveRaftVoterRequest) *msg.RemoveRaftVoterResponse {
-	resp, err := ask[msg.RemoveRaftVoterResponse](ctx, m, req, newest(req))
+func (v Voters) Remove(ctx context.Context, req *msg.RemoveRaftVoterRequest) *msg.RemoveRaftVoterResponse {
+	resp, err := ask[msg.RemoveRaftVoterResponse](ctx, v.metadata, req, newest(req))
 	if err != nil {
 		resp = new(msg.NewRemoveRaftVoterResponse())
 		resp.ErrorCode, resp.ErrorMessage = told(err)
@@ -74,13 +80,13 @@ func (m *Metadata) RemoveRaftVoter(ctx context.Context, req *msg.RemoveRaftVoter
 	return resp
 }
 
-// UpdateRaftVoter answers UpdateRaftVoter (KIP-853): where a voter is reached. Nodes
+// Update answers UpdateRaftVoter (KIP-853): where a voter is reached. Nodes
 // of Myelin say it when they register, so this is only taken note of.
 //
 //	cluster  INCONSISTENT_CLUSTER_ID
 //	voter    VOTER_NOT_FOUND, INVALID_REQUEST: without a listener
-func (m *Metadata) UpdateRaftVoter(ctx context.Context, req *msg.UpdateRaftVoterRequest) *msg.UpdateRaftVoterResponse {
-	resp, err := ask[msg.UpdateRaftVoterResponse](ctx, m, req, newest(req))
+func (v Voters) Update(ctx context.Context, req *msg.UpdateRaftVoterRequest) *msg.UpdateRaftVoterResponse {
+	resp, err := ask[msg.UpdateRaftVoterResponse](ctx, v.metadata, req, newest(req))
 	if err != nil {
 		resp = new(msg.NewUpdateRaftVoterResponse())
 		resp.ErrorCode, _ = answer(err)

@@ -18,7 +18,7 @@ func (m *Metadata) RaftMessages(req *msg.RaftMessagesRequest) *msg.RaftMessagesR
 	resp := msg.NewRaftMessagesResponse()
 	resp.Directory = m.node.Self().Directory
 	from := quorum.Member{Node: req.FromNode, Directory: req.FromDirectory}
-	err := m.meant(req.ClusterID, from, quorum.Member{Node: req.ToNode, Directory: req.ToDirectory})
+	err := door{m}.meant(req.ClusterID, from, quorum.Member{Node: req.ToNode, Directory: req.ToDirectory})
 	for i := range req.Messages {
 		if err != nil {
 			break
@@ -37,7 +37,7 @@ func (m *Metadata) RaftSnapshot(req *msg.RaftSnapshotRequest) *msg.RaftSnapshotR
 	resp := msg.NewRaftSnapshotResponse()
 	resp.Directory = m.node.Self().Directory
 	from := quorum.Member{Node: req.FromNode, Directory: req.FromDirectory}
-	err := m.meant(req.ClusterID, from, quorum.Member{Node: req.ToNode, Directory: req.ToDirectory})
+	err := door{m}.meant(req.ClusterID, from, quorum.Member{Node: req.ToNode, Directory: req.ToDirectory})
 	if err == nil {
 		resp.Position, err = m.node.Receive(quorum.Piece{
 			From: from, Name: req.Name, Size: req.Size, Position: req.Position,
@@ -60,7 +60,7 @@ func outcome(err error) (code int16, text *string) {
 }
 
 // meant says whether this node is whom another one of the same cluster means.
-func (m *Metadata) meant(cluster string, from, to quorum.Member) error {
+func (m door) meant(cluster string, from, to quorum.Member) error {
 	self := m.node.Self()
 	switch {
 	case cluster != m.cfg.ClusterID:
@@ -74,7 +74,7 @@ func (m *Metadata) meant(cluster string, from, to quorum.Member) error {
 }
 
 // stranger tells the log of a node that was refused, once for each.
-func (m *Metadata) stranger(from quorum.Member, err error) error {
+func (m door) stranger(from quorum.Member, err error) error {
 	if m.strangers.first(from) {
 		m.cfg.Logger.Error("messages of the metadata quorum are refused", "node", from.Node, "directory", from.Directory, "err", err)
 	}
