@@ -44,9 +44,14 @@ func AlterPartition(s *State, req *msg.AlterPartitionRequest) (Records, *msg.Alt
 	return recs, &resp
 }
 
-// wanted is the ISR that is asked for, from whichever field has it.
+// wanted is the ISR that is asked for, from whichever field has it: with the
+// brokers' epochs (from version 3), else without. A request that never was bytes
+// may have both.
 func wanted(rp *msg.AlterPartitionRequestTopicPartition) []int32 {
-	isr := slices.Clone(rp.NewISR)
+	if len(rp.NewISRWithEpochs) == 0 {
+		return slices.Clone(rp.NewISR)
+	}
+	var isr []int32
 	for _, m := range rp.NewISRWithEpochs {
 		isr = append(isr, m.BrokerID)
 	}

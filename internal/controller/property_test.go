@@ -178,6 +178,8 @@ func (w *world) check(t *cluster.Topic, was, p *cluster.Partition) {
 	if was != nil && was.PartitionEpoch != p.PartitionEpoch {
 		want(p.PartitionEpoch > was.PartitionEpoch && p.LeaderEpoch >= was.LeaderEpoch, "epochs grow")
 		want(p.Leader == was.Leader || p.LeaderEpoch > was.LeaderEpoch, "one leader for each epoch")
+		moved := was.Reassigning() && !p.Reassigning() && slices.Equal(p.Replicas, was.Target())
+		want(!moved || contains(p.ISR, p.Replicas) || slices.Equal(was.Adding, was.Removing), "a reassignment ends when all are in sync")
 		want(among(was.Replicas, p.Replicas) || p.LeaderEpoch > was.LeaderEpoch, "a replica that goes begins an epoch")
 		want(!dirtily || p.Recovering, "a leader that may have lost is recovering")
 		want(!dirtily || w.rulesOf(t).unclean || w.dirty[at] == -1, "an election that may lose is asked for")

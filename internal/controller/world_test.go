@@ -151,6 +151,9 @@ func (w *world) propose(n *node, at spot, l *leading) {
 		if !ok || id == n.id {
 			epoch = -1
 		}
+		if n.id%2 == 0 { // as one that never was bytes
+			rp.NewISR = append(rp.NewISR, id)
+		}
 		rp.NewISRWithEpochs = append(rp.NewISRWithEpochs, msg.AlterPartitionRequestTopicPartitionNewISRWithEpoch{BrokerID: id, BrokerEpoch: epoch})
 	}
 	req.Topics = []msg.AlterPartitionRequestTopic{{TopicID: w.Image.Topic(at.topic).ID, Partitions: []msg.AlterPartitionRequestTopicPartition{rp}}}
