@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -42,10 +43,17 @@ func onThree(t *testing.T, settings []string, f func(c *cohort)) {
 	})
 }
 
+// dial is how clients reach nodes; of one that is dead they do not hear.
+func (c *cohort) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	return c.net.Host("client").Dial(ctx, network, addr)
+}
+
 // client makes a client that may ask any node.
 func (c *cohort) client(opts ...kgo.Opt) *kgo.Client {
 	c.t.Helper()
-	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers("node1:9092", "node2:9092", "node3:9092"), kgo.Dialer(c.net.Host("client").Dial),
+	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers("node1:9092", "node2:9092", "node3:9092"), kgo.Dialer(c.dial),
 		kgo.MetadataMinAge(100 * time.Millisecond), kgo.RetryTimeout(2 * time.Minute)}, opts...)...)
 	if err != nil {
 		c.t.Fatal(err)
@@ -138,7 +146,7 @@ func TestCopyAcrossNodes(t *testing.T) {
 // third is rolled back.
 func (c *cohort) copy(id string, atOnce int) {
 	c.t.Helper()
-	session, err := kgo.NewGroupTransactSession(kgo.SeedBrokers("node1:9092", "node2:9092", "node3:9092"), kgo.Dialer(c.net.Host("client").Dial),
+	session, err := kgo.NewGroupTransactSession(kgo.SeedBrokers("node1:9092", "node2:9092", "node3:9092"), kgo.Dialer(c.dial),
 		kgo.TransactionalID(id), kgo.ConsumerGroup(id), kgo.ConsumeTopics("in"), kgo.DefaultProduceTopic("out"),
 		kgo.RecordPartitioner(kgo.RoundRobinPartitioner()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(200*time.Millisecond))
 	if err != nil {
