@@ -301,8 +301,12 @@ func (h *DataHandlers) readable(c *Call, t *topicRef, partition int32, op auth.O
 func (h *DataHandlers) await(c *Call, f *fetching) {
 	c.Free()
 	until := c.Time.Add(time.Duration(f.req.MaxWaitMs) * time.Millisecond)
+	if f.follower && h.Turnover != nil {
+		h.Turnover.enter(f.wake)
+		defer h.Turnover.leave(f.wake)
+	}
 	for {
-		until = f.hasten(c, until)
+		until = h.hasten(c, f, until)
 		left := until.Sub(c.Now())
 		if left <= 0 || c.Ctx.Err() != nil {
 			return

@@ -17,6 +17,10 @@ type DataHandlers struct {
 	NodeID   int32
 	Sessions *FetchSessions
 
+	// Turnover is told when this broker begins to lead; nil where there are no
+	// followers.
+	Turnover *Turnover
+
 	// RackAware tells consumers of a replica in their own rack
 	// (replica.selector.class).
 	RackAware bool

@@ -87,9 +87,12 @@ func (h *DataHandlers) readFollower(c *Call, f *fetching, p *fetchPartition, q r
 	return nil
 }
 
-// hasten ends a follower's wait soon when there is a high watermark to tell; each
-// follower's at a moment of its own.
-func (f *fetching) hasten(c *Call, until time.Time) time.Time {
+// hasten ends a follower's wait soon when there is a high watermark to tell, or
+// leaders change; each follower's at a moment of its own.
+func (h *DataHandlers) hasten(c *Call, f *fetching, until time.Time) time.Time {
+	if f.follower && h.Turnover != nil {
+		until = h.Turnover.until(c.Time, until)
+	}
 	if !f.behind || f.told {
 		return until
 	}

@@ -36,6 +36,7 @@ type Broker struct {
 	peers      *peer.Pool
 	fetchers   *follow.Follow
 	isrs       *isrs
+	turnover   *api.Turnover
 	courier    *courier.Courier
 	metadata   *metadata.Metadata
 	replicas   *replica.Table
@@ -102,12 +103,12 @@ func (b *Broker) build() error {
 		return fmt.Errorf("metadata in %s: %w", b.dirs.metadata.Path(), err)
 	}
 	props := b.metadata.Properties()
-	b.fetchers, b.isrs = newFetchers(b), newISRs(b)
+	b.fetchers, b.isrs, b.turnover = newFetchers(b), newISRs(b), new(api.Turnover)
 	b.replicas = replica.NewTable(replica.Config{
 		Self: b.self, Dirs: b.dirs.data, Broken: b.dirs.brokenPaths(), Named: b.places.add,
 		Movers: props.Int("num.replica.alter.log.dirs.threads"),
 		Pool:   record.NewPool(record.PoolConfig{}), Now: b.cfg.Now, Logger: b.logger.With("component", "replica"),
-		ISR: b.isrs, Roled: b.fetchers.Changed,
+		ISR: b.isrs, Roled: wherever{b}.roled,
 		LagMax: props.Millis("replica.lag.time.max.ms"), RetentionEvery: props.Millis("log.retention.check.interval.ms"),
 	})
 	b.isrs.replicas = b.replicas

@@ -11,6 +11,7 @@ import (
 	"github.com/myelin-stream/myelin/internal/follow"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/peer"
+	"github.com/myelin-stream/myelin/internal/replica"
 )
 
 // newFetchers makes what fills the partitions that this broker follows.
@@ -27,6 +28,16 @@ func newFetchers(b *Broker) *follow.Follow {
 		},
 		Settings: last.get,
 	})
+}
+
+// roled passes on that the role of a replica changed.
+func (b wherever) roled(r *replica.Replica) {
+	if r.Leads() {
+		if assigned, _, _ := r.InSync(); assigned > 1 {
+			b.turnover.Turned(b.cfg.Now())
+		}
+	}
+	b.fetchers.Changed(r)
 }
 
 // fetchSettings are those of fetchers, made anew when a property has changed.
@@ -52,7 +63,7 @@ func (s *fetchSettings) get() follow.Settings {
 		ResponseBytes: int32(props.Int("replica.fetch.response.max.bytes")),
 	}
 	if rate := props.Int64("follower.replication.throttled.rate"); rate < math.MaxInt64 {
-		set.Rate, set.Throttled = rate, s.b.throttled("follower.replication.throttled.replicas")
+		set.Rate, set.Throttled = rate, wherever{s.b}.throttled("follower.replication.throttled.replicas")
 	}
 	s.last.Store(&fetchSet{props, set})
 	return set
@@ -60,7 +71,7 @@ func (s *fetchSettings) get() follow.Settings {
 
 // throttled says which of this broker's replicas a topic's property names:
 // partition:broker pairs, or * for all.
-func (b *Broker) throttled(property string) func(kafka.TopicPartition) bool {
+func (b wherever) throttled(property string) func(kafka.TopicPartition) bool {
 	return func(tp kafka.TopicPartition) bool {
 		topic := b.metadata.Image().Config(cluster.Resource{Kind: cluster.TopicResource, Name: tp.Topic})
 		v, _ := b.metadata.Properties().TopicValue(property, topic.Map())

@@ -23,6 +23,7 @@ func (b *Broker) newTable(props *config.Broker) (*api.Table, error) {
 	data := &api.DataHandlers{
 		Replicas: b.replicas, Image: b.metadata.Image, NodeID: b.self,
 		Sessions:      b.sessions,
+		Turnover:      b.turnover,
 		RackAware:     props.String("replica.selector.class") == rackAware,
 		FetchMaxBytes: int32(props.Int("fetch.max.bytes")),
 		Txns:          wherever{b}.transactions(),

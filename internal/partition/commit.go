@@ -45,7 +45,7 @@ func (p *Partition) LeaderHW(hw, durable int64) Effects {
 		return Effects{}
 	}
 	hw = min(hw, p.local.written)
-	p.safe = max(p.safe, min(hw, durable, p.local.flushed))
+	p.safe = max(p.safe, min(hw, durable))
 	if hw <= p.hw {
 		return Effects{}
 	}
@@ -61,7 +61,7 @@ func (p *Partition) Safe() int64 {
 	if p.role == Leader {
 		return max(p.safe, min(p.hw, p.durable))
 	}
-	return p.safe
+	return min(p.safe, p.local.flushed)
 }
 
 // LogStart notes that the log begins at start: what is gone counts as
