@@ -62,7 +62,7 @@ func (t *Turnover) until(from, until time.Time) time.Time {
 	defer t.mu.Unlock()
 	switch {
 	case t.mu.last.IsZero() || from.Sub(t.mu.last) > unrest:
-	case !t.mu.last.Before(from):
+	case t.mu.last.After(from):
 		return from // it turned meanwhile
 	case from.Add(shortWait).Before(until):
 		return from.Add(shortWait)

@@ -57,7 +57,7 @@ var brokerNetDefs = []Def{
 		Owner: "api", Reason: noPurge,
 		Doc: "how often Kafka clears waiting fetches"},
 	{Name: "follower.replication.throttled.rate", Type: Long, Default: val("9223372036854775807"), Valid: atLeast(0), Dynamic: ClusterWide,
-		Owner: "follow", Reason: yetMulti,
+		Owner: "follow", Status: Served, Test: "follow.TestThrottled",
 		Doc: "bytes a second fetched by throttled followers"},
 	{Name: "inter.broker.listener.name", Type: String,
 		Owner: "broker", Reason: yetCore,

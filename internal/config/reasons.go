@@ -30,7 +30,6 @@ const (
 	noLinger     = "coordinators commit in groups without waiting"
 	noLoadbuf    = "a coordinator reads its log in pieces of 256 KiB while it loads"
 	noOffload    = "assignments never block the coordinator"
-	noOnefetcher = "a follower keeps one connection per leader"
 	noPerflog    = "controller events are measured in /metrics"
 	noPolling    = "whoever waits for the end of a transaction is woken by it"
 	noPool       = "work runs on goroutines; there is no pool to size"

@@ -42,7 +42,7 @@ var topicDefs = []Def{
 		Owner:    "commitlog", Status: Served, Test: "broker.TestTopicProperties",
 		Doc: "flush no later than this after a record was written, whatever the producer's acks"},
 	{Name: "follower.replication.throttled.replicas", Type: List, Default: val(""), Valid: throttled{},
-		Owner: "follow", Reason: yetMulti,
+		Owner: "follow", Status: Served, Test: "follow.TestThrottled",
 		Doc: "replicas whose fetching is held to follower.replication.throttled.rate: partition:broker pairs or *"},
 	{Name: "index.interval.bytes", Type: Int, Default: val("4096"), Valid: atLeast(0),
 		Synonyms: []Synonym{{Name: "log.index.interval.bytes"}},
