@@ -86,9 +86,9 @@ func (m asker) deciderOf(key int16) decider {
 	case kafka.KeyAutoCreateTopics:
 		return decides(autoCreate)
 	case kafka.KeyBrokerRegistration:
-		return decides(leader{m.Metadata}.register)
+		return decides(leader(m).register)
 	case kafka.KeyBrokerHeartbeat:
-		return decides(leader{m.Metadata}.beat)
+		return decides(leader(m).beat)
 	}
 	return nil
 }
@@ -204,7 +204,7 @@ func (m asker) alone() bool {
 // addresses at which the quorum may be found.
 func (m asker) decidesNow(try int) int32 {
 	id := m.Image().ControllerID()
-	if id == kafka.NoBroker && !(entrant{m.Metadata}).member() && len(m.cfg.Bootstrap) > 0 {
+	if id == kafka.NoBroker && !(entrant(m)).member() && len(m.cfg.Bootstrap) > 0 {
 		return Bootstrap(try % len(m.cfg.Bootstrap))
 	}
 	return id
@@ -225,7 +225,7 @@ func rest(ctx context.Context, d time.Duration) error {
 
 // here has a request decided by this node.
 func (m asker) here(ctx context.Context, req msg.Request, a asked) (msg.Response, error) {
-	if mind := (door{m.Metadata}).minderOf(req.Key()); mind != nil {
+	if mind := door(m).minderOf(req.Key()); mind != nil {
 		return mind(ctx, req)
 	}
 	decide := m.deciderOf(req.Key())
@@ -234,13 +234,13 @@ func (m asker) here(ctx context.Context, req msg.Request, a asked) (msg.Response
 	}
 	var resp msg.Response
 	changes := true
-	err := leader{m.Metadata}.decide(ctx, func(s *controller.State) (recs controller.Records) {
+	err := leader(m).decide(ctx, func(s *controller.State) (recs controller.Records) {
 		recs, resp = decide(s, req, a)
 		changes = len(recs) > 0
 		return recs
 	})
 	if err == nil && !changes && req.Key() != kafka.KeyBrokerHeartbeat { // of those there are many
-		err = door{m.Metadata}.confirm(ctx)
+		err = door(m).confirm(ctx)
 	}
 	if err != nil {
 		return nil, err
@@ -292,7 +292,7 @@ func (m asker) askedFor(ctx context.Context, q *msg.ControllerAskRequest) (msg.R
 		return nil, err
 	}
 	req, ok := msg.NewRequest(q.APIKey)
-	if !ok || m.deciderOf(q.APIKey) == nil && (door{m.Metadata}).minderOf(q.APIKey) == nil {
+	if !ok || m.deciderOf(q.APIKey) == nil && door(m).minderOf(q.APIKey) == nil {
 		return nil, fmt.Errorf("nobody decides on key %d: %w", q.APIKey, kafka.UnsupportedVersion)
 	}
 	if first, last := req.Versions(); q.APIVersion < first || q.APIVersion > last {

@@ -187,7 +187,7 @@ func (m leader) begin(framed bool) {
 		m.proposeSome(recs)
 		return
 	}
-	more, resp := controller.RegisterBroker(m.state(), m.self.request(&m.cfg), asker{m.Metadata}.alone())
+	more, resp := controller.RegisterBroker(m.state(), m.self.request(&m.cfg), asker(m).alone())
 	if code := kafka.Code(resp.ErrorCode); code != kafka.None {
 		m.cfg.Logger.Error("this broker cannot register", "err", code)
 	}

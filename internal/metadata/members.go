@@ -250,7 +250,7 @@ func (m door) alter(ctx context.Context, change func(quorum.Member, func(error))
 // confirm is an error unless a majority of the voters still takes this node for its
 // leader, which an answer that changes nothing has to rest on.
 func (m door) confirm(ctx context.Context) error {
-	if (asker{m.Metadata}).alone() {
+	if asker(m).alone() {
 		return nil
 	}
 	done := make(chan error, 1)

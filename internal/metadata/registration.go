@@ -43,7 +43,7 @@ func (r *registration) in(img *cluster.Image, node int32) bool {
 func (r *registration) seen(img *cluster.Image, node int32, ready chan struct{}) bool {
 	b := img.Broker(node)
 	if b == nil || b.Incarnation != r.incarnation {
-		return r.fenced.Swap(true) == false
+		return !r.fenced.Swap(true)
 	}
 	first := r.epoch.Load() == 0
 	news := r.fenced.Swap(b.Fenced) != b.Fenced || r.epoch.Load() != b.Epoch

@@ -232,7 +232,7 @@ func (m watcher) watch(ctx context.Context) {
 // fence takes a silent broker out of service. If that cannot be decided now, the
 // broker has another session.
 func (m watcher) fence(ctx context.Context, node int32) {
-	_, err := leader{m.Metadata}.decided(ctx, func(s *controller.State) controller.Records {
+	_, err := leader(m).decided(ctx, func(s *controller.State) controller.Records {
 		recs := controller.FenceBroker(s, node)
 		if len(recs) > 0 {
 			m.cfg.Logger.Warn("a broker is silent and is taken out of service", "node", node)

@@ -52,7 +52,7 @@ func (c *chore) due(ctx context.Context, m tender, every time.Duration) {
 
 // does decides on something; more says that there is more of it to do.
 func (m tender) does(ctx context.Context, what string, f func(*controller.State) (controller.Records, bool)) (more bool) {
-	_, err := leader{m.Metadata}.decided(ctx, func(s *controller.State) (recs controller.Records) {
+	_, err := leader(m).decided(ctx, func(s *controller.State) (recs controller.Records) {
 		if recs, more = f(s); len(recs) > 0 {
 			m.cfg.Logger.Info(what, "partitions", len(recs))
 		}
