@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -84,17 +84,16 @@ func (t *trio) start(i int) error {
 
 // stop ends all three and removes what they wrote.
 func (t *trio) stop() error {
-	var errs []error
-	for _, m := range t.nodes {
+	errs := make([]error, 2*len(t.nodes))
+	var all sync.WaitGroup
+	for i, m := range t.nodes {
 		if m.cmd != nil {
-			m.cmd.Process.Signal(syscall.SIGTERM)
+			all.Go(func() { errs[i] = m.end(20 * time.Second) })
 		}
 	}
-	for _, m := range t.nodes {
-		if m.cmd != nil {
-			errs = append(errs, m.end(20*time.Second))
-		}
-		errs = append(errs, os.RemoveAll(m.dir))
+	all.Wait()
+	for i, m := range t.nodes {
+		errs[len(t.nodes)+i] = os.RemoveAll(m.dir)
 	}
 	return errors.Join(errs...)
 }
