@@ -6,6 +6,7 @@ FUZZTIME    ?= 30s
 SEED        ?= 1
 SEEDS       ?= 20
 CLUSTER     ?= 20
+NODES       ?= 3
 CRASH       ?= ./internal/sim ./internal/commitlog ./internal/replica
 
 SHELL       := /bin/bash
@@ -14,7 +15,7 @@ SHELL       := /bin/bash
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: build check cross test race sim sim-cluster crash-images torture fuzz golden compat system deploy bench gen map help
+.PHONY: build check cross test race sim sim-cluster sim-planted crash-images torture fuzz golden compat system deploy bench gen map help
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,8 +44,11 @@ race: ## the same with the race detector and invariants
 sim: ## brokers and logs under power cuts, SEEDS seeds from SEED on, each run twice; CLUSTER seeds of a whole cluster; the long crash tests
 	SIM_SEED=$(SEED) SIM_SEEDS=$(SEEDS) SIM_CLUSTER=$(CLUSTER) $(GO) test -count=1 -tags invariants -timeout 15m $(CRASH)
 
-sim-cluster: ## CLUSTER seeds of a whole cluster from SEED on and nothing else; totals of faults and marked branches in the end
-	SIM_SEED=$(SEED) SIM_CLUSTER=$(CLUSTER) $(GO) test -count=1 -tags invariants -timeout 10h -v -run '^TestClusterSeeds$$' ./internal/sim
+sim-cluster: ## CLUSTER seeds of a cluster of NODES from SEED on and nothing else; totals of faults and marked branches in the end
+	SIM_SEED=$(SEED) SIM_CLUSTER=$(CLUSTER) SIM_NODES=$(NODES) $(GO) test -count=1 -tags invariants -timeout 10h -v -run '^TestClusterSeeds$$' ./internal/sim
+
+sim-planted: ## bugs that are planted, each of which some seed must find; SIM_BUG names one
+	SIM_SEED=$(SEED) SIM_NODES=$(NODES) $(GO) test -count=1 -tags invariants,planted -timeout 10h -v -run '^TestPlanted$$' ./internal/sim
 
 crash-images: ## what power cuts may leave at each of 2,000 operations, in 13 ways: 26,000 directories, some minutes; SEED chooses the story
 	TORTURE_SEED=$(SEED) $(GO) test -count=1 -timeout 60m -v -run '^TestCrashImages$$' ./internal/torture

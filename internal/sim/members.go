@@ -285,6 +285,7 @@ func (c *classicMember) leave() {
 type consumerMember struct {
 	member
 	told bool // the coordinator knows what is read
+	lost bool // the last heartbeat was not answered: the next one says all again
 }
 
 func newConsumer(a *agent, group string) (func() error, func()) {
@@ -321,15 +322,18 @@ func (c *consumerMember) heartbeat() error {
 	}
 	req := msg.NewConsumerGroupHeartbeatRequest()
 	req.GroupID, req.MemberID, req.MemberEpoch = c.group, c.id, c.epoch
-	if c.epoch == 0 {
+	if c.epoch == 0 || c.lost {
 		req.RebalanceTimeoutMs, req.SubscribedTopicNames = 3000, []string{plain, wide}
+	}
+	if c.epoch == 0 {
 		req.TopicPartitions = []msg.ConsumerGroupHeartbeatRequestTopicPartition{}
-	} else if !c.told {
+	} else if !c.told || c.lost {
 		req.TopicPartitions = []msg.ConsumerGroupHeartbeatRequestTopicPartition{}
 		for _, p := range c.parts {
 			req.TopicPartitions = append(req.TopicPartitions, msg.ConsumerGroupHeartbeatRequestTopicPartition{TopicID: c.view.ids[p.topic], Partitions: []int32{p.part}})
 		}
 	}
+	c.lost = true
 	var resp msg.ConsumerGroupHeartbeatResponse
 	if err := c.askCoordinator(ofGroup, c.group, &req, 1, &resp); err != nil {
 		return err
@@ -337,7 +341,7 @@ func (c *consumerMember) heartbeat() error {
 	if code := kafka.Code(resp.ErrorCode); code != kafka.None {
 		return c.memberError(c.group, "ConsumerGroupHeartbeat", code)
 	}
-	c.since, c.epoch, c.told = time.Now(), resp.MemberEpoch, true
+	c.since, c.epoch, c.told, c.lost = time.Now(), resp.MemberEpoch, true, false
 	if resp.Assignment != nil {
 		var parts []tp
 		for _, t := range resp.Assignment.TopicPartitions {

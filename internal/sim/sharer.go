@@ -20,6 +20,7 @@ type sharer struct {
 	parts []tp
 	since time.Time
 	open  map[int32]int32 // epochs of share sessions, by leader
+	told  bool            // the last heartbeat was answered; if not, the next one says all again
 }
 
 func newSharer(a *agent, group string) (func() error, func()) {
@@ -54,9 +55,10 @@ func (s *sharer) heartbeat() error {
 	}
 	req := msg.NewShareGroupHeartbeatRequest()
 	req.GroupID, req.MemberID, req.MemberEpoch = s.group, s.id, s.epoch
-	if s.epoch == 0 {
+	if s.epoch == 0 || !s.told {
 		req.SubscribedTopicNames = []string{shared}
 	}
+	s.told = false
 	var resp msg.ShareGroupHeartbeatResponse
 	if err := s.askCoordinator(ofGroup, s.group, &req, 1, &resp); err != nil {
 		return err
@@ -64,7 +66,7 @@ func (s *sharer) heartbeat() error {
 	if c := kafka.Code(resp.ErrorCode); c != kafka.None {
 		return s.memberError(s.group, "ShareGroupHeartbeat", c)
 	}
-	s.since, s.epoch = time.Now(), resp.MemberEpoch
+	s.since, s.epoch, s.told = time.Now(), resp.MemberEpoch, true
 	if resp.Assignment != nil {
 		s.parts = nil
 		for _, t := range resp.Assignment.TopicPartitions {
