@@ -39,7 +39,7 @@ func devCmd(a *app) *cobra.Command {
 	fl.BoolVar(&f.ephemeral, "ephemeral", false, "keep the data in a temporary directory and delete it at the end")
 	fl.StringVar(&f.listen, "listen", defaultBroker, "address to listen on, HOST:PORT")
 	fl.IntVar(&f.port, "port", 0, "port to listen on, in place of --listen's; 0 takes a free one")
-	fl.IntVarP(&f.nodes, "nodes", "n", 1, "how many nodes; more than one listen at as many ports from --listen's on")
+	fl.IntVarP(&f.nodes, "nodes", "n", 1, "how many nodes; more than one take as many ports from --listen's on, and as many behind these for themselves")
 	fl.StringArrayVar(&f.set, "set", nil, "broker property KEY=VALUE; repeatable")
 	fl.BoolVar(&f.strict, "strict", false, "refuse unknown properties and those without effect")
 	fl.StringVar(&f.readyFile, "ready-file", "", "write the bootstrap address to this file once the broker is ready")

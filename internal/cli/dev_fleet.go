@@ -112,14 +112,14 @@ func (f *fleet) Close() error {
 	return errors.Join(all...)
 }
 
-// fleetPorts opens the sockets of n nodes: for clients from listen's port on, or
-// free ones if that is 0, and a free one each for what controllers say to each
-// other.
+// fleetPorts opens the sockets of n nodes: for clients from listen's port on, and
+// behind these for what controllers say to each other, which have to be the same
+// at the next start; free ones if that port is 0.
 func fleetPorts(listen string, n int) (clients, controllers []string, open map[string]net.Listener, err error) {
 	host, port, _ := net.SplitHostPort(listen) // devFlags.address made it
 	first, err := strconv.Atoi(port)
-	if err != nil || first+n-1 > 65535 {
-		return nil, nil, nil, usage("--listen %s: -n %d needs as many ports from there on", listen, n)
+	if err != nil || first+2*n-1 > 65535 {
+		return nil, nil, nil, usage("--listen %s: -n %d needs twice as many ports from there on", listen, n)
 	}
 	open = map[string]net.Listener{}
 	bind := func(host string, port int) (string, error) {
@@ -131,20 +131,20 @@ func fleetPorts(listen string, n int) (clients, controllers []string, open map[s
 		return l.Addr().String(), nil
 	}
 	for i := range n {
-		at := 0
+		at, inner := 0, 0
 		if first != 0 {
-			at = first + i
+			at, inner = first+i, first+n+i
 		}
 		client, failed := bind(host, at)
+		controller := ""
 		if failed == nil {
-			clients = append(clients, client)
-			client, failed = bind("127.0.0.1", 0)
+			controller, failed = bind("127.0.0.1", inner)
 		}
 		if failed != nil {
 			closeAll(open)
 			return nil, nil, nil, failed
 		}
-		controllers = append(controllers, client)
+		clients, controllers = append(clients, client), append(controllers, controller)
 	}
 	return clients, controllers, open, nil
 }
