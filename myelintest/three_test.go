@@ -2,6 +2,7 @@ package myelintest_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -18,12 +19,13 @@ func TestThreeNodes(t *testing.T) {
 	c := myelintest.Start(t, myelintest.Nodes(3))
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(c.Addrs()...), kgo.DefaultProduceTopic("orders"), kgo.AllowAutoTopicCreation(),
+	cl, err := kgo.NewClient(kgo.SeedBrokers(c.Addrs()...), kgo.DefaultProduceTopic("orders"),
 		kgo.MetadataMinAge(100*time.Millisecond), kgo.ProduceRequestTimeout(5*time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer cl.Close()
+	create(ctx, t, cl)
 	n := 0
 	write := func(what string) {
 		t.Helper()
@@ -50,23 +52,7 @@ func TestThreeNodes(t *testing.T) {
 		}
 		return int(topics["orders"].Partitions[0].Leader)
 	}
-	// whole waits until all three are in sync, so that one may go.
-	whole := func() {
-		t.Helper()
-		tick := time.NewTicker(50 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			topics, err := kadm.NewClient(cl).ListTopics(ctx, "orders")
-			if err == nil && len(topics["orders"].Partitions[0].ISR) == 3 {
-				return
-			}
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				t.Fatalf("the replicas do not come back in sync: %+v, %v", topics["orders"].Partitions, err)
-			}
-		}
-	}
+	whole := func() { t.Helper(); wholeAgain(ctx, t, cl) }
 	first := leader()
 	c.Kill(first)
 	write("leader killed")
@@ -86,4 +72,44 @@ func TestThreeNodes(t *testing.T) {
 	c.SlowDisk(1, 20*time.Millisecond)
 	write("slow disk")
 	again(t, c.Addr(), n)
+}
+
+// create makes the topic once three brokers are in service for the controller: a
+// node is ready a moment before that.
+func create(ctx context.Context, t *testing.T, cl *kgo.Client) {
+	t.Helper()
+	eventually(ctx, t, "the topic", func() error {
+		got, err := kadm.NewClient(cl).CreateTopic(ctx, 1, 3, nil, "orders")
+		return errors.Join(err, got.Err)
+	})
+}
+
+// wholeAgain waits until all three replicas are in sync, so that one may go.
+func wholeAgain(ctx context.Context, t *testing.T, cl *kgo.Client) {
+	t.Helper()
+	eventually(ctx, t, "replicas in sync", func() error {
+		topics, err := kadm.NewClient(cl).ListTopics(ctx, "orders")
+		if err == nil && len(topics["orders"].Partitions[0].ISR) != 3 {
+			err = fmt.Errorf("%+v", topics["orders"].Partitions)
+		}
+		return err
+	})
+}
+
+// eventually tries until it succeeds or ctx ends.
+func eventually(ctx context.Context, t *testing.T, what string, try func() error) {
+	t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := try()
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
 }
