@@ -78,7 +78,7 @@ func TestThreeNodes(t *testing.T) {
 // node is ready a moment before that.
 func create(ctx context.Context, t *testing.T, cl *kgo.Client) {
 	t.Helper()
-	eventually(ctx, t, "the topic", func() error {
+	persist(ctx, t, "the topic", func() error {
 		got, err := kadm.NewClient(cl).CreateTopic(ctx, 1, 3, nil, "orders")
 		return errors.Join(err, got.Err)
 	})
@@ -87,7 +87,7 @@ func create(ctx context.Context, t *testing.T, cl *kgo.Client) {
 // wholeAgain waits until all three replicas are in sync, so that one may go.
 func wholeAgain(ctx context.Context, t *testing.T, cl *kgo.Client) {
 	t.Helper()
-	eventually(ctx, t, "replicas in sync", func() error {
+	persist(ctx, t, "replicas in sync", func() error {
 		topics, err := kadm.NewClient(cl).ListTopics(ctx, "orders")
 		if err == nil && len(topics["orders"].Partitions[0].ISR) != 3 {
 			err = fmt.Errorf("%+v", topics["orders"].Partitions)
@@ -96,8 +96,8 @@ func wholeAgain(ctx context.Context, t *testing.T, cl *kgo.Client) {
 	})
 }
 
-// eventually tries until it succeeds or ctx ends.
-func eventually(ctx context.Context, t *testing.T, what string, try func() error) {
+// persist tries until it succeeds or ctx ends.
+func persist(ctx context.Context, t *testing.T, what string, try func() error) {
 	t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
