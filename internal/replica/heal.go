@@ -21,15 +21,39 @@ const healPause = 4
 // ill has a partition looked after that a full disk took offline. It does not
 // wait and may be called in a turn.
 func (t ward) ill(tp kafka.TopicPartition, cause error) {
-	if !vfs.IsNoSpace(cause) {
+	t.mu.Lock()
+	s := t.mu.slots[tp]
+	if s == nil || s.lane == nil {
+		t.mu.Unlock()
 		return
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if s := t.mu.slots[tp]; s != nil && s.lane != nil {
+	heals := vfs.IsNoSpace(cause)
+	if heals {
 		d := s.lane.dir
 		d.ill = append(d.ill, tp)
 	}
+	elsewhere := s.want != nil && len(s.want.Role.Replicas) > 1
+	t.mu.Unlock()
+	if elsewhere && !heals {
+		t.forgo(s)
+	}
+}
+
+// forgo tells the metadata that a replica is lost for now, so that another
+// leads.
+func (t ward) forgo(s *slot) {
+	if t.cfg.Named != nil {
+		t.cfg.Named([]Placed{{TopicPartition: s.tp, TopicID: s.id, Dir: kafka.DirLost}})
+	}
+}
+
+// resigns says whether a replica may not come back in the role that it has: what
+// a leader had not flushed is gone from its log and may be in those of followers.
+// In the same epoch it would give out those offsets again, to other records, and
+// nobody could tell.
+func (r opening) resigns(want *Assignment) bool {
+	_, epoch := r.Leader()
+	return want.Role.Leader == r.env.self && want.Role.LeaderEpoch == epoch && len(want.Role.Replicas) > 1
 }
 
 // heal has the openers look at the partitions of a directory that are ill.

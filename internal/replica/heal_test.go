@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/myelin-stream/myelin/internal/kafka"
+	"github.com/myelin-stream/myelin/internal/partition"
 	"github.com/myelin-stream/myelin/internal/record"
 	"github.com/myelin-stream/myelin/internal/vfs"
 )
@@ -59,6 +61,60 @@ func TestFlushOnFullDisk(t *testing.T) {
 			}
 			if got := fmt.Sprint(consume(t, rep, 0, ReadUncommitted)); got != "[0 1]" {
 				t.Error(got)
+			}
+		})
+	}
+}
+
+// TestFullDiskOfLeader: where others have what a leader could not flush, it is not
+// back in the same epoch, in which it would give out the same offsets again; it
+// asks to be replaced, and is back as a follower.
+func TestFullDiskOfLeader(t *testing.T) {
+	for _, cause := range []error{syscall.ENOSPC, syscall.EIO} {
+		synctest.Test(t, func(t *testing.T) {
+			fs := vfs.NewMem(vfs.MemConfig{Now: time.Now})
+			var mu sync.Mutex
+			var told []Placed
+			dir := kafka.UUID{1: 9}
+			r := start(t, fs, "/data", func(c *Config) {
+				c.Dirs[0].ID = dir
+				c.Named = func(list []Placed) {
+					mu.Lock()
+					defer mu.Unlock()
+					told = append(told, list...)
+				}
+			})
+			defer func() { _ = r.stop() }()
+			role := partition.Assignment{Leader: self, LeaderEpoch: 1, Replicas: []int32{self, 2}, ISR: []int32{self, 2}}
+			with := func(a *Assignment) { a.Role, a.Dir = role, dir }
+			rep := r.hold(with)
+			must(t, rep, client(t, from(7, 0, 1), true))
+			synctest.Wait()
+			fs.SetHook(failing(vfs.OpSync, cause))
+			refused := await(rep, must(t, rep, client(t, from(7, 1, 1), true)).Last+1, true, nil)
+			time.Sleep(10 * time.Second)
+			fs.SetHook(nil)
+			time.Sleep(10 * time.Second)
+			mu.Lock()
+			lost := len(told) > 0 && told[0].Dir == kafka.DirLost
+			told = nil
+			mu.Unlock()
+			if kafka.CodeOf(refused.told()) != kafka.KafkaStorageError || rep.Offline() == nil || !lost {
+				t.Fatalf("%v: %v, offline %v, asked to be replaced: %v", cause, refused.told(), rep.Offline(), lost)
+			}
+			role.Leader, role.LeaderEpoch, role.PartitionEpoch, role.ISR = 2, 2, 1, []int32{2}
+			r.table.Apply(Delta{Assigned: []Assignment{single("t", with, func(a *Assignment) { a.Dir = kafka.DirLost })}})
+			time.Sleep(10 * time.Second)
+			mu.Lock()
+			back := len(told) > 0 && told[len(told)-1].Dir == dir
+			mu.Unlock()
+			if back != (cause == syscall.ENOSPC) {
+				t.Fatalf("%v: told where it is: %v", cause, back)
+			}
+			r.table.Apply(Delta{Assigned: []Assignment{single("t", with)}})
+			time.Sleep(time.Second)
+			if _, _, ok := (Follower{rep}).Following(); ok != back {
+				t.Errorf("%v: follows: %v", cause, ok)
 			}
 		})
 	}

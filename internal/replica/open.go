@@ -181,9 +181,16 @@ func (t *Table) partLocked(l *lane) (move bool) {
 func (t *Table) bring(d *directory, s *slot, want *Assignment) {
 	if r := s.replica.Load(); r != nil {
 		if o := (opening{r}); o.ailing() {
+			if o.resigns(want) {
+				ward{t}.forgo(s)
+				return // Apply comes again with another leader, or an epoch
+			}
 			if err := o.reopen(d); err != nil {
 				t.env.logger.Warn("partition stays offline", "partition", s.tp.String(), "error", err)
 				ward{t}.relapse(d, s.tp, err)
+				return
+			}
+			if !t.named(d, s, want) {
 				return
 			}
 		}
