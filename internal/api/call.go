@@ -46,7 +46,8 @@ type Conn struct {
 	// keeps something for the connection.
 	OnClose func()
 
-	quota quota.Client
+	quota     quota.Client
+	inService bool // see [Config.Ready]
 }
 
 // Call is one request. A connection has one Call and uses it again: nothing may

@@ -57,6 +57,11 @@ type Config struct {
 	Extra   []Row  // keys that no group has
 	Logins  Logins // nil: no listener asks for authentication
 
+	// Ready is closed when the broker is in service. Before that only nodes of the
+	// cluster are answered, see [Row.Eager]; others wait, since the broker knows the
+	// cluster as it once was, or not at all. Nil: from the start.
+	Ready <-chan struct{}
+
 	Self       Self
 	Authorizer auth.Authorizer
 	Quotas     quota.Quotas
@@ -130,6 +135,35 @@ func (t *Table) add(row Row) error {
 	*rows = append(*rows, make([]*Row, max(0, at+1-len(*rows)))...)
 	(*rows)[at] = &row
 	return nil
+}
+
+// Eager says whether it is answered before the broker is in service: what nodes send
+// to each other, what finds out who is there, and what mends a quorum.
+func (r *Row) Eager() bool {
+	switch r.Key {
+	case kafka.KeyAPIVersions, kafka.KeySASLHandshake, kafka.KeySASLAuthenticate, kafka.KeyDescribeQuorum,
+		kafka.KeyAddRaftVoter, kafka.KeyRemoveRaftVoter, kafka.KeyUpdateRaftVoter:
+		return true
+	}
+	return r.Private()
+}
+
+// inService waits until the broker is in service, unless the request is answered
+// before; false when the broker ends first.
+func (t *Table) inService(c *Call) bool {
+	if t.cfg.Ready != nil {
+		if c.row.Eager() {
+			return true
+		}
+		//house:select both at once: a request at the end may be answered or not
+		select {
+		case <-t.cfg.Ready:
+		case <-c.Ctx.Done():
+			return false
+		}
+	}
+	c.Conn.inService = true
+	return true
 }
 
 // Private says whether nodes alone send it to each other.
@@ -233,6 +267,10 @@ func (c *Call) header(r *wire.Reader) bool {
 func (t *Table) Serve(c *Call, out *Reply) {
 	out.Later, out.Mute = nil, 0
 	out.begin(c)
+	if !c.Conn.inService && !t.inService(c) {
+		out.Refuse()
+		return
+	}
 	c.row.Serve(c, out)
 	if len(out.Buf) > out.start {
 		out.end()

@@ -95,7 +95,7 @@ func (b *Broker) build() error {
 		FS: b.cfg.FS, Home: b.dirs.metadata, Dir: b.dirs.metadata.Path(), LogDirs: b.dirs.ids(),
 		NodeID: b.self, ClusterID: b.dirs.info.ClusterID, Properties: b.cfg.Properties,
 		Endpoints: b.sockets.endpoints, Rack: b.rack(), PreviousEpoch: b.dirs.metadata.PreviousEpoch(),
-		Roles: metadata.Roles{Broker: true, Controller: true},
+		Roles: rolesOf(b.cfg.Properties),
 		Peers: nodes{b}, Transport: b.courier, Voters: quorum.voters, Bootstrap: quorum.bootstrap,
 		Now: b.cfg.Now, Rand: b.dice(), Logger: b.logger.With("component", "metadata"),
 	})
@@ -163,6 +163,20 @@ func (b *Broker) Run(ctx context.Context) error {
 		list = append(list, activity{"directory " + h.Path(), h.Run})
 	}
 	list = append(list, activity{"peers", b.peers.Run}, activity{"courier", b.courier.Run}, activity{"metadata", b.metadata.Run})
+	if rolesOf(b.cfg.Properties).Broker {
+		list = append(list, b.holding()...)
+	}
+	if b.sockets.admin != nil {
+		list = append(list, activity{"admin", b.admin().run})
+	}
+	list = append(list, activity{"server", b.server.Run}, activity{"ready", b.announce}, activity{"leave", b.leave})
+	err := runAll(ctx, list)
+	return errors.Join(err, b.closeParts(err == nil))
+}
+
+// holding are the activities of a node that holds partitions, which one that only
+// takes part in the quorum lacks.
+func (b *Broker) holding() (list []activity) {
 	for _, d := range b.dirs.data {
 		list = append(list, activity{"flusher of " + d.Home.Path(), d.Flusher.Run})
 	}
@@ -180,11 +194,9 @@ func (b *Broker) Run(ctx context.Context) error {
 		activity{"share", b.share.Run},
 		activity{"deleted topics", coordinators{b}.forgetDeleted})
 	if b.sockets.admin != nil {
-		list = append(list, activity{"ages of lags", b.lags.run}, activity{"admin", b.admin().run})
+		list = append(list, activity{"ages of lags", b.lags.run})
 	}
-	list = append(list, activity{"server", b.server.Run}, activity{"ready", b.announce}, activity{"leave", b.leave})
-	err := runAll(ctx, list)
-	return errors.Join(err, b.closeParts(err == nil))
+	return list
 }
 
 // announce closes Ready once the broker is registered and in service.

@@ -9,7 +9,9 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -350,4 +352,149 @@ func TestJoin(t *testing.T) {
 			<-n.done
 		}
 	})
+}
+
+// quiet ends all nodes at once: the last to go have nobody to ask for leave.
+func (c *cohort) quiet() {
+	for _, n := range c.nodes {
+		n.stop()
+	}
+	for _, n := range c.nodes {
+		<-n.done
+	}
+}
+
+// fencedAfter cuts a node off that does not lead, and says how long it stays in
+// service.
+func (c *cohort) fencedAfter() time.Duration {
+	c.t.Helper()
+	leader := c.node(c.leader(c.nodes...))
+	silent := c.nodes[0]
+	if silent == leader {
+		silent = c.nodes[1]
+	}
+	begun := time.Now()
+	for _, n := range c.nodes {
+		if n != silent {
+			c.net.CutBoth(fmt.Sprintf("node%d", silent.id), fmt.Sprintf("node%d", n.id))
+		}
+	}
+	for leader.metadata.Image().Alive(silent.id) {
+		if time.Since(begun) > time.Minute {
+			c.t.Fatal("a silent broker stays in service")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return time.Since(begun)
+}
+
+// beats is how many requests for a decision, all heartbeats, the leader is asked in
+// ten seconds in which nothing happens.
+func (c *cohort) beats() int {
+	c.t.Helper()
+	leader := c.node(c.leader(c.nodes...))
+	count := func() (total int) {
+		rec := httptest.NewRecorder()
+		leader.newMetrics().ServeHTTP(rec, httptest.NewRequest("GET", "/metrics", nil))
+		for line := range strings.Lines(rec.Body.String()) {
+			if name, value, ok := strings.Cut(strings.TrimSpace(line), "} "); ok &&
+				strings.HasPrefix(name, "kafka_network_requestmetrics_requests_total{") && strings.Contains(name, `"ControllerAsk"`) {
+				n, _ := strconv.ParseFloat(value, 64)
+				total += int(n)
+			}
+		}
+		return total
+	}
+	before := count()
+	time.Sleep(10 * time.Second)
+	return count() - before
+}
+
+// TestQuorumProperties shows the effect of properties of several nodes.
+func TestQuorumProperties(t *testing.T) {
+	on := func(name string, show func(t *testing.T, c *cohort), more ...string) {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := three(t, more...)
+				show(t, c)
+				c.quiet()
+			})
+		})
+	}
+	fenced := func(from, to time.Duration) func(*testing.T, *cohort) {
+		return func(t *testing.T, c *cohort) {
+			if took := c.fencedAfter(); took < from || took > to {
+				t.Errorf("fenced after %v, want %v to %v", took, from, to)
+			}
+		}
+	}
+	beats := func(from, to int) func(*testing.T, *cohort) {
+		return func(t *testing.T, c *cohort) {
+			if n := c.beats(); n < from || n > to {
+				t.Errorf("%d heartbeats of two brokers in ten seconds, want %d to %d", n, from, to)
+			}
+		}
+	}
+	on("broker.session.timeout.ms", fenced(1200*time.Millisecond, 2*time.Second))
+	on("broker.session.timeout.ms=4000", fenced(3600*time.Millisecond, 4500*time.Millisecond), "broker.session.timeout.ms=4000")
+	on("broker.heartbeat.interval.ms", beats(90, 105))
+	on("broker.heartbeat.interval.ms=500", beats(36, 45), "broker.heartbeat.interval.ms=500")
+	on("controller.listener.names", func(t *testing.T, c *cohort) {
+		if e, ok := c.nodes[0].metadata.Image().Broker(2).Endpoint("CONTROLLER"); !ok || hostPort(e) != "node2:9093" {
+			t.Errorf("controllers reach node 2 at %s", hostPort(e))
+		}
+		if addr, ok := c.nodes[0].metadata.Address(2, true); !ok || addr != "node2:9093" {
+			t.Errorf("node 1 asks node 2 at %s", addr)
+		}
+	})
+}
+
+// Nodes that only decide and nodes that only hold partitions make a cluster: the
+// former are no brokers, the latter get the metadata and vote for nothing.
+func TestRolesApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &cohort{t: t, net: memnet.New()}
+		for id := range int32(3) {
+			c.start(c.add(id+1, threeVoters, "process.roles=controller", fmt.Sprintf("listeners=CONTROLLER://node%d:9093", id+1)))
+		}
+		c.ready(c.nodes...)
+		for id := range int32(2) {
+			c.start(c.add(id+4, threeVoters, "process.roles=broker", fmt.Sprintf("listeners=PLAINTEXT://node%d:9092", id+4)))
+		}
+		c.ready(c.nodes...)
+		if code := c.create(c.node(5), "apart", 4, 2); code != kafka.None {
+			t.Error(code)
+		}
+		c.samePicture(c.nodes...)
+		var brokers []int32
+		for _, b := range c.nodes[0].metadata.Image().Brokers() {
+			brokers = append(brokers, b.ID)
+		}
+		if !slices.Equal(brokers, []int32{4, 5}) {
+			t.Error("brokers:", brokers)
+		}
+		st := c.node(c.leader(c.nodes...)).metadata.Quorum()
+		if len(st.Voters) != 3 || len(st.Learners) != 2 {
+			t.Errorf("%d voters and %d learners", len(st.Voters), len(st.Learners))
+		}
+		c.quiet()
+	})
+}
+
+// A directory that is a cluster of its own does not start as one of several voters.
+func TestLoneDirectory(t *testing.T) {
+	cfg := memory(t, "cluster.id="+testCluster)
+	b, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Close()
+	cfg.Properties = properties(t, "cluster.id="+testCluster, threeVoters)
+	if b, err = Open(cfg); err == nil {
+		b.Close()
+		t.Fatal("it started")
+	}
+	if !strings.Contains(err.Error(), "the only voter of a cluster") {
+		t.Error(err)
+	}
 }

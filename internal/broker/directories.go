@@ -158,6 +158,9 @@ func (d *directories) identify(cfg *Config, paths []string, meta string) error {
 		}
 		cluster, formatted, seen[info.DirectoryID] = info.ClusterID, dir, dir
 		if dir == meta {
+			if err := loner(cfg, dir); err != nil {
+				return err
+			}
 			d.info = info
 		} else if there, err := vfs.Exists(cfg.FS, path.Join(dir, kafka.MetadataTopic+"-0")); err == nil && there {
 			return fmt.Errorf("directory %s holds a metadata log, but metadata.log.dir is %s: name the right one", dir, meta)

@@ -31,6 +31,7 @@ func (b *Broker) newTable(props *config.Broker) (*api.Table, error) {
 		Verify:        func() bool { return b.metadata.Properties().Bool("transaction.partition.verification.enable") },
 	}
 	return api.NewTable(api.Config{
+		Ready:  b.ready,
 		Logins: newLogins(b, props),
 		Data:   data,
 		Share:  &api.ShareHandlers{Share: b.share, Data: data, Auto: b.cfg.Properties.AdvertisedAuto()},

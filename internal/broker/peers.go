@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/metadata"
 	"github.com/myelin-stream/myelin/internal/peer"
+	"github.com/myelin-stream/myelin/internal/quorum"
 	"github.com/myelin-stream/myelin/internal/wire/msg"
 )
 
@@ -81,6 +83,28 @@ func newQuorumConfig(props *config.Broker, info metadata.Info) (quorumConfig, er
 		}
 	}
 	return q, nil
+}
+
+// rolesOf is what process.roles says.
+func rolesOf(props *config.Broker) metadata.Roles {
+	roles := props.List("process.roles")
+	return metadata.Roles{Broker: slices.Contains(roles, "broker"), Controller: slices.Contains(roles, "controller")}
+}
+
+// loner says that a directory was formatted as the only voter of a cluster of its
+// own, while the properties name several: three such nodes would be three clusters.
+func loner(cfg *Config, dir string) error {
+	voters, err := metadata.VotersOf(cfg.Properties)
+	self := cfg.Properties.NodeID()
+	if err != nil || len(voters) < 2 || !slices.ContainsFunc(voters, func(v metadata.Voter) bool { return v.Node == self }) {
+		return err
+	}
+	saved, err := quorum.ReadState(cfg.FS, quorum.Folder(dir))
+	if err != nil || len(saved.Voters) != 1 || saved.Voters[0] != saved.Self.RaftID {
+		return nil // what is wrong with it is said by who opens it
+	}
+	return fmt.Errorf("directory %s belongs to the only voter of a cluster, but controller.quorum.voters names %d: "+
+		"format an empty directory with these properties, or name the others once the quorum has them", dir, len(voters))
 }
 
 // formatting says how an empty directory of this node is to be formatted.

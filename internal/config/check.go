@@ -39,6 +39,9 @@ func Check(set Settings) ([]Notice, error) {
 		case v.Text == d.DefaultValue().Text:
 		case d.Status == Refused:
 			wrong = append(wrong, fmt.Errorf("%s: %s=%s is refused: %s", s.Origin, name, s.Value, d.Reason))
+		case name == "broker.session.timeout.ms" && v.Int64() > slowSession:
+			notices = append(notices, Notice{name, s.Origin, fmt.Sprintf("broker.session.timeout.ms=%d: what a broker leads is away for that long "+
+				"when its machine dies; the default here is %s, not Kafka's %s", v.Int64(), d.DefaultValue().Text, d.KafkaDefault)})
 		case d.Status == Noted:
 			notices = append(notices, Notice{name, s.Origin, fmt.Sprintf("%s has no effect: %s", name, d.Reason)})
 		}
@@ -52,6 +55,10 @@ func Check(set Settings) ([]Notice, error) {
 	return notices, checkTogether(NewBroker(set))
 }
 
+// slowSession is the broker.session.timeout.ms, in ms, above which its author is told
+// what it means; Kafka's default, which files that move here may hold, is above it.
+const slowSession = 3000
+
 // checkTogether judges what properties mean together.
 func checkTogether(b *Broker) error {
 	var wrong []error
@@ -62,6 +69,9 @@ func checkTogether(b *Broker) error {
 	roles := b.List("process.roles")
 	if len(roles) == 0 {
 		fail("process.roles is empty: want broker, controller or both")
+	}
+	if !slices.Contains(roles, "controller") && len(b.List("controller.quorum.voters")) == 0 && len(b.List("controller.quorum.bootstrap.servers")) == 0 {
+		fail("process.roles has no controller: name where they are in controller.quorum.bootstrap.servers or controller.quorum.voters")
 	}
 	for i, dir := range b.DataDirs() {
 		if slices.Contains(b.DataDirs()[:i], dir) {

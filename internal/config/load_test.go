@@ -153,6 +153,9 @@ func TestCheck(t *testing.T) {
 		{"protocols", "group.coordinator.rebalance.protocols=consumer,streams", "", "group.coordinator.rebalance.protocols has no classic: that protocol cannot be turned off"},
 		{"order", "group.min.session.timeout.ms=10 group.max.session.timeout.ms=5", "", "group.min.session.timeout.ms (10) must be less than or equal to group.max.session.timeout.ms (5)"},
 		{"heartbeat", "broker.heartbeat.interval.ms=1000", "", "broker.heartbeat.interval.ms (1000 ms) must be less than or equal to half of the broker.session.timeout.ms (1500 ms)"},
+		{"slow session", "broker.session.timeout.ms=9000", "x: broker.session.timeout.ms=9000: what a broker leads is away for that long when its machine dies; the default here is 1500, not Kafka's 9000", ""},
+		{"quick session", "broker.session.timeout.ms=3000", "", ""},
+		{"no quorum", "process.roles=broker", "", "process.roles has no controller: name where they are in controller.quorum.bootstrap.servers or controller.quorum.voters"},
 		{"whole", "listeners=PLAINTEXT://0.0.0.0:9092,CONTROLLER://[::1]:9093 advertised.listeners=PLAINTEXT://kafka:9092 node.id=4 process.roles=broker,controller", "", ""},
 	} {
 		set := Settings{}

@@ -104,6 +104,9 @@ func (m *machine) replay(delta *cluster.Delta, records []state.Record) error {
 func (m *machine) tell(delta *cluster.Delta, next *cluster.Image) {
 	(*Metadata)(m).publish(next)
 	defer m.applied.at(next.Index())
+	if !m.cfg.Roles.Broker {
+		return
+	}
 	if !m.told {
 		if m.told = m.self.in(next, m.cfg.NodeID); !m.told {
 			return
@@ -120,6 +123,14 @@ func (m *machine) tell(delta *cluster.Delta, next *cluster.Image) {
 	}
 }
 
+// led is told by a node that is no broker when it knows who leads: it is ready.
+func (m *machine) led(by int32) {
+	if !m.cfg.Roles.Broker && by != kafka.NoBroker && !m.told {
+		m.told = true
+		close(m.ready)
+	}
+}
+
 // Lead begins to decide here.
 func (m *machine) Lead(term, next uint64) {
 	(*Metadata)(m).publish(m.image.Load().WithController(m.cfg.NodeID))
@@ -131,6 +142,7 @@ func (m *machine) Lead(term, next uint64) {
 	leader{(*Metadata)(m)}.begin(m.framed)
 	m.sessions.lead(leader{(*Metadata)(m)}.others(), m.leading.image.Index())
 	m.stirred.ring()
+	m.led(m.cfg.NodeID)
 }
 
 // Follow ends deciding here.
@@ -143,6 +155,7 @@ func (m *machine) Follow(leader int32) {
 	}
 	m.leading = nil
 	m.sessions.follow()
+	m.led(leader)
 	m.stirred.ring()
 }
 
