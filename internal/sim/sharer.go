@@ -105,8 +105,10 @@ func (s *sharer) share() error {
 			if r.PartitionIndex != p.part || s.view.names[t.TopicID] != p.topic {
 				continue
 			}
-			s.learn(p, r.CurrentLeader.LeaderID, r.CurrentLeader.LeaderEpoch)
 			if c := kafka.Code(r.ErrorCode); c != kafka.None {
+				if c == kafka.NotLeaderOrFollower || c == kafka.FencedLeaderEpoch {
+					s.learn(p, r.CurrentLeader.LeaderID, r.CurrentLeader.LeaderEpoch)
+				}
 				return s.lost(leader, s.refused("ShareFetch of "+p.String(), c))
 			}
 			for _, got := range r.AcquiredRecords {
