@@ -251,7 +251,7 @@ func (a *agent) forget(kind int8, key string) { delete(a.coord, fmt.Sprintf("%d/
 // passing turns a code into errRetry if it is one that passes by itself, and
 // else into a violation.
 func (a *agent) passing(what string, c kafka.Code) error {
-	if c.Retriable() || c == kafka.UnsupportedVersion { // TODO(sim): the latter while a node that starts has no image
+	if c.Retriable() {
 		a.trace("%s: %s", what, c.Name())
 		return fmt.Errorf("%w: %s answered %s", errRetry, what, c.Name())
 	}
