@@ -29,6 +29,7 @@ type stage struct {
 	fs       *vfs.Mem
 	replicas *replica.Table
 	sessions *FetchSessions
+	data     *DataHandlers
 	more     func(*Config) // before the table is made
 }
 
@@ -75,6 +76,7 @@ func (s *stage) start(t *testing.T) (stop func()) {
 	s.sessions = NewFetchSessions(3, rand.New(rand.NewPCG(1, 2)), time.Now)
 	cfg.Data = &DataHandlers{Replicas: s.replicas, Image: func() *cluster.Image { return image }, NodeID: 1,
 		Sessions: s.sessions, FetchMaxBytes: 55 << 20}
+	s.data = cfg.Data
 	if s.more != nil {
 		s.more(&cfg)
 	}

@@ -143,7 +143,7 @@ var brokerQuorumDefs = []Def{
 		Owner: "partition", Status: Served, Test: "partition.TestScripts",
 		Doc: "a follower that has not caught up for this long leaves the ISR"},
 	{Name: "replica.selector.class", Type: String,
-		Owner: "api", Reason: yetMulti,
+		Owner: "api", Status: Served, Test: "api.TestNearerReplica",
 		Doc: "how a consumer's nearest replica is chosen"},
 	{Name: "replica.socket.receive.buffer.bytes", Type: Int, Default: val("65536"),
 		Owner: "peer", Reason: yetMulti,
