@@ -51,6 +51,7 @@ func Ordinary(p *Peer) map[int16]Build {
 	topicRequests(m, id)
 	configRequests(m)
 	userRequests(m)
+	clusterRequests(m)
 	groupRequests(m, id)
 	shareRequests(m, id)
 	txnRequests(m, p, id)
