@@ -122,6 +122,7 @@ func groupOutlives(c *cohort, consumer bool) {
 		opts := []kgo.Opt{kgo.ConsumerGroup("g"), kgo.ConsumeTopics("t"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit(),
 			kgo.FetchMaxWait(500 * time.Millisecond)}
 		if consumer {
+			//lint:ignore SA1029 franz-go looks for this very string
 			opts = append(opts, kgo.WithContext(context.WithValue(c.t.Context(), "opt_in_kafka_next_gen_balancer_beta", true)))
 		}
 		return c.client(opts...)

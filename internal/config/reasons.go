@@ -5,7 +5,7 @@ package config
 const (
 	yetCore      = "not served yet: no test shows its effect"
 	yetKerberos  = "not served yet: Kerberos"
-	yetMulti     = "not served yet: clusters of several nodes"
+	yetMulti     = "not served yet: no test of several nodes shows its effect"
 	yetOauth     = "not served yet: OAUTHBEARER"
 	yetQuota     = "not served yet: quotas"
 	yetSasl      = "not served yet: SASL"
