@@ -66,6 +66,7 @@ func (h *DataHandlers) readFollower(c *Call, f *fetching, p *fetchPartition, q r
 	case f.who.barred:
 		return kafka.TopicAuthorizationFailed
 	case f.who.stale:
+		p.leader.id, p.leader.epoch = p.watched.Leader()
 		return kafka.NotLeaderOrFollower
 	}
 	r := p.watched
@@ -81,6 +82,7 @@ func (h *DataHandlers) readFollower(c *Call, f *fetching, p *fetchPartition, q r
 	if !ok {
 		p.res.Range.Release()
 		p.res = replica.Result{}
+		p.leader.id, p.leader.epoch = r.Leader()
 		return kafka.NotLeaderOrFollower
 	}
 	p.durable, p.res.HW = durable, max(p.res.HW, r.HW()) // which this fetch may have moved
@@ -126,7 +128,9 @@ func (h *DataHandlers) nearer(r *replica.Replica, rack string, offset int64) int
 
 // redirect tells whom to ask instead, and where that is (KIP-951).
 func (h *DataHandlers) redirect(c *Call, f *fetching, p *fetchPartition) {
-	p.leader.id, p.leader.epoch = h.leader(&p.topic, p.index)
+	if id, epoch := h.leader(&p.topic, p.index); id != kafka.NoBroker || !f.follower {
+		p.leader.id, p.leader.epoch = id, epoch
+	}
 	known := slices.ContainsFunc(f.endpoints, func(e msg.FetchResponseNodeEndpoint) bool { return e.NodeID == p.leader.id })
 	if b := h.Image().Broker(p.leader.id); b != nil && !known {
 		if e, ok := b.Endpoint(c.Conn.Listener); ok {

@@ -81,12 +81,16 @@ func TestFollowerFetch(t *testing.T) {
 		}{
 			{"an older process", 2, 19, 1, kafka.NotLeaderOrFollower},
 			{"no replica", 3, 30, 1, kafka.NotLeaderOrFollower},
+			{"the leader itself", 1, 10, 1, kafka.NotLeaderOrFollower},
 			{"an older leader epoch", 2, 20, 0, kafka.FencedLeaderEpoch},
 			{"a later leader epoch", 2, 20, 2, kafka.UnknownLeaderEpoch},
 		} {
 			if row := s.asFollower(c.id, c.broker, 4, c.leader); kafka.Code(row.ErrorCode) != c.want || r.HW() != 2 {
 				t.Errorf("%s: %v, high watermark %d", c.name, kafka.Code(row.ErrorCode), r.HW())
 			}
+		}
+		if row := s.asFollower(3, 30, 4, 1); row.CurrentLeader.LeaderID != 1 || row.CurrentLeader.LeaderEpoch != 1 {
+			t.Errorf("the leader's hint: %+v", row.CurrentLeader)
 		}
 		s.lead(2, 2)
 		if row := s.asFollower(2, 20, 4, 2); kafka.Code(row.ErrorCode) != kafka.NotLeaderOrFollower {

@@ -108,8 +108,8 @@ func (p *Partition) ISRRefused(partitionEpoch int32) Effects {
 	return p.advance(Effects{})
 }
 
-// Assigned says whether a broker holds a replica.
-func (p *Partition) Assigned(broker int32) bool { return slices.Contains(p.at.Replicas, broker) }
+// Assigned says whether a broker follows this leader.
+func (p *Partition) Assigned(broker int32) bool { return p.find(broker) != nil }
 
 // Holding lists the others in the ISR that have a record at offset, who has most
 // of the log first: from any of them a consumer may read there (KIP-392).
