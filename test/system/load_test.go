@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -43,6 +44,7 @@ type load struct {
 
 // loadConfig says how much load there is.
 type loadConfig struct {
+	replicas                       int16 // of the topic; 0 is 1
 	producers, partitions, largest int
 	topic                          map[string]string // its configuration
 }
@@ -90,7 +92,7 @@ func decode(b []byte) (id uint16, partition int32, seq uint64, err error) {
 // client makes a client that tries again soon and never gives up.
 func client(t testing.TB, addr string, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
-	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(addr), kgo.MetadataMinAge(20 * time.Millisecond),
+	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(strings.Split(addr, ",")...), kgo.MetadataMinAge(20 * time.Millisecond),
 		kgo.MetadataMaxAge(time.Second), kgo.RetryBackoffFn(func(int) time.Duration { return 10 * time.Millisecond }),
 		kgo.RequestRetries(1 << 30), kgo.RetryTimeout(2 * time.Minute), kgo.UnknownTopicRetries(-1), kgo.AlwaysRetryEOF(), kgo.DialTimeout(2 * time.Second)}, opts...)...)
 	if err != nil {
@@ -109,7 +111,7 @@ func startLoad(t testing.TB, addr string, cfg loadConfig) *load {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	res, err := kadm.NewClient(client(t, addr)).CreateTopic(ctx, int32(cfg.partitions), 1, settings, topic)
+	res, err := kadm.NewClient(client(t, addr)).CreateTopic(ctx, int32(cfg.partitions), max(cfg.replicas, 1), settings, topic)
 	if err != nil || res.Err != nil {
 		t.Fatalf("creating the topic: %v %v", err, res.Err)
 	}
