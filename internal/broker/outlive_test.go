@@ -40,9 +40,8 @@ func (c *cohort) kill(n *peerNode) (rest []*peerNode) {
 	return slices.DeleteFunc(slices.Clone(c.nodes), func(o *peerNode) bool { return o == n })
 }
 
-// Transactions over partitions that all nodes lead: the coordinator's node dies, once
-// while a transaction is open and once while its markers are on their way. What was
-// committed is there once, what was aborted is not, and no transaction is left open.
+// Transactions over partitions that all nodes lead: the coordinator's node dies
+// while a transaction is open. What was committed is there once, what was aborted is not, and no transaction is left open.
 func TestTransactionsOutliveTheirCoordinator(t *testing.T) {
 	onThree(t, []string{"min.insync.replicas=2"}, func(c *cohort) {
 		c.topic("t", 6, 3)

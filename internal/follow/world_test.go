@@ -293,7 +293,6 @@ type link struct {
 	to   *node
 	call *api.Call
 	at   *life // whom call belongs to
-	busy chan struct{}
 }
 
 var errLink = errors.New("the network carries nothing")

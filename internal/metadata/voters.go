@@ -117,6 +117,18 @@ func (cfg *FormatConfig) check() error {
 		}
 		seen[v.Directory] = v.Node
 	}
+	members := map[uint64]int32{}
+	for _, v := range cfg.Voters {
+		m := quorum.Member{Node: v.Node, Directory: v.Directory}
+		if v.Directory.IsZero() {
+			continue // follows from the node
+		}
+		other, twice := members[m.ID()]
+		if twice || !m.Valid() {
+			return fmt.Errorf("the directory.id %s of voter %d cannot name a member of the quorum (it has to differ in its first 8 bytes from zero and from that of voter %d): draw another", v.Directory, v.Node, other)
+		}
+		members[m.ID()] = v.Node
+	}
 	if cfg.ClusterID == "" && len(cfg.Voters) > 1 {
 		return errors.New("a quorum of several voters needs a cluster.id that all of them have: name one")
 	}

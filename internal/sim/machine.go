@@ -176,13 +176,6 @@ func (m *machine) kill() error {
 	return nil
 }
 
-// wipe gives the machine a new disk.
-func (m *machine) wipe() {
-	m.fs = vfs.NewMem(vfs.MemConfig{Now: time.Now})
-	m.fs.SetHook(m.disk)
-	m.join = m.of > 1
-}
-
 // perish ends a program whose machine is gone: nobody hears of it.
 func (m *machine) perish() error {
 	if !m.up {

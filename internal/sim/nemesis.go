@@ -23,10 +23,9 @@ type nemesis struct {
 	gap   time.Duration // between two faults, on average
 
 	busy   []bool // machines that a fault has hold of
-	down   int    // how many of them do not run
 	tasks  sync.WaitGroup
 	ending chan struct{} // closed when the storm is over
-	lock   chan struct{} // guards busy and down; never held while waiting
+	lock   chan struct{} // guards busy; never held while waiting
 }
 
 // fault is something that may happen.
