@@ -20,7 +20,9 @@ func (f *fetching) encode(c *Call, out *Reply, code kafka.Code) {
 	for p := f.from(f.set.head, false); p != nil; {
 		p = f.encodeTopic(c, out, p)
 	}
-	f.resp.NodeEndpoints = f.endpoints
+	if !f.follower { // who knows the brokers
+		f.resp.NodeEndpoints = f.endpoints
+	}
 	out.Buf = f.resp.AppendAfterResponses(out.Buf, c.Version)
 	if f.session != nil && !f.whole {
 		f.set.rotate()
