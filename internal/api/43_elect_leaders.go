@@ -2,6 +2,7 @@ package api
 
 import (
 	"github.com/myelin-stream/myelin/internal/auth"
+	"github.com/myelin-stream/myelin/internal/controller"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/wire/msg"
 )
@@ -17,17 +18,7 @@ import (
 // Versions: 1 kinds of elections and an error for all, 2 flexible.
 func (h *AdminHandlers) electLeaders(c *Call, req *msg.ElectLeadersRequest) *msg.ElectLeadersResponse {
 	if !c.AllowedCluster(auth.Alter) {
-		resp := msg.NewElectLeadersResponse()
-		resp.ErrorCode = int16(kafka.ClusterAuthorizationFailed)
-		for _, t := range req.TopicPartitions {
-			out := msg.ElectLeadersResponseReplicaElectionResult{Topic: t.Topic}
-			for _, id := range t.Partitions {
-				out.PartitionResult = append(out.PartitionResult, msg.ElectLeadersResponseReplicaElectionResultPartitionResult{
-					PartitionID: id, ErrorCode: resp.ErrorCode, ErrorMessage: new(unauthorizedText)})
-			}
-			resp.ReplicaElectionResults = append(resp.ReplicaElectionResults, out)
-		}
-		return &resp
+		return controller.NoElections(req, kafka.ClusterAuthorizationFailed, new(unauthorizedText))
 	}
 	ctx, cancel := c.within(req.TimeoutMs)
 	defer cancel()

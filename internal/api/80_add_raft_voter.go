@@ -1,6 +1,8 @@
 package api
 
 import (
+	"math"
+
 	"github.com/myelin-stream/myelin/internal/auth"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/wire/msg"
@@ -9,6 +11,10 @@ import (
 // voterTimeout is how long a change of the quorum's members may take where the
 // client does not say, in ms.
 const voterTimeout = 30_000
+
+// voterGrace is how much longer the answer of the leader is waited for than it may
+// take, in ms: it says what was wrong.
+const voterGrace = 1000
 
 // addRaftVoter answers AddRaftVoter (key 80, versions 0 to 1; KIP-853): a node is to
 // vote in the metadata quorum.
@@ -28,7 +34,7 @@ func (h *ClusterHandlers) addRaftVoter(c *Call, req *msg.AddRaftVoterRequest) *m
 	if timeout <= 0 {
 		timeout = voterTimeout
 	}
-	ctx, cancel := c.within(timeout)
+	ctx, cancel := c.within(min(timeout, math.MaxInt32-voterGrace) + voterGrace)
 	defer cancel()
 	return h.Metadata.Voters().Add(ctx, req, c.Version)
 }

@@ -40,6 +40,15 @@ func (c *cohort) addVoter(by, n *peerNode) (kafka.Code, *string) {
 	return kafka.Code(resp.ErrorCode), resp.ErrorMessage
 }
 
+// addNobody asks for the vote of a node that is not there.
+func (c *cohort) addNobody(by *peerNode) kafka.Code {
+	req, resp := msg.NewAddRaftVoterRequest(), msg.NewAddRaftVoterResponse()
+	req.TimeoutMs, req.VoterID, req.VoterDirectoryID = 2000, 99, kafka.UUID{7: 1}
+	req.Listeners = []msg.AddRaftVoterRequestListener{{Name: "CONTROLLER", Host: "node99", Port: 9093}}
+	c.call(by, &req, &resp, 1)
+	return kafka.Code(resp.ErrorCode)
+}
+
 func (c *cohort) removeVoter(by *peerNode, id int32, directory kafka.UUID) kafka.Code {
 	req, resp := msg.NewRemoveRaftVoterRequest(), msg.NewRemoveRaftVoterResponse()
 	req.VoterID, req.VoterDirectoryID = id, directory
@@ -85,6 +94,12 @@ func TestVoters(t *testing.T) {
 		other := c.node(leader%3 + 1)
 		if code, _ := c.addVoter(other, other); code != kafka.DuplicateVoter {
 			t.Errorf("a voter again: %v", code)
+		}
+		if code := c.addNobody(other); code != kafka.RequestTimedOut {
+			t.Errorf("a node that nobody has heard of: %v", code)
+		}
+		if row, _ := c.describe(other); !slices.Equal(replicaIDs(row.CurrentVoters), []int32{1, 2, 3}) || !slices.Equal(replicaIDs(row.Observers), []int32{4}) {
+			t.Errorf("after a node that nobody has heard of: %+v", row)
 		}
 		if code, text := c.addVoter(other, four); code != kafka.None {
 			t.Fatalf("%v %v", code, text)

@@ -190,9 +190,10 @@ func (m *mover) cancel(ctx context.Context, rows []progress) error {
 	return partial(done, failures)
 }
 
-// throttle bounds what each node of a plan sends and receives for the copying, in
-// bytes a second, in Kafka's way: the rate is a property of the nodes, and which
-// replicas it is for a property of the topics.
+// throttle bounds what each node of a plan takes in for the copying, in bytes a
+// second, in Kafka's way: the rate is a property of the nodes, and which replicas
+// it is for a property of the topics. That of the leaders is set too, though ours
+// do not serve it yet.
 func (m *mover) throttle(ctx context.Context, p *plan.Plan, rate int64) error {
 	leaders, followers, nodes := map[string][]string{}, map[string][]string{}, map[int32]bool{}
 	for _, move := range p.Moves {

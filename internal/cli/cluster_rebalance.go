@@ -23,7 +23,7 @@ type moveFlags struct {
 }
 
 func (f *moveFlags) flags(c *cobra.Command) {
-	c.Flags().StringVar(&f.throttle, "throttle", "", "bytes a second that each node sends and receives for this at most, such as 50MiB")
+	c.Flags().StringVar(&f.throttle, "throttle", "", "bytes a second that each node takes in for this at most, such as 50MiB")
 	c.Flags().BoolVar(&f.nowait, "no-wait", false, "return when the controller has taken the plan; a throttle stays then")
 }
 

@@ -1,6 +1,8 @@
 package controller
 
 import (
+	"fmt"
+
 	"github.com/myelin-stream/myelin/internal/cluster"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/wire/msg"
@@ -18,11 +20,10 @@ const (
 // records (KIP-460). Without topics it is about all partitions, and those that
 // need no election are passed over in the answer.
 func ElectLeaders(s *State, req *msg.ElectLeadersRequest) (Records, *msg.ElectLeadersResponse) {
-	resp := msg.NewElectLeadersResponse()
 	if req.ElectionType != electPreferred && req.ElectionType != electUnclean {
-		resp.ErrorCode = int16(kafka.InvalidRequest)
-		return nil, &resp
+		return nil, NoElections(req, kafka.InvalidRequest, new(fmt.Sprintf("There is no election of type %d.", req.ElectionType)))
 	}
+	resp := msg.NewElectLeadersResponse()
 	var recs Records
 	one := func(t *cluster.Topic, name string, id int32) msg.ElectLeadersResponseReplicaElectionResultPartitionResult {
 		r, err := s.electLeader(t, name, id, req.ElectionType)
@@ -45,19 +46,38 @@ func ElectLeaders(s *State, req *msg.ElectLeadersRequest) (Records, *msg.ElectLe
 		}
 		return recs, &resp
 	}
-	asked := map[kafka.TopicPartition]bool{} // what is named twice is elected once
+	elected := map[kafka.TopicPartition]msg.ElectLeadersResponseReplicaElectionResultPartitionResult{} // what is named twice is elected once
 	for _, rt := range req.TopicPartitions {
 		out := msg.ElectLeadersResponseReplicaElectionResult{Topic: rt.Topic}
 		t := s.Image.Topic(rt.Topic)
 		for _, id := range rt.Partitions {
-			if tp := (kafka.TopicPartition{Topic: rt.Topic, Partition: id}); !asked[tp] {
-				asked[tp] = true
-				out.PartitionResult = append(out.PartitionResult, one(t, rt.Topic, id))
+			tp := kafka.TopicPartition{Topic: rt.Topic, Partition: id}
+			row, again := elected[tp]
+			if !again {
+				row = one(t, rt.Topic, id)
+				elected[tp] = row
 			}
+			out.PartitionResult = append(out.PartitionResult, row)
 		}
 		resp.ReplicaElectionResults = append(resp.ReplicaElectionResults, out)
 	}
 	return recs, &resp
+}
+
+// NoElections answers ElectLeaders with one error for the request and for each
+// partition in it. Text may be nil.
+func NoElections(req *msg.ElectLeadersRequest, code kafka.Code, text *string) *msg.ElectLeadersResponse {
+	resp := msg.NewElectLeadersResponse()
+	resp.ErrorCode = int16(code)
+	for _, t := range req.TopicPartitions {
+		out := msg.ElectLeadersResponseReplicaElectionResult{Topic: t.Topic}
+		for _, id := range t.Partitions {
+			out.PartitionResult = append(out.PartitionResult, msg.ElectLeadersResponseReplicaElectionResultPartitionResult{
+				PartitionID: id, ErrorCode: int16(code), ErrorMessage: text})
+		}
+		resp.ReplicaElectionResults = append(resp.ReplicaElectionResults, out)
+	}
+	return &resp
 }
 
 func (s *State) electLeader(t *cluster.Topic, name string, id int32, kind int8) (*state.PartitionChangeRecord, error) {

@@ -136,8 +136,9 @@ func (m door) addVoter(ctx context.Context, req *msg.AddRaftVoterRequest) (*msg.
 	return &resp, nil
 }
 
-// promote makes a voter of a node: first a learner, if it is none, then, when it has
-// caught up, more.
+// promote makes a voter of a node that learns. A node that nobody has heard of must
+// not count among those of whom a majority is needed: every node that runs has come
+// as a learner by itself, so who is none is waited for.
 func (m door) promote(ctx context.Context, next quorum.Member, at place) error {
 	st := m.node.Status()
 	if st.Leader != m.cfg.NodeID {
@@ -146,17 +147,14 @@ func (m door) promote(ctx context.Context, next quorum.Member, at place) error {
 	if slices.ContainsFunc(st.Voters, func(p quorum.Progress) bool { return p.Node == next.Node }) {
 		return fmt.Errorf("node %d: %w", next.Node, quorum.ErrDuplicate)
 	}
-	m.joined.set(at)
-	if err := m.alter(ctx, m.node.AddLearner, next); err != nil {
-		return err
-	}
 	for {
 		st := m.node.Status()
 		i := slices.IndexFunc(st.Learners, func(p quorum.Progress) bool { return p.Member == next })
 		switch {
 		case st.Leader != m.cfg.NodeID:
 			return quorum.ErrNotLeader
-		case i >= 0 && st.Learners[i].Active && st.Learners[i].End+catchUpClose > int64(st.Last):
+		case i >= 0 && keepsUp(st.Learners[i], st.Last):
+			m.joined.set(at)
 			return m.alter(ctx, m.node.AddVoter, next)
 		}
 		if rest(ctx, catchUpLook) != nil {
@@ -164,6 +162,12 @@ func (m door) promote(ctx context.Context, next quorum.Member, at place) error {
 				"formatted with --no-initial-controllers, and try again: %w", next.Node, next.Directory, kafka.RequestTimedOut)
 		}
 	}
+}
+
+// keepsUp says whether a learner answers and is close to the log's end. One that
+// was only just taken in counts as active before it has said a word.
+func keepsUp(p quorum.Progress, last uint64) bool {
+	return p.Active && p.Heard > 0 && p.End > 1 && p.End+catchUpClose > int64(last)
 }
 
 func (m door) removeVoter(ctx context.Context, req *msg.RemoveRaftVoterRequest) (*msg.RemoveRaftVoterResponse, error) {

@@ -174,8 +174,8 @@ func (m *Metadata) AlterUserScramCredentials(ctx context.Context, req *msg.Alter
 func (m *Metadata) ElectLeaders(ctx context.Context, req *msg.ElectLeadersRequest) *msg.ElectLeadersResponse {
 	resp, err := ask[msg.ElectLeadersResponse](ctx, m, req, newest(req))
 	if err != nil {
-		resp = new(msg.NewElectLeadersResponse())
-		resp.ErrorCode, _ = answer(err)
+		code, text := answer(err)
+		resp = controller.NoElections(req, kafka.Code(code), text)
 	}
 	return resp
 }

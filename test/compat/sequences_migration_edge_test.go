@@ -30,7 +30,9 @@ func migrationRefused(d *dialogue) {
 		"say too much": func(r *msg.JoinGroupRequest) { r.Protocols[0].Metadata = append(r.Protocols[0].Metadata, 1, 2, 3) },
 		"of tomorrow":  func(r *msg.JoinGroupRequest) { r.Protocols[0].Metadata[1] = 99 },
 	} {
-		m := &member{d: d, v: s.a.v, group: name, generation: -1, topic: s.topic}
+		// It holds what it may keep: whom Kafka gives the rest to goes by the hash of
+		// the ids, which are drawn.
+		m := &member{d: d, v: s.a.v, group: name, generation: -1, topic: s.topic, owned: []int32{0, 1, 2}}
 		for range 2 {
 			m.joined(ask[msg.JoinGroupResponse](d, name+" joins", 9, func(i int) msg.Request {
 				r := m.joining("range")(i).(*msg.JoinGroupRequest)
