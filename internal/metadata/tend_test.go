@@ -153,14 +153,15 @@ func TestNoRebalance(t *testing.T) {
 func TestUncleanLeaderElection(t *testing.T) {
 	for _, on := range []bool{false, true} {
 		tended(t, func(n *node) {
-			n.comes(2)
-			n.assigned("t", nil, 1, 2)
-			n.assigned("u", map[string]string{"unclean.leader.election.enable": fmt.Sprint(!on)}, 2, 1)
+			n.comes(2) // broker 1 is this node: fenced, it comes back by itself
+			n.comes(3)
+			n.assigned("t", nil, 3, 2)
+			n.assigned("u", map[string]string{"unclean.leader.election.enable": fmt.Sprint(!on)}, 2, 3)
 			n.decides(func(s *controller.State) controller.Records { return controller.FenceBroker(s, 2) })
 			n.comesBack(2)
-			n.alter("u", 1)
-			n.alter("t", 1)
-			n.decides(func(s *controller.State) controller.Records { return controller.FenceBroker(s, 1) })
+			n.alter("u", 3)
+			n.alter("t", 3)
+			n.decides(func(s *controller.State) controller.Records { return controller.FenceBroker(s, 3) })
 			for topic, unclean := range map[string]bool{"t": on, "u": !on} {
 				want := map[bool]int32{false: kafka.NoBroker, true: 2}[unclean]
 				if p := n.partition(topic); p.Leader != want || p.Recovering != unclean {
