@@ -57,7 +57,7 @@ torture: ## turned bits, failing operations, random histories and planted bugs, 
 	$(GO) test -count=1 -timeout 120m -v -run '^Test(Flips|Faults|Planted)' ./internal/torture
 	TORTURE_HISTORIES=2000 $(GO) test -count=1 -timeout 120m -v -run '^TestMetamorph$$' ./internal/torture
 
-fuzz: ## every fuzz target for FUZZTIME
+fuzz: ## every fuzz target for FUZZTIME (30s), or for so many inputs (20000x)
 	@grep -roE '^func Fuzz[A-Za-z0-9_]+' --include='*_test.go' internal | sort | \
 	sed -E 's|/[^/]*:func | |' | while read -r folder target; do \
 		echo "$$folder $$target"; \
