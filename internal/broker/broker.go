@@ -94,7 +94,7 @@ func (b *Broker) build() error {
 	b.metadata, err = metadata.Open(metadata.Config{
 		FS: b.cfg.FS, Home: b.dirs.metadata, Dir: b.dirs.metadata.Path(), LogDirs: b.dirs.ids(),
 		NodeID: b.self, ClusterID: b.dirs.info.ClusterID, Properties: b.cfg.Properties,
-		Endpoints: b.sockets.endpoints, Rack: b.rack(), PreviousEpoch: b.dirs.metadata.PreviousEpoch(),
+		Endpoints: b.sockets.endpoints, Rack: b.rack(), PreviousEpoch: b.dirs.previousEpoch(), KeepEpoch: b.dirs.keepEpoch,
 		Roles: rolesOf(b.cfg.Properties),
 		Peers: nodes{b}, Transport: b.courier, Voters: quorum.voters, Bootstrap: quorum.bootstrap,
 		Now: b.cfg.Now, Rand: b.dice(), Logger: b.logger.With("component", "metadata"),
@@ -206,7 +206,7 @@ func (b *Broker) announce(ctx context.Context) error {
 	}
 	b.logger.Info("ready", "node_id", b.self, "cluster_id", b.dirs.info.ClusterID, "listener", b.Addr(""))
 	if r := b.metadata.Image().Broker(b.self); r != nil {
-		b.dirs.metadata.SetEpoch(r.Epoch)
+		b.dirs.setEpoch(r.Epoch)
 	}
 	close(b.ready)
 	<-ctx.Done()

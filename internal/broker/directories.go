@@ -181,6 +181,41 @@ func (d *directories) ids() []kafka.UUID {
 	return ids
 }
 
+// previousEpoch is the broker epoch under which the last run used the directories,
+// if none of them lost what it wrote: -1 if one may have, or one was set back to
+// another day. Those that nobody has used yet have no say.
+func (d *directories) previousEpoch() int64 {
+	epoch := int64(-1)
+	for _, h := range d.homes {
+		switch e := h.PreviousEpoch(); {
+		case h.Fresh(), e < 0 && h.Clean():
+		case e < 0, epoch >= 0 && e != epoch:
+			return -1
+		default:
+			epoch = e
+		}
+	}
+	return epoch
+}
+
+// setEpoch says under which epoch the node is registered, and keepEpoch makes that
+// durable.
+func (d *directories) setEpoch(epoch int64) {
+	for _, h := range d.homes {
+		h.SetEpoch(epoch)
+	}
+}
+
+func (d *directories) keepEpoch(epoch int64) error {
+	var errs []error
+	for _, h := range d.homes {
+		if h.Failed() == nil {
+			errs = append(errs, commitlog.KeepEpoch(h, epoch))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // lost are the ids of those that failed while the node ran.
 func (d *directories) lost() []kafka.UUID {
 	var ids []kafka.UUID

@@ -97,7 +97,7 @@ func TestStreamsProperties(t *testing.T) {
 			m := streamsOn(s)
 			<-time.After(6 * time.Second)
 			s.want("delayed", hasStatus(m.beat(), 5), true)
-			<-time.After(time.Second)
+			<-time.After(time.Second + time.Millisecond)
 			s.want("tasks", len(m.beat().ActiveTasks), 1)
 		}},
 		{"group.streams.assignment.interval.ms=9000" + now, func(s *stand) {

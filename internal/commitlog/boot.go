@@ -97,6 +97,9 @@ func (h *Home) distrust(tp kafka.TopicPartition) {
 	}
 	h.noting.lock()
 	defer h.noting.unlock()
+	// Without a word of the epoch the next owner counts as one that lost something,
+	// even if the disk takes no more writes.
+	_ = h.fs.Remove(h.join(tenantFile))
 	if err := writeBoot(h, "none: a write failed"); err != nil {
 		h.logger.Log(context.Background(), slog.LevelError, "cannot note the failed write", "dir", h.path, "error", err)
 	}

@@ -157,6 +157,11 @@ func (c *checker) marks() {
 	if ok && !c.ours {
 		c.problem(Problem{File: bootFile, What: "unreadable; it counts as that of another run of the machine", Pending: true})
 	}
+	if data, ok := c.read("", tenantFile); ok {
+		if _, whole := parseTenant(data); !whole {
+			c.problem(Problem{File: tenantFile, What: "unreadable; after a kill the broker counts as one that has lost something", Pending: true})
+		}
+	}
 	if data, ok := c.read("", cleanFile); ok && json.Unmarshal(data, &cleanMark{}) != nil && len(bytes.TrimSpace(data)) > 0 {
 		c.problem(Problem{File: cleanFile, What: "unreadable; its presence still says that the end was clean, of a broker that nobody knows", Pending: true})
 	}

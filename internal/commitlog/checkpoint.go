@@ -14,14 +14,15 @@ import (
 	"github.com/myelin-stream/myelin/internal/vfs"
 )
 
-// Names of the files of a log directory that are Kafka's, and of the one that
-// is ours. Layouts: docs/format.
+// Names of the files of a log directory that are Kafka's, and of those that
+// are ours. Layouts: docs/format.
 const (
-	pointFile = "recovery-point-offset-checkpoint"
-	startFile = "log-start-offset-checkpoint"
-	cleanFile = ".kafka_cleanshutdown"
-	lockFile  = ".lock"
-	bootFile  = ".myelin_boot"
+	pointFile  = "recovery-point-offset-checkpoint"
+	startFile  = "log-start-offset-checkpoint"
+	cleanFile  = ".kafka_cleanshutdown"
+	lockFile   = ".lock"
+	bootFile   = ".myelin_boot"
+	tenantFile = ".myelin_epoch"
 
 	maxCheckpoint = 256 << 20 // bytes: some million partitions
 )

@@ -18,7 +18,7 @@ func dumpSmall(f vfs.FS, name string, visit func(DumpLine) error) error {
 	dump := map[string]func([]byte) ([]DumpLine, error){
 		epochFile: dumpEpochs, metadataFile: dumpTopicID,
 		pointFile: dumpOffsets, startFile: dumpOffsets, cleanPointFile: dumpOffsets,
-		cleanFile: dumpClean, bootFile: dumpBoot, manifestFile: dumpManifest, damageFile: nil, ballastFile: nil, lockFile: nil,
+		cleanFile: dumpClean, bootFile: dumpBoot, tenantFile: dumpTenant, manifestFile: dumpManifest, damageFile: nil, ballastFile: nil, lockFile: nil,
 	}
 	read, known := dump[path.Base(name)]
 	var lines []DumpLine
@@ -94,6 +94,14 @@ func dumpBoot(data []byte) ([]DumpLine, error) {
 		return nil, errMalformed
 	}
 	return []DumpLine{{"boot", []DumpField{{"version", int16(0)}, {"bootId", id}}}}, nil
+}
+
+func dumpTenant(data []byte) ([]DumpLine, error) {
+	epoch, ok := parseTenant(data)
+	if !ok {
+		return nil, errMalformed
+	}
+	return []DumpLine{{"tenant", []DumpField{{"version", int16(0)}, {"brokerEpoch", epoch}}}}, nil
 }
 
 func dumpDamage(f vfs.FS, dir string) (out []DumpLine, err error) {

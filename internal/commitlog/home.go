@@ -69,13 +69,12 @@ type Home struct {
 	noSums   bool
 	onDamage func(kafka.TopicPartition, Damage)
 
-	clean    bool  // the last owner closed it in order
-	previous int64 // its broker epoch, -1 unknown
-	epoch    int64 // ours, for the mark
-	sameBoot bool  // and the machine has not restarted since
-	ours     bool  // and was of this program
-	sworn    bool  // the manifest has the checksum of the recovery points
-	foreign  bool  // and another: somebody else worked here since
+	clean    bool // the last owner closed it in order
+	sameBoot bool // and the machine has not restarted since
+	ours     bool // and was of this program
+	sworn    bool // the manifest has the checksum of the recovery points
+	foreign  bool // and another: somebody else worked here since
+	tenancy
 
 	scanners                 sync.Pool                // of *scanner, for readers
 	saving                   *group                   // writes of the checkpoint files
@@ -188,14 +187,6 @@ func (h *Home) readClean() error {
 	return nil
 }
 
-// PreviousEpoch is the broker epoch under which the last owner ended cleanly, -1
-// if it did not or did not say.
-func (h *Home) PreviousEpoch() int64 { return h.previous }
-
-// SetEpoch says under which broker epoch this owner is registered; Close writes
-// it down.
-func (h *Home) SetEpoch(epoch int64) { h.epoch = epoch }
-
 // begin reads what the last owner left and takes its mark away.
 func (h *Home) begin() error {
 	var err error
@@ -209,9 +200,13 @@ func (h *Home) begin() error {
 	id := bootID(h)
 	h.ours = err == nil // a torn one is ours too
 	h.sameBoot = id != "" && parseBoot(boot) == id
+	damaged := false
 	if h.mu.points, err = readOffsetTable(h.fs, h.join(pointFile)); errors.Is(err, errMalformed) {
 		h.logger.Warn("recovery points are unreadable, every log is examined whole", "error", err)
-		h.mu.points, h.clean, h.previous, err = offsetTable{}, false, -1, nil
+		h.mu.points, h.clean, damaged, err = offsetTable{}, false, true, nil
+	}
+	if err == nil {
+		err = h.inherit(!damaged && (h.clean || h.sameBoot))
 	}
 	if err != nil {
 		return err

@@ -32,6 +32,7 @@ type attendance struct {
 	late chan struct{} // closed when registering takes too long
 	over bool          // it was registered once
 	last error         // why it is not
+	kept int64         // the broker epoch that is durable here
 }
 
 // attend is the activity behind it. Its error is final for the node.
@@ -100,6 +101,9 @@ func (a *attendance) step(ctx context.Context) (time.Duration, error) {
 	leads := img.ControllerID() == m.cfg.NodeID
 	once, cancel := context.WithTimeout(ctx, attendTry)
 	defer cancel()
+	if mine && a.kept != b.Epoch {
+		a.keep(b.Epoch)
+	}
 	switch {
 	case !entrant{m}.member():
 		return attendAgain, a.blame(entrant{m}.join(once))
@@ -118,6 +122,21 @@ func (a *attendance) step(ctx context.Context) (time.Duration, error) {
 		m.cfg.Logger.Debug("no heartbeat", "err", err)
 	}
 	return every, nil
+}
+
+// keep makes the broker epoch durable, before a heartbeat takes the broker into
+// service. Without it a kill counts as a loss of what was written, which is why it
+// is not worth staying out of service for. Where nobody else is there, a kill
+// counts so anyway.
+func (a *attendance) keep(epoch int64) {
+	m := a.m
+	if st := m.node.Status(); m.cfg.KeepEpoch == nil || (asker{m}).alone() && len(st.Learners) == 0 && len(m.Image().Brokers()) < 2 {
+		return
+	}
+	a.kept = epoch
+	if err := m.cfg.KeepEpoch(epoch); err != nil {
+		m.cfg.Logger.Warn("the broker epoch cannot be written down: if this process is killed, its replicas count as incomplete", "err", err)
+	}
 }
 
 // blame keeps why a try failed; what cannot get better by trying is an error.
@@ -219,6 +238,7 @@ func (m leader) register(s *controller.State, req *msg.BrokerRegistrationRequest
 		m.sessions.doubt(req.BrokerID, false)
 	case resp.ErrorCode == 0 && req.BrokerID != m.cfg.NodeID:
 		m.sessions.heard(req.BrokerID, 0)
+		m.stirred.ring() // this node is alone no more
 	}
 	return recs, resp
 }

@@ -53,10 +53,15 @@ type Config struct {
 	Endpoints []cluster.Endpoint
 	Rack      *string // nil when the broker has none
 
-	// PreviousEpoch is the broker epoch under which this broker last shut down
-	// cleanly, or -1. After an unclean stop each partition it leads starts a
-	// new leader epoch, so that a consumer notices records that were lost.
+	// PreviousEpoch is the broker epoch under which this broker's last process
+	// ran, if it lost nothing that it had written, or -1. After that each partition
+	// it leads starts a new leader epoch, so that a consumer notices records that
+	// were lost, and it leaves the ISRs and the eligible replicas.
 	PreviousEpoch int64
+
+	// KeepEpoch makes this process's broker epoch durable, so that the next process
+	// knows it even if this one is killed. Nil: it does not outlive a kill.
+	KeepEpoch func(epoch int64) error
 
 	// Roles says what this node is; none means both. One that is no broker does not
 	// register, and its subscribers are told of nothing.
