@@ -87,6 +87,7 @@ type Group struct {
 	protocolType string // "" until the first member
 	protocol     *string
 	generation   int32
+	storing      int32           // the newest generation whose assignment was given to the log
 	topics       map[string]bool // that the members subscribe to; nil if unknown
 
 	newcomers bool          // somebody joined during the initial delay

@@ -42,7 +42,10 @@ type pending struct {
 }
 
 // Sync parks a member until the leader's assignment is stored, and takes that
-// assignment from the leader.
+// assignment from the leader: once in each generation. A leader that asks again
+// while the first one is on its way to the log waits for that. (Apache Kafka
+// stores the second one too, but tells the members of the first; after a change
+// of coordinator they would hear of the second.)
 //
 // Errors: UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID, ILLEGAL_GENERATION,
 // INCONSISTENT_GROUP_PROTOCOL, REBALANCE_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE
@@ -60,7 +63,8 @@ func (g *Group) Sync(in Sync) Step {
 	}
 	g.answerSync(m, Synced{Code: kafka.RebalanceInProgress}) // one that it no longer waits for
 	m.sync = in.Ticket
-	if m.id == g.leader {
+	if m.id == g.leader && g.storing != g.generation {
+		g.storing = g.generation
 		// Members that the leader left out get nothing, which is an assignment.
 		all := make(map[string][]byte, len(g.members))
 		for _, o := range g.members {
