@@ -33,10 +33,11 @@ type fetching struct {
 	isolate  replica.Isolation
 	follower bool
 	who      follower
-	behind   bool // there is a high watermark that the follower was not told
-	told     bool // it has been woken for that
-	whole    bool // every partition goes into the answer
-	hints    bool // the version tells whom to ask instead
+	ration   ration // of throttled partitions
+	behind   bool   // there is a high watermark that the follower was not told
+	told     bool   // it has been woken for that
+	whole    bool   // every partition goes into the answer
+	hints    bool   // the version tells whom to ask instead
 
 	endpoints []msg.FetchResponseNodeEndpoint // of whom to ask instead
 
@@ -98,6 +99,7 @@ func (h *DataHandlers) fetch(c *Call, out *Reply) {
 		if !h.ready(c, f) {
 			h.await(c, f)
 		}
+		h.charge(c, f)
 		f.encode(c, out, kafka.None)
 		if !f.follower {
 			out.Mute = c.Charge(quota.Fetch, int64(out.At()))
@@ -226,11 +228,12 @@ func (f *fetching) take() *fetchPartition {
 func (h *DataHandlers) ready(c *Call, f *fetching) bool {
 	left, one := f.max, true
 	total, logs, failed := 0, 0, false
-	f.behind = false
+	f.behind, f.ration = false, ration{}
 	for p := f.set.head; p != nil; p = p.next {
 		p.forget()
 		h.read(c, f, p, min(p.maxBytes, left), one)
 		n := p.res.Range.Len()
+		f.ration.spend(p)
 		if n > 0 {
 			one = false
 			total += n

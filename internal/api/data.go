@@ -21,6 +21,9 @@ type DataHandlers struct {
 	// followers.
 	Turnover *Turnover
 
+	// Throttle bounds what followers get that are not in sync; nil: nothing does.
+	Throttle *Throttle
+
 	// RackAware tells consumers of a replica in their own rack
 	// (replica.selector.class).
 	RackAware bool

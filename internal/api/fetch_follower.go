@@ -73,6 +73,7 @@ func (h *DataHandlers) readFollower(c *Call, f *fetching, p *fetchPartition, q r
 	if q.CurrentEpoch == kafka.NoEpoch {
 		_, q.CurrentEpoch = r.Leader()
 	}
+	h.throttle(c, f, p, &q)
 	var err error
 	if p.res, err = r.Read(q); err != nil || p.res.Diverging != nil || f.who.noted {
 		return err
@@ -94,6 +95,9 @@ func (h *DataHandlers) readFollower(c *Call, f *fetching, p *fetchPartition, q r
 func (h *DataHandlers) hasten(c *Call, f *fetching, until time.Time) time.Time {
 	if f.follower && h.Turnover != nil {
 		until = h.Turnover.until(c.Time, until)
+	}
+	if paid := f.ration.until; !paid.IsZero() && paid.Before(until) {
+		until = paid // then there may be more for partitions that are throttled
 	}
 	if !f.behind || f.told {
 		return until

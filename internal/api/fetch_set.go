@@ -34,6 +34,8 @@ type fetchPartition struct {
 	gave   bool // with records
 	leader leaderHint
 
+	throttled bool // what is read counts against the rate
+
 	durable int64 // for a follower: up to where the whole ISR has flushed
 	nearer  int32 // the replica to read from instead; kafka.NoBroker if none is
 
@@ -55,7 +57,7 @@ func (p *fetchPartition) want(q *msg.FetchRequestTopicPartition) {
 // forget drops what was found.
 func (p *fetchPartition) forget() {
 	p.res.Range.Release()
-	p.res, p.code, p.early, p.row, p.watched = replica.Result{}, kafka.None, false, false, nil
+	p.res, p.code, p.early, p.row, p.watched, p.throttled = replica.Result{}, kafka.None, false, false, nil, false
 	p.leader, p.nearer = leaderHint{kafka.NoBroker, kafka.NoEpoch}, kafka.NoBroker
 }
 

@@ -79,3 +79,14 @@ func (b wherever) throttled(property string) func(kafka.TopicPartition) bool {
 		return slices.Contains(list, "*") || slices.Contains(list, fmt.Sprintf("%d:%d", tp.Partition, b.self))
 	}
 }
+
+// leaderLimits are what [api.Throttle] asks for.
+func (b wherever) leaderLimits() func() (int64, func(kafka.TopicPartition) bool) {
+	of := b.throttled("leader.replication.throttled.replicas")
+	return func() (int64, func(kafka.TopicPartition) bool) {
+		if rate := b.metadata.Properties().Int64("leader.replication.throttled.rate"); rate < math.MaxInt64 {
+			return rate, of
+		}
+		return 0, nil
+	}
+}

@@ -24,6 +24,7 @@ func (b *Broker) newTable(props *config.Broker) (*api.Table, error) {
 		Replicas: b.replicas, Image: b.metadata.Image, NodeID: b.self,
 		Sessions:      b.sessions,
 		Turnover:      b.turnover,
+		Throttle:      &api.Throttle{Limits: wherever{b}.leaderLimits()},
 		RackAware:     props.String("replica.selector.class") == rackAware,
 		FetchMaxBytes: int32(props.Int("fetch.max.bytes")),
 		Txns:          wherever{b}.transactions(),

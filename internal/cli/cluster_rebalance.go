@@ -8,8 +8,6 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
-	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/myelin-stream/myelin/internal/controller/plan"
 )
@@ -141,13 +139,16 @@ func move(a *app, ctx context.Context, flags moveFlags, make func(*clusterFacts)
 		}
 	}
 	if err := m.start(ctx, p); err != nil {
+		if rate > 0 {
+			a.hint("the throttle stays; see: myelin cluster rebalance status and unthrottle")
+		}
 		return err
 	}
 	if flags.nowait {
 		a.hint("started; see: myelin cluster rebalance status")
 		return nil
 	}
-	if err := m.wait(ctx); err != nil {
+	if err := m.wait(ctx, p); err != nil {
 		return err
 	}
 	m.prefer(ctx, p)
@@ -291,111 +292,4 @@ func replaceCmd(a *app) *cobra.Command {
 	flags.flags(c)
 	c.Flags().Int32Var(&with, "with", -1, "the node that takes over")
 	return c
-}
-
-func decommissionCmd(a *app) *cobra.Command {
-	var flags moveFlags
-	c := &cobra.Command{
-		Use: "decommission NODE", Short: "Take a node out of the cluster", Args: cobra.ExactArgs(1),
-		Long: "Take a node out of the cluster. While it runs its replicas are moved off it and its vote is taken away; then stop it,\n" +
-			"and run the same command again: a node that is stopped and has nothing is forgotten.",
-		Example: "  myelin cluster decommission 3",
-		RunE: func(c *cobra.Command, args []string) error {
-			id, err := parseNode(args[0])
-			if err != nil {
-				return err
-			}
-			if flags.nowait {
-				return usage("--no-wait: what follows needs the moves to be done")
-			}
-			return decommission(a, c.Context(), id, flags)
-		},
-	}
-	flags.flags(c)
-	return c
-}
-
-// decommission does the next steps for a node that is to go:
-//
-//	drain       its replicas go elsewhere, and no new ones come
-//	vote        it leaves the voters
-//	unregister  once it is stopped, the cluster forgets it
-func decommission(a *app, ctx context.Context, id int32, flags moveFlags) error {
-	serves := false
-	flags.first = func(ctx context.Context, m *mover) error {
-		if !serves {
-			return nil
-		}
-		return m.cordon(ctx, id, true)
-	}
-	if err := move(a, ctx, flags, func(f *clusterFacts) (*plan.Plan, error) {
-		n := f.node(id)
-		if n == nil {
-			return nil, missing("there is no node %d; see: myelin cluster info", id)
-		}
-		if serves = n.State == "in service"; n.Replicas == 0 {
-			return &plan.Plan{}, nil
-		}
-		return f.planned([]int32{id})
-	}); err != nil || a.dryRun {
-		return err
-	}
-	m, err := newMover(a, ctx)
-	if err != nil {
-		return err
-	}
-	defer m.cl.Close()
-	f, err := gather(a, ctx, m.cl)
-	if err != nil {
-		return err
-	}
-	n := f.node(id)
-	if n.Quorum == "voter" || n.Quorum == "leader" {
-		if err := m.takeVote(ctx, f, id); err != nil {
-			return err
-		}
-	}
-	if n.State == "in service" {
-		a.hint("node %d has nothing left and no vote; stop it, then run again: myelin cluster decommission %d", id, id)
-		return nil
-	}
-	req := kmsg.NewPtrUnregisterBrokerRequest()
-	req.BrokerID = id
-	resp, err := req.RequestWith(ctx, m.cl)
-	if err == nil {
-		err = codeError(resp.ErrorCode, resp.ErrorMessage)
-	}
-	if err != nil && !isAny(err, kerr.BrokerIDNotRegistered) {
-		return fmt.Errorf("node %d: %w", id, err)
-	}
-	a.hint("node %d is forgotten", id)
-	return nil
-}
-
-// takeVote removes a node from the voters.
-func (m *mover) takeVote(ctx context.Context, f *clusterFacts, id int32) error {
-	voters := 0
-	for _, q := range f.quorum.members {
-		if q.Role != "learner" {
-			voters++
-		}
-	}
-	if voters < 2 {
-		return &fault{exitFailed, fmt.Sprintf("node %d is the only voter; let others vote first: myelin cluster quorum add-voter NODE", id)}
-	}
-	for _, q := range f.quorum.members {
-		if q.Node != id || q.Role == "learner" {
-			continue
-		}
-		req := kmsg.NewPtrRemoveRaftVoterRequest()
-		req.VoterID, req.VoterDirectoryID = id, q.id
-		resp, err := req.RequestWith(ctx, m.cl)
-		if err == nil {
-			err = codeError(resp.ErrorCode, resp.ErrorMessage)
-		}
-		if err != nil {
-			return fmt.Errorf("the vote of node %d: %w", id, err)
-		}
-	}
-	return nil
 }

@@ -95,12 +95,9 @@ func (f *clusterFacts) ask(ctx context.Context, cl *kgo.Client, topics []kadm.To
 			}
 		}
 	}
-	moves, err := adm.ListPartitionReassignments(ctx, nil)
-	if err != nil {
-		return nil, err
-	}
-	for _, r := range moves.Sorted() {
-		m.adding[place{r.Topic, r.Partition}] = r.AddingReplicas
+	moves, _ := askMoves(ctx, cl) // without a controller nobody says
+	for _, r := range moves {
+		m.adding[place{r.Topic, r.Partition}] = r.Adding
 	}
 	return m, m.askHeirs(ctx, cl, headless)
 }

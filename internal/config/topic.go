@@ -52,7 +52,7 @@ var topicDefs = []Def{
 		Owner: "commitlog", Status: Served, Test: "broker.TestTopicProperties",
 		Doc: "segment size below the minimum of segment.bytes, for tests"},
 	{Name: "leader.replication.throttled.replicas", Type: List, Default: val(""), Valid: throttled{},
-		Owner: "follow", Reason: yetMulti,
+		Owner: "api", Status: Served, Test: "broker.TestThrottles",
 		Doc: "replicas whose serving is held to leader.replication.throttled.rate: partition:broker pairs or *"},
 	{Name: "local.retention.bytes", Type: Long, Default: val("-2"), Valid: atLeast(-2),
 		Synonyms: []Synonym{{Name: "log.local.retention.bytes"}},

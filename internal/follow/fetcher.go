@@ -40,7 +40,10 @@ type fetcher struct {
 	conn  Conn
 	parts map[partKey]*part
 	order []*part // by topic and partition
+	slow  []*part // of a round: throttled ones that are due
+	turn  int     // which of them is first
 	set   Settings
+	paid  time.Duration // until throttled partitions may be asked for again; 0: none waits
 	timer *time.Timer
 
 	session session
@@ -171,6 +174,7 @@ func (x *fetcher) ask() (due bool, rest time.Duration) {
 	x.set = x.f.cfg.Settings()
 	now := x.f.cfg.Now()
 	rest = time.Hour
+	x.slow, x.paid = x.slow[:0], 0
 	for _, p := range x.order {
 		p.due = false
 		if wait := p.wait(now); wait > 0 {
@@ -179,7 +183,11 @@ func (x *fetcher) ask() (due bool, rest time.Duration) {
 		}
 		p.due = p.aim(&x.set)
 		due = due || p.due
+		if p.due && p.throttled() {
+			x.slow = append(x.slow, p)
+		}
 	}
+	x.ration()
 	if due {
 		x.fill()
 	}
@@ -193,6 +201,9 @@ func (x *fetcher) fill() {
 	r.SetDefaults()
 	r.ReplicaState.ReplicaID, r.ReplicaState.ReplicaEpoch = x.f.cfg.Self, x.f.cfg.Epoch()
 	r.MaxWaitMs, r.MinBytes, r.MaxBytes = int32(x.set.MaxWait.Milliseconds()), x.set.MinBytes, x.set.ResponseBytes
+	if x.paid > 0 { // the leader is not to wait for longer than throttled partitions have to
+		r.MaxWaitMs = min(r.MaxWaitMs, int32(x.paid.Milliseconds())+1)
+	}
 	full := x.session.id == 0
 	if full {
 		x.session = session{}

@@ -21,10 +21,37 @@ func (p *pace) wait(now time.Time) time.Duration {
 	return p.mu.until.Sub(now)
 }
 
+// throttled says whether a partition is held to the rate: it is named, and still
+// behind. One that keeps up never is (KIP-73).
+func (p *part) throttled() bool {
+	s := &p.x.set
+	return p.behind && s.Rate > 0 && s.Throttled != nil && s.Throttled(p.tp)
+}
+
+// leastShare is the least that a throttled partition is asked for at once.
+const leastShare = 64 << 10
+
+// ration leaves in the round only as many throttled partitions as a quarter of a
+// second has room for, by turns, so that no answer is far above the rate. A batch
+// that is larger comes whole, and is paid for after.
+func (x *fetcher) ration() {
+	if len(x.slow) == 0 {
+		return
+	}
+	room := max(x.set.Rate/4, leastShare)
+	each := min(room, int64(x.set.MaxBytes))
+	n := int(min(max(1, room/max(1, each)), int64(len(x.slow))))
+	for i, p := range x.slow {
+		p.due = (i-x.turn%len(x.slow)+len(x.slow))%len(x.slow) < n
+		p.want.PartitionMaxBytes = int32(each)
+	}
+	x.turn = (x.turn + n) % len(x.slow)
+}
+
 // took notes bytes that came for a partition.
 func (p *pace) took(of *part, bytes int) {
 	s := &of.x.set
-	if !of.behind || s.Rate <= 0 || s.Throttled == nil || !s.Throttled(of.tp) {
+	if !of.throttled() {
 		return
 	}
 	now := of.x.f.cfg.Now()

@@ -42,8 +42,10 @@ func (p *part) wait(now time.Time) time.Duration {
 		return time.Hour
 	}
 	wait := p.until.Sub(now)
-	if s := &p.x.set; p.behind && s.Rate > 0 && s.Throttled != nil && s.Throttled(p.tp) {
-		wait = max(wait, p.x.f.pace.wait(now))
+	if p.throttled() {
+		if paid := p.x.f.pace.wait(now); paid > 0 {
+			wait, p.x.paid = max(wait, paid), paid
+		}
 	}
 	return wait
 }

@@ -77,6 +77,8 @@ func (m asker) deciderOf(key int16) decider {
 		return decides(controller.AlterPartition)
 	case kafka.KeyAlterPartitionReassignments:
 		return decides(controller.AlterPartitionReassignments)
+	case kafka.KeyListPartitionReassignments:
+		return decides(listReassignments)
 	case kafka.KeyUnregisterBroker:
 		return decides(controller.UnregisterBroker)
 	case kafka.KeyAllocateProducerIDs:
@@ -91,6 +93,12 @@ func (m asker) deciderOf(key int16) decider {
 		return decides(leader(m).beat)
 	}
 	return nil
+}
+
+// listReassignments is [controller.ListPartitionReassignments] where it is decided,
+// so that what was begun through one node is seen through every other.
+func listReassignments(s *controller.State, req *msg.ListPartitionReassignmentsRequest) (controller.Records, *msg.ListPartitionReassignmentsResponse) {
+	return nil, controller.ListPartitionReassignments(s.Image, req)
 }
 
 // autoCreate is [controller.AutoCreate] with a request and a response.

@@ -2,6 +2,7 @@ package metadata
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/myelin-stream/myelin/internal/kafka"
@@ -104,12 +105,13 @@ func replicaStates(list []quorum.Progress, st quorum.Status, now int64) []msg.De
 }
 
 // quorumNodes gives the addresses of the voters, on the listeners that they
-// registered for the controller.
+// registered for the controller, and of those learners that have one: they can
+// be given a vote.
 func (m door) quorumNodes(st quorum.Status) []msg.DescribeQuorumResponseNode {
 	img := m.Image()
 	controllers := m.cfg.Properties.List("controller.listener.names")
 	var nodes []msg.DescribeQuorumResponseNode
-	for _, v := range st.Voters {
+	for at, v := range slices.Concat(st.Voters, st.Learners) {
 		node := msg.DescribeQuorumResponseNode{NodeID: v.Node}
 		if b := img.Broker(v.Node); b != nil {
 			for _, name := range controllers {
@@ -119,7 +121,9 @@ func (m door) quorumNodes(st quorum.Status) []msg.DescribeQuorumResponseNode {
 				}
 			}
 		}
-		nodes = append(nodes, node)
+		if at < len(st.Voters) || len(node.Listeners) > 0 {
+			nodes = append(nodes, node)
+		}
 	}
 	return nodes
 }

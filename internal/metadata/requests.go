@@ -150,6 +150,17 @@ func (m *Metadata) AlterPartitionReassignments(ctx context.Context, req *msg.Alt
 	return resp
 }
 
+// ListPartitionReassignments answers ListPartitionReassignments for m, as the
+// leader of the quorum sees it.
+func ListPartitionReassignments(ctx context.Context, m *Metadata, req *msg.ListPartitionReassignmentsRequest) *msg.ListPartitionReassignmentsResponse {
+	resp, err := ask[msg.ListPartitionReassignmentsResponse](ctx, m, req, newest(req))
+	if err != nil {
+		resp = new(msg.NewListPartitionReassignmentsResponse())
+		resp.ErrorCode, resp.ErrorMessage = answer(err)
+	}
+	return resp
+}
+
 // UnregisterBroker answers UnregisterBroker.
 func (m *Metadata) UnregisterBroker(ctx context.Context, req *msg.UnregisterBrokerRequest) *msg.UnregisterBrokerResponse {
 	resp, err := ask[msg.UnregisterBrokerResponse](ctx, m, req, newest(req))
