@@ -92,6 +92,9 @@ const (
 	loose  = "loose"
 )
 
+// load is how many batches a second producers write together, about.
+const load = 230
+
 // sharing is the share group.
 const sharing = "sharing"
 
@@ -233,16 +236,19 @@ func (f *fleet) hire(crew *sync.WaitGroup) {
 		round, end := role(a)
 		crew.Go(func() { a.run(round, end) })
 	}
-	for i := range 4 + rng.IntN(3) {
-		add(fmt.Sprintf("producer%d", i), newProducer)
+	producers := 4 + rng.IntN(3)
+	for i := range producers {
+		add(fmt.Sprintf("producer%d", i), newProducer(producers))
 	}
 	add("lazy0", newLazy)
 	for i := range 2 {
 		add(fmt.Sprintf("reader%d", i), newReader)
 	}
+	for i := range 4 { // two groups of each of the first two kinds
+		add(fmt.Sprintf("classic%d", i), func(a *agent) (func() error, func()) { return newClassic(a, fmt.Sprintf("classic-%d", i%2)) })
+		add(fmt.Sprintf("consumer%d", i), func(a *agent) (func() error, func()) { return newConsumer(a, fmt.Sprintf("consumer-%d", i%2)) })
+	}
 	for i := range 2 {
-		add(fmt.Sprintf("classic%d", i), func(a *agent) (func() error, func()) { return newClassic(a, "classic") })
-		add(fmt.Sprintf("consumer%d", i), func(a *agent) (func() error, func()) { return newConsumer(a, "consumer") })
 		add(fmt.Sprintf("sharer%d", i), func(a *agent) (func() error, func()) { return newSharer(a, sharing) })
 	}
 	for i := range 4 {
