@@ -87,7 +87,10 @@ func (s *sharer) share() error {
 	if err != nil {
 		return err
 	}
-	done := s.fleet.book.done(groupKey(s.group, p))
+	done := map[tp]map[int64]bool{} // the session may give records of each of them
+	for _, q := range s.fleet.parts(shared) {
+		done[q] = s.fleet.book.done(groupKey(s.group, q))
+	}
 	req := msg.NewShareFetchRequest()
 	req.GroupID, req.MemberID, req.ShareSessionEpoch = &s.group, &s.id, s.open[leader]
 	req.MaxWaitMs, req.MinBytes, req.MaxBytes, req.MaxRecords, req.BatchSize = 100, 1, 64<<10, 20, 10
@@ -100,11 +103,14 @@ func (s *sharer) share() error {
 		return s.lost(leader, s.refused("ShareFetch", c))
 	}
 	s.open[leader] = max(1, s.open[leader]+1)
+	return s.take(leader, &resp, done)
+}
+
+// take acknowledges what came, of whichever partitions of the session.
+func (s *sharer) take(leader int32, resp *msg.ShareFetchResponse, done map[tp]map[int64]bool) error {
 	for _, t := range resp.Responses {
 		for _, r := range t.Partitions {
-			if r.PartitionIndex != p.part || s.view.names[t.TopicID] != p.topic {
-				continue
-			}
+			p := tp{s.view.names[t.TopicID], r.PartitionIndex}
 			if c := kafka.Code(r.ErrorCode); c != kafka.None {
 				if c == kafka.NotLeaderOrFollower || c == kafka.FencedLeaderEpoch {
 					s.learn(p, r.CurrentLeader.LeaderID, r.CurrentLeader.LeaderEpoch)
@@ -114,7 +120,7 @@ func (s *sharer) share() error {
 			for _, got := range r.AcquiredRecords {
 				s.fleet.book.give(groupKey(s.group, p), got.FirstOffset, got.LastOffset)
 				for o := got.FirstOffset; o <= got.LastOffset; o++ {
-					if done[o] {
+					if done[p][o] {
 						return fmt.Errorf("%s was given offset %d of %v (delivery %d), which had been accepted before it asked", s.group, o, p, got.DeliveryCount)
 					}
 				}
