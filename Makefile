@@ -6,8 +6,10 @@ FUZZTIME    ?= 30s
 SEED        ?= 1
 SEEDS       ?= 20
 CLUSTER     ?= 20
+FLEETS      ?= 3
 NODES       ?= 3
-CRASH       ?= ./internal/sim ./internal/commitlog ./internal/replica
+CRASH       ?= ./internal/commitlog ./internal/replica
+STEADY      := -overlay bin/steady/overlay.json -tags invariants,steady
 
 SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -15,7 +17,7 @@ SHELL       := /bin/bash
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: build check cross test race sim sim-cluster sim-planted crash-images torture fuzz golden compat system deploy bench gen map help
+.PHONY: build check cross test race steady sim sim-cluster sim-planted crash-images torture fuzz golden compat system deploy bench gen map help
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,7 +29,7 @@ check: ## formatting, vet, staticcheck, the rules of the house: under a minute
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then \
 		echo "run gofmt -w on:" $$unformatted; exit 1; fi
 	$(GO) vet ./...
-	$(GO) vet -tags compat,bench,system,invariants ./...
+	$(GO) vet -tags compat,bench,system,invariants,steady ./...
 	$(GO) run $(STATICCHECK) ./...
 	$(GO) test -count=1 -run '^Test(Layers|Budgets|Package|NoInit|Machine|Selects|MapOrder|NoSleep|FolderMap|Dependencies|Changelog|FormatPages|Links|Config|ParseLayers|RulesBite)' .
 
@@ -41,14 +43,18 @@ test: ## all tests in their short form
 race: ## the same with the race detector and invariants
 	CGO_ENABLED=1 $(GO) test -race -short -tags invariants -timeout 15m ./...
 
-sim: ## brokers and logs under power cuts, SEEDS seeds from SEED on, each run twice; CLUSTER seeds of a whole cluster; the long crash tests
-	SIM_SEED=$(SEED) SIM_SEEDS=$(SEEDS) SIM_CLUSTER=$(CLUSTER) $(GO) test -count=1 -tags invariants -timeout 15m $(CRASH)
+sim: steady ## brokers and logs under power cuts, SEEDS seeds from SEED on, each run twice; CLUSTER seeds with clients, FLEETS of three nodes, twice; the long crash tests
+	SIM_SEED=$(SEED) SIM_SEEDS=$(SEEDS) SIM_CLUSTER=$(CLUSTER) SIM_FLEETS=$(FLEETS) $(GO) test -count=1 $(STEADY) -timeout 15m ./internal/sim
+	$(GO) test -count=1 -tags invariants -timeout 15m $(CRASH)
 
-sim-cluster: ## CLUSTER seeds of a cluster of NODES from SEED on and nothing else; totals of faults and marked branches in the end
-	SIM_SEED=$(SEED) SIM_CLUSTER=$(CLUSTER) SIM_NODES=$(NODES) $(GO) test -count=1 -tags invariants -timeout 10h -v -run '^TestClusterSeeds$$' ./internal/sim
+steady: ## Go's runtime without the lots that it draws, for the simulator
+	$(GO) run ./test/steady bin/steady
 
-sim-planted: ## bugs that are planted, each of which some seed must find; SIM_BUG names one
-	SIM_SEED=$(SEED) SIM_NODES=$(NODES) $(GO) test -count=1 -tags invariants,planted -timeout 10h -v -run '^TestPlanted$$' ./internal/sim
+sim-cluster: steady ## CLUSTER seeds of a cluster of NODES from SEED on and nothing else; totals of faults and marked branches in the end
+	SIM_SEED=$(SEED) SIM_CLUSTER=$(CLUSTER) SIM_NODES=$(NODES) $(GO) test -count=1 $(STEADY) -timeout 10h -v -run '^TestClusterSeeds$$' ./internal/sim
+
+sim-planted: steady ## bugs that are planted, each of which some seed must find; SIM_BUG names one
+	SIM_SEED=$(SEED) SIM_NODES=$(NODES) $(GO) test -count=1 $(STEADY),planted -timeout 10h -v -run '^TestPlanted$$' ./internal/sim
 
 crash-images: ## what power cuts may leave at each of 2,000 operations, in 13 ways: 26,000 directories, some minutes; SEED chooses the story
 	TORTURE_SEED=$(SEED) $(GO) test -count=1 -timeout 60m -v -run '^TestCrashImages$$' ./internal/torture

@@ -71,7 +71,7 @@ const layers = `
 	broker, memnet, history < sim;
 	compact, replica, memnet < torture;
 	vfs < test/system/lazyfs < test/system;
-	NONE < test/bench;
+	NONE < test/bench, test/steady;
 	listen < test/compat/wirecmp < test/compat;
 	wire/msg, wire/state < wire/wiretest;
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"os"
@@ -29,7 +30,14 @@ import (
 //	SIM_CALM     any text: no faults
 //	SIM_WITHOUT  names of faults that do not happen, with commas between
 //	SIM_TWICE    any text: play each seed twice and want equal hashes
-//	SIM_TRACE    any text: play SIM_SEED here and print all of it
+//	SIM_TRACE    any text: play SIM_SEED here and print all of it in the end;
+//	             "now" prints each line at once, which may disturb the seed
+//
+// A build with Go's runtime made steady (see test/steady; make does it) plays a
+// seed the same each time, and there some seeds of three nodes are played twice
+// by default:
+//
+//	SIM_FLEETS   how many, 3 by default
 const (
 	clusterNodes  = 1
 	fleetChildEnv = "SIM_FLEET_CHILD"
@@ -69,10 +77,31 @@ func TestClusterSeeds(t *testing.T) {
 	t.Log(sum.String())
 }
 
-func fleetSeed(t *testing.T, seed uint64) tally {
-	a := spawnFleet(t, seed)
-	if os.Getenv("SIM_TWICE") != "" {
-		if b := spawnFleet(t, seed); a.Hash != b.Hash {
+// TestFleets plays seeds of three nodes twice and wants equal hashes and no
+// violation.
+func TestFleets(t *testing.T) {
+	if !steady {
+		t.Skip("this runtime is not steady: see make sim")
+	}
+	first, n := env("SIM_SEED", 1), env("SIM_FLEETS", 3)
+	lanes := make(chan struct{}, 2)
+	var all sync.WaitGroup
+	var sum sums
+	for seed := first; seed < first+n; seed++ {
+		lanes <- struct{}{}
+		all.Go(func() {
+			defer func() { <-lanes }()
+			sum.add(fleetSeed(t, seed, "SIM_NODES=3"))
+		})
+	}
+	all.Wait()
+	t.Log(sum.String())
+}
+
+func fleetSeed(t *testing.T, seed uint64, more ...string) tally {
+	a := spawnFleet(t, seed, more...)
+	if os.Getenv("SIM_TWICE") != "" || len(more) > 0 {
+		if b := spawnFleet(t, seed, more...); a.Hash != b.Hash {
 			t.Errorf("seed %d: two runs differ: %s and %s", seed, a.Hash, b.Hash)
 		}
 	}
@@ -80,8 +109,8 @@ func fleetSeed(t *testing.T, seed uint64) tally {
 }
 
 // spawnFleet plays a seed in a process of its own and wants no violation.
-func spawnFleet(t *testing.T, seed uint64) tally {
-	got, out := runFleet(seed)
+func spawnFleet(t *testing.T, seed uint64, more ...string) tally {
+	got, out := runFleet(seed, more...)
 	if out != nil {
 		t.Errorf("seed %d: %s\nreplay: make sim-cluster SEED=%d CLUSTER=1\nstory: %s", seed, tail(out), seed, strings.Join(got.Story, "\n       "))
 	}
@@ -92,7 +121,7 @@ func spawnFleet(t *testing.T, seed uint64) tally {
 // printed as well.
 func runFleet(seed uint64, more ...string) (got tally, failed []byte) {
 	cmd := exec.Command(os.Args[0], "-test.run=^TestClusterSeeds$", "-test.v", "-test.timeout=20m", fmt.Sprintf("-test.short=%t", testing.Short()))
-	cmd.Env = append(os.Environ(), fleetChildEnv+"=1", fmt.Sprintf("SIM_SEED=%d", seed), "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1", "GOGC=off", "GOMEMLIMIT=1500MiB")
+	cmd.Env = append(os.Environ(), fleetChildEnv+"=1", fmt.Sprintf("SIM_SEED=%d", seed), calmRuntime, "GOMAXPROCS=1", "GOGC=off", "GOMEMLIMIT=1500MiB")
 	cmd.Env = append(cmd.Env, more...)
 	out, err := cmd.CombinedOutput()
 	if _, after, ok := bytes.Cut(out, []byte("cluster: ")); ok {
@@ -129,8 +158,14 @@ func fleetChild(t *testing.T, seed uint64) {
 	opt := ClusterOptions{Seed: seed, Nodes: int(env("SIM_NODES", clusterNodes)), Copies: int(env("SIM_COPIES", 0)), Storm: time.Duration(env("SIM_STORM", storm)) * time.Second,
 		Calm: os.Getenv("SIM_CALM") != "", Without: strings.Split(os.Getenv("SIM_WITHOUT"), ",")}
 	if os.Getenv("SIM_TRACE") != "" {
-		opt.Trace = func(line string) { fmt.Println(line) }
-		opt.Logger = slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{Level: slog.LevelInfo}))
+		out := io.Writer(os.Stdout)
+		if os.Getenv("SIM_TRACE") != "now" {
+			var kept bytes.Buffer // a goroutine that waits for a pipe loses its turn
+			out = &kept
+			defer func() { os.Stdout.Write(kept.Bytes()) }()
+		}
+		opt.Trace = func(line string) { fmt.Fprintln(out, line) }
+		opt.Logger = slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	}
 	if bug := os.Getenv(plantEnv); bug != "" {
 		if opt.Spoil = spoilers()[bug]; opt.Spoil == nil && !invariant.Plant(bug) {

@@ -36,8 +36,9 @@
 //
 // Agents never wait for each other. Each disk operation and each piece of a
 // message takes a time that follows from what it is, so that hardly two things
-// happen in the same instant, and what happens next is decided by time. What two
-// goroutines of a broker do in the very same instant is the runtime's choice all
-// the same; where that makes two runs of a seed differ, the hash says so, and the
-// checks hold nevertheless. See [RunCluster].
+// happen in the same instant, and what happens next is decided by time. Where two
+// goroutines go on in the very same instant, or a select has a choice, Go's runtime
+// draws a lot; make builds the simulator with one that draws the same lots each
+// time (test/steady), and there every seed must give the same hash twice. Other
+// builds play the seeds as well, and the checks hold. See [RunCluster].
 package sim
