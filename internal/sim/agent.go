@@ -58,6 +58,7 @@ type view struct {
 	epochs  map[tp]int32
 	ids     map[string]kafka.UUID
 	names   map[kafka.UUID]string
+	read    map[tp]int32 // epochs of what was read last
 }
 
 // tp is a partition.
@@ -79,7 +80,7 @@ func newAgent(f *fleet, name string, no uint64) *agent {
 	return &agent{
 		fleet: f, name: name, rand: rand.New(rand.NewPCG(f.opt.Seed, 0xa9e27+no)), host: f.net.Host(name),
 		hash: sha256.New(), lines: map[int32]*client{}, coord: map[string]int32{},
-		view: view{leaders: map[tp]int32{}, epochs: map[tp]int32{}, ids: map[string]kafka.UUID{}, names: map[kafka.UUID]string{}},
+		view: view{leaders: map[tp]int32{}, epochs: map[tp]int32{}, ids: map[string]kafka.UUID{}, names: map[kafka.UUID]string{}, read: map[tp]int32{}},
 	}
 }
 
@@ -184,6 +185,16 @@ func (a *agent) learn(p tp, leader, epoch int32) {
 	if epoch >= a.view.epochs[p] && leader >= 0 {
 		a.view.leaders[p], a.view.epochs[p] = leader, epoch
 	}
+}
+
+// outdated notes that something of epoch was read: who leads in an older one may
+// not have heard of it, and is not asked.
+func (a *agent) outdated(p tp, epoch int32) {
+	if epoch > a.view.epochs[p] {
+		delete(a.view.leaders, p)
+		a.view.epochs[p] = epoch
+	}
+	a.view.read[p] = max(epoch, a.view.read[p])
 }
 
 // leader gives the leader of a partition, or -1.

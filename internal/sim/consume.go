@@ -99,6 +99,9 @@ func (c *cursor) take(from answer) (out []history.Record, err error) {
 				out = append(out, history.Record{Key: at.String(), Offset: s.offset, Value: v})
 			}
 			c.at[at] = max(next, c.at[at])
+			if e := lastEpoch(r.Records); e >= 0 {
+				c.outdated(at, e)
+			}
 		}
 	}
 	if len(out) > 0 {
@@ -144,6 +147,19 @@ func openCommitted(b []byte, aborted []msg.FetchResponseResponsePartitionAborted
 		b = b[h.Size():]
 	}
 	return out, next, nil
+}
+
+// lastEpoch is the leader epoch of the last whole batch, -1 if there is none.
+func lastEpoch(b []byte) int32 {
+	epoch := int32(-1)
+	for len(b) > record.HeaderSize {
+		h, err := record.ParseHeader(b)
+		if err != nil || h.Size() > len(b) {
+			break
+		}
+		epoch, b = h.LeaderEpoch, b[h.Size():]
+	}
+	return epoch
 }
 
 func openBatch(out []seen, b []byte, from int64) ([]seen, error) {

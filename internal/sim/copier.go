@@ -298,7 +298,7 @@ func (c *copier) offsets(next int64) error {
 	req := msg.NewTxnOffsetCommitRequest()
 	req.TransactionalID, req.GroupID, req.ProducerID, req.ProducerEpoch, req.GenerationIDOrMemberEpoch = c.tid, c.group, c.id, c.epoch, -1
 	cp := msg.NewTxnOffsetCommitRequestTopicPartition()
-	cp.PartitionIndex, cp.CommittedOffset = c.from.part, next
+	cp.PartitionIndex, cp.CommittedOffset, cp.CommittedLeaderEpoch = c.from.part, next, a.view.read[c.from]
 	req.Topics = []msg.TxnOffsetCommitRequestTopic{{Name: c.from.topic, Partitions: []msg.TxnOffsetCommitRequestTopicPartition{cp}}}
 	version := int16(3)
 	if c.modern {

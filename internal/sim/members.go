@@ -39,6 +39,7 @@ func (a *agent) committed(group string, p tp, member string, epoch int32) (int64
 	if c := kafka.Code(at.ErrorCode); c != kafka.None {
 		return -1, a.coordinated(ofGroup, group, "OffsetFetch of "+key, c)
 	}
+	a.outdated(p, at.CommittedLeaderEpoch)
 	return at.CommittedOffset, a.fleet.book.checkCommit(key, atLeast, at.CommittedOffset)
 }
 
@@ -124,7 +125,7 @@ func (m *member) commit() error {
 	req.GroupID, req.MemberID, req.GenerationIDOrMemberEpoch = m.group, m.id, m.epoch
 	for _, p := range m.parts {
 		cp := msg.NewOffsetCommitRequestTopicPartition()
-		cp.PartitionIndex, cp.CommittedOffset = p.part, m.at[p]
+		cp.PartitionIndex, cp.CommittedOffset, cp.CommittedLeaderEpoch = p.part, m.at[p], m.view.read[p]
 		m.fleet.book.committing(groupKey(m.group, p), m.at[p])
 		req.Topics = append(req.Topics, msg.OffsetCommitRequestTopic{Name: p.topic, Partitions: []msg.OffsetCommitRequestTopicPartition{cp}})
 	}
