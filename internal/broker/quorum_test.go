@@ -81,7 +81,7 @@ func TestVoters(t *testing.T) {
 		for _, n := range c.nodes {
 			row, nodes := c.describe(n)
 			if row.ErrorCode != 0 || row.LeaderID != leader || !slices.Equal(replicaIDs(row.CurrentVoters), []int32{1, 2, 3}) ||
-				!slices.Equal(replicaIDs(row.Observers), []int32{4}) || len(nodes) != 3 || len(nodes[0].Listeners) != 1 {
+				!slices.Equal(replicaIDs(row.Observers), []int32{4}) || len(nodes) != 4 || len(nodes[0].Listeners) != 1 {
 				t.Errorf("node %d: %+v %+v", n.id, row, nodes)
 			}
 			now := time.Now().UnixMilli()

@@ -18,6 +18,9 @@ import (
 const (
 	attendAgain = 100 * time.Millisecond
 	attendTry   = 2 * time.Second
+	// attendLost is for how long a learner cannot register before it asks to join
+	// again: it may have been taken out of the quorum while it was away.
+	attendLost = 3 * time.Second
 )
 
 // attendance is a node's way into the cluster, and staying there:
@@ -32,6 +35,7 @@ type attendance struct {
 	late chan struct{} // closed when registering takes too long
 	over bool          // it was registered once
 	last error         // why it is not
+	lost time.Time     // since when a node that does not vote is not registered
 	kept int64         // the broker epoch that is durable here
 }
 
@@ -105,7 +109,7 @@ func (a *attendance) step(ctx context.Context) (time.Duration, error) {
 		a.keep(b.Epoch)
 	}
 	switch {
-	case !entrant{m}.member():
+	case !entrant{m}.member(), !mine && a.isLost():
 		return attendAgain, a.blame(entrant{m}.join(once))
 	case !m.cfg.Roles.Broker, leads && (!mine || !b.Fenced):
 		a.over = a.over || mine || !m.cfg.Roles.Broker
@@ -113,7 +117,7 @@ func (a *attendance) step(ctx context.Context) (time.Duration, error) {
 	case !mine:
 		return attendAgain, a.blame(entrant{m}.enroll(once))
 	}
-	a.over = true
+	a.over, a.lost = true, time.Time{}
 	every := m.Properties().Millis("broker.heartbeat.interval.ms")
 	if m.leaving.Load() {
 		return every, nil // Leave speaks for itself
@@ -122,6 +126,24 @@ func (a *attendance) step(ctx context.Context) (time.Duration, error) {
 		m.cfg.Logger.Debug("no heartbeat", "err", err)
 	}
 	return every, nil
+}
+
+// isLost says, from time to time, whether a node that cannot register may have
+// been forgotten. Whom it takes for the leader says nothing: nobody tells it.
+func (a *attendance) isLost() bool {
+	st, now := a.m.node.Status(), a.m.cfg.Now()
+	switch {
+	case !a.m.cfg.Roles.Broker || len(a.m.cfg.Bootstrap) == 0,
+		slices.ContainsFunc(st.Voters, func(p quorum.Progress) bool { return p.Member == st.Self }):
+		return false
+	case a.lost.IsZero():
+		a.lost = now
+	}
+	if now.Sub(a.lost) < attendLost {
+		return false
+	}
+	a.lost = time.Time{}
+	return true
 }
 
 // keep makes the broker epoch durable, before a heartbeat takes the broker into

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/myelin-stream/myelin/internal/controller"
+	"github.com/myelin-stream/myelin/internal/quorum"
 )
 
 // tendEvery is how often the leader looks whether the cluster needs something that
@@ -21,11 +22,13 @@ type tender struct{ *Metadata }
 func (m tender) tend(ctx context.Context) error {
 	balance := chore{what: "preferred replicas lead again", do: controller.Balance}
 	elect := chore{what: "leaders are elected that may miss records", do: controller.ElectUnclean}
+	var silent map[quorum.Member]int
 	for rest(ctx, tendEvery) == nil {
 		if m.Image().ControllerID() != m.cfg.NodeID {
-			balance.waited, elect.waited = 0, 0
+			balance.waited, elect.waited, silent = 0, 0, nil
 			continue
 		}
+		silent = m.forget(silent)
 		m.does(ctx, "internal topics grow", controller.GrowInternal)
 		props := m.Properties()
 		elect.due(ctx, m, props.Millis("unclean.leader.election.interval.ms"))
@@ -34,6 +37,30 @@ func (m tender) tend(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// forgetAfter is for how many looks a learner has to be silent before it is
+// forgotten.
+const forgetAfter = 20
+
+// forget takes learners out of the quorum that are no brokers, or no more, and
+// say nothing: those of decommissioned nodes. One that comes back after all asks
+// to join again. silent are the looks at which each was so; the new ones are
+// returned.
+func (m tender) forget(silent map[quorum.Member]int) map[quorum.Member]int {
+	next := map[quorum.Member]int{}
+	img := m.Image()
+	for _, l := range m.node.Status().Learners {
+		if l.Active || img.Broker(l.Node) != nil {
+			continue
+		}
+		if next[l.Member] = silent[l.Member] + 1; next[l.Member] == forgetAfter {
+			m.cfg.Logger.Info("a node that left is taken out of the quorum", "node", l.Node, "directory", l.Directory.String())
+			m.node.Remove(l.Member, door(m).changed)
+			next[l.Member] = 0 // if it does not come about, later again
+		}
+	}
+	return next
 }
 
 // chore is what is done from time to time.
