@@ -6,6 +6,10 @@
 //
 //	SYSTEM_KILLS=200   how often TestKill kills -9
 //	SYSTEM_CUTS=100    how often TestPowerCuts cuts the power
+//	SYSTEM_MINUTES=60  how long TestNodes throws the dice over faults of a cluster
+//	SYSTEM_FAULTS=A,B  which faults they are, by name
+//	SYSTEM_TOGETHER=20 how often TestTogether kills -9 all nodes at once
+//	SYSTEM_KEEP=DIR    where directories and logs of a failure go
 //	SYSTEM_DIRS=3      how many log directories a node has
 //	SYSTEM_SEED=1      the dice of a run; each run logs its own
 //	SYSTEM_BINARY=P    a myelin that is built already
@@ -17,4 +21,8 @@
 // idempotent, wait for acks=all and never give up. So every partition must hold
 // every number of every producer once, in order, whatever was killed meanwhile,
 // at the offset that was acknowledged; and what a consumer has once seen stays.
+//
+// A cluster has three nodes, which reach each other through gates of the test
+// (links), while clients reach them directly. Transactions run beside the records;
+// package history says whether what their clients did and saw can be.
 package system

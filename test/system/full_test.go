@@ -27,10 +27,13 @@ const smallBytes = 160 << 20
 const beside = "beside"
 
 // tmpfs mounts a small file system in memory.
-func tmpfs(t testing.TB) string {
+func tmpfs(t testing.TB) string { return memory(t, smallBytes) }
+
+// memory mounts a file system in memory with room for so many bytes.
+func memory(t testing.TB, room int64) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := syscall.Mount("myelin-system", dir, "tmpfs", 0, fmt.Sprintf("size=%d", smallBytes)); err != nil {
+	if err := syscall.Mount("myelin-system", dir, "tmpfs", 0, fmt.Sprintf("size=%d", room)); err != nil {
 		t.Fatalf("mounting a tmpfs: %v", err)
 	}
 	t.Cleanup(func() { unmount(t, dir) })

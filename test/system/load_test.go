@@ -3,6 +3,7 @@
 package system
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -18,17 +19,21 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
+// topic is the load's, where there is one.
 const topic = "load"
 
 // load writes to every partition of a topic from several producers, and reads
 // it all back meanwhile.
 type load struct {
 	addr       string
+	topic      string
 	partitions int32
-	largest    int // bytes of a record
+	largest    int           // bytes of a record
+	pace       time.Duration // between two records of a producer
 	producers  []*producer
 	acked      atomic.Int64
 	ackedIn    []atomic.Int64 // by partition
+	silence    silence        // how long partitions acknowledged nothing
 	stop       chan struct{}
 	held       atomic.Bool // nothing new is written
 	writing    sync.WaitGroup
@@ -44,8 +49,10 @@ type load struct {
 
 // loadConfig says how much load there is.
 type loadConfig struct {
-	replicas                       int16 // of the topic; 0 is 1
+	name                           string // of the topic; empty is [topic]
+	replicas                       int16  // of the topic; 0 is 1
 	producers, partitions, largest int
+	pace                           time.Duration     // between two records of a producer; 0 is as fast as it goes
 	topic                          map[string]string // its configuration
 }
 
@@ -111,12 +118,14 @@ func startLoad(t testing.TB, addr string, cfg loadConfig) *load {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	res, err := kadm.NewClient(client(t, addr)).CreateTopic(ctx, int32(cfg.partitions), max(cfg.replicas, 1), settings, topic)
+	name := cmp.Or(cfg.name, topic)
+	res, err := kadm.NewClient(client(t, addr)).CreateTopic(ctx, int32(cfg.partitions), max(cfg.replicas, 1), settings, name)
 	if err != nil || res.Err != nil {
 		t.Fatalf("creating the topic: %v %v", err, res.Err)
 	}
-	l := &load{addr: addr, partitions: int32(cfg.partitions), largest: cfg.largest, stop: make(chan struct{}),
+	l := &load{addr: addr, topic: name, partitions: int32(cfg.partitions), largest: cfg.largest, pace: cfg.pace, stop: make(chan struct{}),
 		ackedIn: make([]atomic.Int64, cfg.partitions)}
+	l.silence.begin(cfg.partitions)
 	l.live = l.newLedger(cfg.producers)
 	for i := range cfg.producers {
 		codec := []kgo.CompressionCodec{kgo.NoCompression(), kgo.Lz4Compression(), kgo.ZstdCompression()}[i%3]
@@ -146,7 +155,7 @@ func (l *load) from(offsets []int64) map[string]map[int32]kgo.Offset {
 	for p, at := range offsets {
 		out[int32(p)] = kgo.NewOffset().At(at)
 	}
-	return map[string]map[int32]kgo.Offset{topic: out}
+	return map[string]map[int32]kgo.Offset{l.topic: out}
 }
 
 // fault notes what can never be.
@@ -193,8 +202,11 @@ func (l *load) write(p *producer) {
 		p.acked[part] = append(p.acked[part], -1)
 		p.waiting[part]++
 		p.mu.Unlock()
-		r := &kgo.Record{Topic: topic, Partition: part, Value: encode(p.id, part, seq, l.largest)}
+		r := &kgo.Record{Topic: l.topic, Partition: part, Value: encode(p.id, part, seq, l.largest)}
 		p.cl.Produce(context.Background(), r, func(r *kgo.Record, err error) { l.answered(p, seq, r, err) })
+		if l.pace > 0 {
+			pause(l.pace)
+		}
 	}
 }
 
@@ -227,6 +239,7 @@ func (l *load) answered(p *producer, seq uint64, r *kgo.Record, err error) {
 	default:
 	}
 	if err == nil {
+		l.silence.mark(r.Partition)
 		l.ackedIn[r.Partition].Add(1)
 		l.acked.Add(1)
 	}
@@ -312,7 +325,7 @@ func (l *load) ends(t testing.TB) []int64 {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	list, err := kadm.NewClient(client(t, l.addr)).ListEndOffsets(ctx, topic)
+	list, err := kadm.NewClient(client(t, l.addr)).ListEndOffsets(ctx, l.topic)
 	if err == nil {
 		err = list.Error()
 	}

@@ -1,153 +1,173 @@
-//go:build system
+//go:build system && linux
 
 package system
 
 import (
+	"errors"
 	"fmt"
-	"os/exec"
-	"slices"
-	"strings"
-	"syscall"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 )
 
-// threeNodes are three processes that form a cluster, each on a folder of its
-// own, and ready.
-func threeNodes(t testing.TB) []*broker {
+// underWay is how long answers may be that were sent before a fault.
+const underWay = 200 * time.Millisecond
+
+// How fast the loads of a cluster go: what is measured is how long nothing goes, so
+// the machine must have room.
+const (
+	recordPace = 4 * time.Millisecond
+	txnPace    = 20 * time.Millisecond
+)
+
+// play is a cluster under load to which things happen.
+type play struct {
+	*fleet
+	t       testing.TB
+	dice    *rand.Rand
+	load    *load
+	txns    *transactions
+	small   string // the file system of the third node, if it is small
+	windows windows
+	eras    int
+}
+
+// newPlay starts a cluster; where root allows it, the third node has a disk that
+// can be filled.
+func newPlay(t testing.TB) *play {
 	t.Helper()
-	var all []*broker
-	var voters, controllers []string
-	for i := range 3 {
-		b := newBroker(t, folders(t, 1))
-		all, controllers = append(all, b), append(controllers, freeAddress(t))
-		voters = append(voters, fmt.Sprintf("%d@%s", i+1, controllers[i]))
+	p := &play{t: t, dice: dice(t), windows: windows{}}
+	dirs := []string{folders(t, 1)[0], folders(t, 1)[0], folders(t, 1)[0]}
+	if os.Getuid() == 0 {
+		p.small = memory(t, 1<<30)
+		dirs[2] = filepath.Join(p.small, "data")
 	}
-	for i, b := range all {
-		settings := []string{fmt.Sprintf("node.id=%d", i+1), "cluster.id=AAAAAAAAAAAAAAAAAAAAAQ", "controller.quorum.voters=" + strings.Join(voters, ","),
-			"listeners=PLAINTEXT://" + b.addr + ",CONTROLLER://" + controllers[i], "min.insync.replicas=2", "log.dirs=" + b.dirs[0]}
-		var set []string
-		for _, s := range settings {
-			set = append(set, "--set", s)
-		}
-		if out, err := exec.Command(b.bin, append([]string{"storage", "format"}, set...)...).CombinedOutput(); err != nil {
-			t.Fatalf("formatting: %v\n%s", err, out)
-		}
-		b.args = set
-		b.launch(t)
-	}
-	for _, b := range all {
-		if err := b.await(60 * time.Second); err != nil {
-			t.Fatalf("%v\n%s", err, b.tail())
-		}
-	}
-	var addrs []string
-	for _, b := range all {
-		addrs = append(addrs, b.addr)
-	}
-	// A node is ready a moment before the controller counts it in.
-	for end := time.Now().Add(time.Minute); ; pause(50 * time.Millisecond) {
-		out, code := all[0].myelin("topic", "create", "first", "-p", "1", "-r", "3", "-b", strings.Join(addrs, ","))
-		if code == 0 {
-			return all
+	p.fleet = newFleet(t, dirs, newLinks(t))
+	p.fleet.start(t)
+	return p
+}
+
+// begin begins an era: a load on topics of its own.
+func (p *play) begin() {
+	p.eras++
+	era := fmt.Sprintf("-%d", p.eras)
+	p.load = startLoad(p.t, p.addrs, loadConfig{name: topic + era, producers: 3, partitions: 6, largest: 2000, replicas: 3, pace: recordPace})
+	p.txns = startTransactions(p.t, transactionsConfig{addr: p.addrs, seed: p.dice.Uint64(), replicas: 3, era: era, pace: txnPace})
+	p.served("at first", time.Now())
+}
+
+// served waits until every partition has acknowledged something since a time, and a
+// transaction was committed.
+func (p *play) served(what string, since time.Time) {
+	p.t.Helper()
+	for end := time.Now().Add(time.Minute); !p.load.silence.heard(since); pause(time.Millisecond) {
+		if f := p.load.broken(); len(f) > 0 {
+			p.t.Fatalf("%s: %s\n%s", what, f[0], p.logs())
 		}
 		if time.Now().After(end) {
-			t.Fatal(out)
+			p.t.Fatalf("%s: a partition acknowledged nothing for a minute\n%s", what, p.logs())
 		}
+	}
+	if err := p.txns.awaitProgress(1, time.Minute); err != nil {
+		p.t.Fatalf("%s: %v\n%s", what, err, p.logs())
 	}
 }
 
-// TestNodes ends nodes of three under load, one after the other and all at once:
-// nothing that was acknowledged is lost, doubled or out of order. How long
-// nothing was acknowledged each time is printed. SYSTEM_NODES is how many rounds
-// are played, SYSTEM_SEED which.
+// settle ends an era and checks all of it.
+func (p *play) settle() {
+	p.t.Helper()
+	p.load.finish(p.t)
+	p.txns.finish(p.t)
+	p.compare(p.t)
+	if p.t.Failed() {
+		p.keep()
+		p.t.FailNow()
+	}
+	for _, b := range p.nodes {
+		b.launch(p.t)
+	}
+	p.ready(p.t)
+	p.forget(p.t, p.load.topic, p.txns.multi, p.txns.source, p.txns.sink)
+}
+
+// keep copies all logs and directories to $SYSTEM_KEEP.
+func (p *play) keep() {
+	to := os.Getenv("SYSTEM_KEEP")
+	p.t.Log(p.logs())
+	if to == "" {
+		return
+	}
+	p.killAll()
+	for i, b := range p.nodes {
+		at := filepath.Join(to, time.Now().Format("150405"), fmt.Sprint("node", i+1))
+		err := errors.Join(os.CopyFS(filepath.Join(at, "data"), os.DirFS(b.dirs[0])), os.CopyFS(filepath.Join(at, "work"), os.DirFS(b.work)))
+		p.t.Logf("kept in %s: %v", at, err)
+	}
+}
+
+// strike lets one fault happen, waits until all partitions are served in spite of
+// it, takes it away and notes how long nobody was.
+func (p *play) strike(kind string) {
+	p.t.Helper()
+	p.load.silence.begin(int(p.load.partitions))
+	heal := faults[kind](p)
+	if kind != fullDisk {
+		p.served(kind, time.Now().Add(underWay))
+	}
+	healed := time.Now()
+	heal()
+	p.ready(p.t)
+	p.served("after "+kind, healed)
+	p.windows[kind] = append(p.windows[kind], p.load.silence.end())
+}
+
+// TestNodes lets everything happen to nodes of three under a load of records and of
+// transactions: nothing that was acknowledged is lost, doubled, torn or out of
+// order, nothing that was aborted is read, and the replicas are equal. How long
+// nothing was acknowledged each time is printed. SYSTEM_MINUTES is how long the
+// dice throw one fault after the other, without it each happens once; SYSTEM_SEED
+// is which dice.
 func TestNodes(t *testing.T) {
-	rounds, dice := number(t, "SYSTEM_NODES", 6), dice(t)
-	nodes := threeNodes(t)
-	var addrs []string
-	for _, b := range nodes {
-		addrs = append(addrs, b.addr)
-	}
-	l := startLoad(t, strings.Join(addrs, ","), loadConfig{producers: 3, partitions: 6, largest: 2000, replicas: 3})
-	logs := func() (text string) {
-		for i, b := range nodes {
-			text += fmt.Sprintf("--- node %d\n%s", i+1, b.tail())
+	minutes := number(t, "SYSTEM_MINUTES", 0)
+	p := newPlay(t)
+	kinds := p.kinds()
+	if minutes == 0 {
+		p.begin()
+		for _, kind := range kinds {
+			p.strike(kind)
 		}
-		return text
+		p.settle()
 	}
-	acked := func(what string) {
-		t.Helper()
-		if err := l.awaitAcked(200, 60*time.Second); err != nil {
-			t.Fatalf("%s: %v\n%s", what, err, logs())
-		}
-	}
-	acked("at first")
-	gaps := map[string][]time.Duration{}
-	for i := range rounds {
-		b := nodes[dice.IntN(3)]
-		what, since := "kill", time.Now()
-		switch {
-		case i == rounds-1:
-			what = "kill all"
-			for _, b := range nodes {
-				b.cmd.Process.Kill()
-			}
-			for _, b := range nodes {
-				b.kill()
-				b.launch(t)
-			}
-		case i%3 == 1:
-			what = "stop and go on"
-			b.cmd.Process.Signal(syscall.SIGSTOP)
-		case i%3 == 2:
-			what = "restart"
-			b.stop(t)
-		default:
-			b.kill()
-		}
-		acked(what)
-		gaps[what] = append(gaps[what], time.Since(since))
-		switch what {
-		case "stop and go on":
-			b.cmd.Process.Signal(syscall.SIGCONT)
-		case "kill", "restart":
-			b.launch(t)
-			if err := b.await(60 * time.Second); err != nil {
-				t.Fatalf("%v\n%s", err, logs())
+	for end := time.Now().Add(time.Duration(minutes) * time.Minute); time.Now().Before(end); {
+		p.begin()
+		for era := time.Now(); time.Since(era) < 5*time.Minute && time.Now().Before(end); {
+			kind := kinds[p.dice.IntN(len(kinds))]
+			if p.strike(kind); p.dice.IntN(2) == 0 {
+				p.whole(t)
 			}
 		}
-		whole(t, nodes[0], addrs)
+		p.settle()
+		t.Logf("after %d eras: %s", p.eras, p.windows.table())
 	}
-	l.finish(t)
-	if t.Failed() {
-		t.Log(logs())
-	}
-	for what, list := range gaps {
-		slices.Sort(list)
-		t.Logf("%s, %d times: 200 records acknowledged after %v at the median, %v at most", what, len(list), list[len(list)/2].Round(time.Millisecond), list[len(list)-1].Round(time.Millisecond))
-	}
-	for _, b := range nodes {
-		b.kill()
-	}
+	t.Log(p.windows.table())
+	p.killAll()
 }
 
-// whole waits until every replica of the load's topic is in sync again.
-func whole(t testing.TB, b *broker, addrs []string) {
-	t.Helper()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	end := time.NewTimer(time.Minute)
-	defer end.Stop()
-	for {
-		out, code := b.myelin("topic", "describe", topic, "-p", "-b", strings.Join(addrs, ","), "-o", "template={{range .Partitions}}{{len .ISR}}{{end}}")
-		if text := strings.TrimSpace(out); code == 0 && text == strings.Repeat("3", len(text)) {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-end.C:
-			out, _ := b.myelin("topic", "describe", topic, "-p", "-b", strings.Join(addrs, ","))
-			t.Fatalf("not all replicas are in sync after a minute:\n%s", out)
+// TestTogether kills -9 all nodes of three at once, SYSTEM_TOGETHER times, under
+// load.
+func TestTogether(t *testing.T) {
+	p := newPlay(t)
+	p.begin()
+	for range number(t, "SYSTEM_TOGETHER", 2) {
+		pause(time.Duration(p.dice.IntN(500)) * time.Millisecond)
+		p.strike("kill all")
+		if p.dice.IntN(2) == 0 {
+			p.whole(t)
 		}
 	}
+	p.settle()
+	t.Log(p.windows.table())
+	p.killAll()
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -21,13 +22,7 @@ import (
 	"github.com/myelin-stream/myelin/internal/history"
 )
 
-// The topics of a transactional load: writers write all over multi; what comes
-// into source is copied to sink, exactly once.
 const (
-	multi  = "multi"
-	source = "source"
-	sink   = "sink"
-
 	txnPartitions = 3
 	txnTimeout    = 10 * time.Second
 )
@@ -40,7 +35,7 @@ func TestTransactions(t *testing.T) {
 	dice := dice(t)
 	b := newBroker(t, folders(t, number(t, "SYSTEM_DIRS", 3)))
 	b.start(t)
-	x := startTransactions(t, b.addr, dice.Uint64())
+	x := startTransactions(t, transactionsConfig{addr: b.addr, seed: dice.Uint64()})
 	since, slowest := time.Now(), time.Duration(0)
 	for i := range kills {
 		if err := b.await(20 * time.Second); err != nil {
@@ -71,6 +66,12 @@ func TestTransactions(t *testing.T) {
 type transactions struct {
 	t    testing.TB
 	addr string
+	pace time.Duration
+
+	// Writers write all over multi; what comes into source is copied to sink, exactly
+	// once.
+	multi, source, sink string
+	group               string
 
 	stop     chan struct{} // writers end
 	copied   chan struct{} // copiers end
@@ -87,13 +88,23 @@ type transactions struct {
 	sent []int64 // values of source, acknowledged
 }
 
-func startTransactions(t testing.TB, addr string, seed uint64) *transactions {
+// transactionsConfig says what load of transactions there is.
+type transactionsConfig struct {
+	addr     string
+	seed     uint64
+	replicas int16         // of the topics; 0 is 1
+	era      string        // behind the names of topics, ids and the group
+	pace     time.Duration // of writers; 0 is as fast as it goes
+}
+
+func startTransactions(t testing.TB, cfg transactionsConfig) *transactions {
 	t.Helper()
-	x := &transactions{t: t, addr: addr, stop: make(chan struct{}), copied: make(chan struct{})}
+	x := &transactions{t: t, addr: cfg.addr, pace: cfg.pace, stop: make(chan struct{}), copied: make(chan struct{}),
+		multi: "multi" + cfg.era, source: "source" + cfg.era, sink: "sink" + cfg.era, group: "copiers" + cfg.era}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	for _, topic := range []string{multi, source, sink} {
-		if res, err := kadm.NewClient(client(t, addr)).CreateTopic(ctx, txnPartitions, 1, nil, topic); err != nil || res.Err != nil {
+	for _, topic := range []string{x.multi, x.source, x.sink} {
+		if res, err := kadm.NewClient(client(t, x.addr)).CreateTopic(ctx, txnPartitions, max(cfg.replicas, 1), nil, topic); err != nil || res.Err != nil {
 			t.Fatalf("creating %s: %v %v", topic, err, res.Err)
 		}
 	}
@@ -106,11 +117,11 @@ func startTransactions(t testing.TB, addr string, seed uint64) *transactions {
 		x.reading.Wait()
 	})
 	for i := range 3 {
-		x.writing.Go(func() { x.write(fmt.Sprintf("writer-%d", i), rand.New(rand.NewPCG(seed, uint64(i)))) })
+		x.writing.Go(func() { x.write(fmt.Sprintf("writer-%d%s", i, cfg.era), rand.New(rand.NewPCG(cfg.seed, uint64(i)))) })
 	}
 	x.writing.Go(x.feed)
 	for i := range 2 {
-		x.copying.Go(func() { x.copy(fmt.Sprintf("copier-%d", i)) })
+		x.copying.Go(func() { x.copy(fmt.Sprintf("copier-%d%s", i, cfg.era)) })
 	}
 	x.reading.Go(func() { x.read(reading, nil) })
 	return x
@@ -154,6 +165,9 @@ func (x *transactions) write(id string, dice *rand.Rand) {
 		process := int(x.process.Add(1))
 		for goOn := true; goOn && !ended(x.stop); {
 			goOn = x.transact(cl, process, dice)
+			if x.pace > 0 {
+				pause(x.pace)
+			}
 		}
 		cl.Close()
 	}
@@ -171,8 +185,8 @@ func (x *transactions) transact(cl *kgo.Client, process int, dice *rand.Rand) bo
 	for i := range op.Steps {
 		p, v := dice.Int32N(txnPartitions), x.value.Add(1)
 		s := &op.Steps[i]
-		*s = history.Step{Send: true, Sent: history.Record{Key: keyOf(multi, p), Offset: history.Unknown, Value: v}}
-		cl.Produce(ctx, &kgo.Record{Topic: multi, Partition: p, Value: encodeValue(v)}, func(r *kgo.Record, err error) {
+		*s = history.Step{Send: true, Sent: history.Record{Key: keyOf(x.multi, p), Offset: history.Unknown, Value: v}}
+		cl.Produce(ctx, &kgo.Record{Topic: x.multi, Partition: p, Value: encodeValue(v)}, func(r *kgo.Record, err error) {
 			if err != nil {
 				failed.Store(true)
 				return
@@ -209,7 +223,7 @@ func (x *transactions) feed() {
 	cl := client(x.t, x.addr, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.MaxBufferedRecords(64), kgo.StopProducerOnDataLossDetected())
 	for !ended(x.stop) {
 		v := x.value.Add(1)
-		cl.Produce(context.Background(), &kgo.Record{Topic: source, Partition: int32(v % txnPartitions), Value: encodeValue(v)},
+		cl.Produce(context.Background(), &kgo.Record{Topic: x.source, Partition: int32(v % txnPartitions), Value: encodeValue(v)},
 			func(_ *kgo.Record, err error) {
 				if err != nil {
 					x.t.Errorf("source: %v", err)
@@ -219,7 +233,7 @@ func (x *transactions) feed() {
 				defer x.mu.Unlock()
 				x.sent = append(x.sent, v)
 			})
-		pause(500 * time.Microsecond)
+		pause(max(500*time.Microsecond, x.pace))
 	}
 	if err := cl.Flush(context.Background()); err != nil {
 		x.t.Errorf("source: %v", err)
@@ -229,8 +243,8 @@ func (x *transactions) feed() {
 // copy is the loop that Kafka's transactions are for.
 func (x *transactions) copy(id string) {
 	for !ended(x.copied) {
-		s, err := kgo.NewGroupTransactSession(kgo.SeedBrokers(x.addr), kgo.TransactionalID(id), kgo.TransactionTimeout(txnTimeout),
-			kgo.ConsumerGroup("copiers"), kgo.ConsumeTopics(source), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		s, err := kgo.NewGroupTransactSession(kgo.SeedBrokers(strings.Split(x.addr, ",")...), kgo.TransactionalID(id), kgo.TransactionTimeout(txnTimeout),
+			kgo.ConsumerGroup(x.group), kgo.ConsumeTopics(x.source), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 			kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 			kgo.SessionTimeout(6*time.Second), kgo.MetadataMinAge(20*time.Millisecond), kgo.FetchMaxWait(100*time.Millisecond),
 			kgo.RetryBackoffFn(func(int) time.Duration { return 10 * time.Millisecond }), kgo.RequestRetries(1<<30), kgo.AlwaysRetryEOF())
@@ -260,7 +274,7 @@ func (x *transactions) copySome(s *kgo.GroupTransactSession) bool {
 	ok := true
 	var mu sync.Mutex
 	fetches.EachRecord(func(r *kgo.Record) {
-		s.Produce(ctx, &kgo.Record{Topic: sink, Partition: r.Partition, Value: r.Value}, func(_ *kgo.Record, err error) {
+		s.Produce(ctx, &kgo.Record{Topic: x.sink, Partition: r.Partition, Value: r.Value}, func(_ *kgo.Record, err error) {
 			mu.Lock()
 			defer mu.Unlock()
 			ok = ok && err == nil
@@ -283,7 +297,7 @@ func (x *transactions) copySome(s *kgo.GroupTransactSession) bool {
 // is not nil, every partition's offsets below it have been read or passed.
 func (x *transactions) read(ctx context.Context, until map[int32]int64) {
 	cl := client(x.t, x.addr, kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxWait(50*time.Millisecond),
-		kgo.KeepControlRecords(), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{multi: allFromStart()}))
+		kgo.KeepControlRecords(), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{x.multi: allFromStart()}))
 	defer cl.Close()
 	process := int(x.process.Add(1))
 	at := map[int32]int64{}
@@ -303,7 +317,7 @@ func (x *transactions) read(ctx context.Context, until map[int32]int64) {
 				return
 			}
 			op.Steps[0].Polled = append(op.Steps[0].Polled, history.Record{
-				Key: keyOf(multi, r.Partition), Offset: r.Offset, Value: int64(binary.BigEndian.Uint64(r.Value)),
+				Key: keyOf(x.multi, r.Partition), Offset: r.Offset, Value: int64(binary.BigEndian.Uint64(r.Value)),
 			})
 		})
 		if len(op.Steps[0].Polled) > 0 {
@@ -338,16 +352,16 @@ func (x *transactions) awaitProgress(n int64, limit time.Duration) error {
 }
 
 // finish ends the load and checks all of it.
-func (x *transactions) finish(t *testing.T) {
+func (x *transactions) finish(t testing.TB) {
 	x.end(x.stop, &x.writing)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	adm := kadm.NewClient(client(t, x.addr))
-	x.awaitStable(ctx, t, adm, multi, source)
+	x.awaitStable(ctx, t, adm, x.multi, x.source)
 	x.awaitCopied(ctx, t, adm)
 	x.end(x.copied, &x.copying)
-	x.awaitStable(ctx, t, adm, sink)
-	ends, err := adm.ListCommittedOffsets(ctx, multi)
+	x.awaitStable(ctx, t, adm, x.sink)
+	ends, err := adm.ListCommittedOffsets(ctx, x.multi)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -378,7 +392,7 @@ func (x *transactions) finish(t *testing.T) {
 
 // awaitStable waits until no transaction is open in the topics, which takes twice
 // the time-out of one at most.
-func (x *transactions) awaitStable(ctx context.Context, t *testing.T, adm *kadm.Client, topics ...string) {
+func (x *transactions) awaitStable(ctx context.Context, t testing.TB, adm *kadm.Client, topics ...string) {
 	begun := time.Now()
 	for {
 		stable, err := adm.ListCommittedOffsets(ctx, topics...)
@@ -405,9 +419,9 @@ func (x *transactions) awaitStable(ctx context.Context, t *testing.T, adm *kadm.
 
 // awaitCopied waits until all of the source is in the sink, and sees that it is
 // there once, in order.
-func (x *transactions) awaitCopied(ctx context.Context, t *testing.T, _ *kadm.Client) {
+func (x *transactions) awaitCopied(ctx context.Context, t testing.TB, _ *kadm.Client) {
 	cl := client(t, x.addr, kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxWait(50*time.Millisecond),
-		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{sink: allFromStart()}))
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{x.sink: allFromStart()}))
 	defer cl.Close()
 	var got [txnPartitions][]int64
 	limit, cancel := context.WithTimeout(ctx, 4*txnTimeout)
