@@ -217,7 +217,8 @@ var (
 
 // placeLocked finds the directory of a slot: the one that holds its folder; of
 // two, the one that the metadata names. A new partition goes where the fewest
-// are. It is not new if the metadata names a directory that is offline or gone.
+// are. It is not new if the metadata names a directory that is offline, or one that
+// is gone and was not replaced.
 func (t placer) placeLocked(s *slot) (*directory, error) {
 	var holders []*directory
 	var named *directory
@@ -244,10 +245,19 @@ func (t placer) placeLocked(s *slot) (*directory, error) {
 		return named, nil
 	case t.mu.preferred[s.tp] != nil && t.mu.preferred[s.tp].Home.Failed() == nil:
 		return t.mu.preferred[s.tp], nil
-	case !kafka.ReservedDir(s.want.Dir):
+	case !kafka.ReservedDir(s.want.Dir) && !t.replacedLocked(s.want):
 		return nil, fmt.Errorf("%w: directory.id %s is not among log.dirs", errAway, s.want.Dir)
 	}
 	return t.roomiestLocked()
+}
+
+// replacedLocked says whether a replica may begin anew though the metadata names a
+// directory that is not here: all that are configured are in use, so that one was
+// replaced by an empty one, and others are in sync, so that they have what was in
+// it. It counts for nothing before it has caught up with them.
+func (t placer) replacedLocked(a *Assignment) bool {
+	whole := len(t.cfg.Broken) == 0 && !slices.ContainsFunc(t.dirs, func(d *directory) bool { return d.Home.Failed() != nil })
+	return whole && a.Role.Leader != t.cfg.Self && len(a.Role.ISR) > 0 && !slices.Contains(a.Role.ISR, t.cfg.Self)
 }
 
 // roomiestLocked is the directory that a new partition goes to: of those that are

@@ -269,6 +269,43 @@ func folder(names ...string) func(*testing.T, *vfs.Mem, *yard) {
 	}
 }
 
+// A replica whose directory was replaced by an empty one begins anew where others
+// are in sync, and only there: it is told so when it was in sync itself at first.
+func TestReplaced(t *testing.T) {
+	tp := kafka.TopicPartition{Topic: "t"}
+	inYard(t, func(t *testing.T, fs *vfs.Mem) {
+		y := startYard(t, fs, map[kafka.TopicPartition]kafka.UUID{tp: dirID("/z")}, "/a")
+		follows := func(isr ...int32) []Assignment {
+			return numbered(1, func(a *Assignment) {
+				a.Role.Leader, a.Role.Replicas, a.Role.ISR = self+1, []int32{self, self + 1, self + 2}, isr
+			})
+		}
+		y.assign(follows(self, self+1)...)
+		if _, err := y.table.Get("t", 0); kafka.CodeOf(err) != kafka.KafkaStorageError {
+			t.Errorf("in sync, and its directory is gone: %v", err)
+		}
+		y.assign(follows(self+1, self+2)...)
+		synctest.Wait()
+		if got := y.where("/a"); got != "a: t-0" {
+			t.Errorf("folders %q", got)
+		}
+		y.get(0)
+		if y.names()[tp] != dirID("/a") {
+			t.Errorf("the metadata says %s", y.names()[tp])
+		}
+	})
+	inYard(t, func(t *testing.T, fs *vfs.Mem) { // a directory that failed may come back
+		y := startYard(t, fs, map[kafka.TopicPartition]kafka.UUID{tp: dirID("/z")}, "/a", "/b")
+		y.homes[1].Fail(io.EOF)
+		y.assign(numbered(1, func(a *Assignment) {
+			a.Role.Leader, a.Role.Replicas, a.Role.ISR = self+1, []int32{self, self + 1}, []int32{self + 1}
+		})...)
+		if _, err := y.table.Get("t", 0); kafka.CodeOf(err) != kafka.KafkaStorageError {
+			t.Errorf("while a directory is offline: %v", err)
+		}
+	})
+}
+
 // A new replica takes no records before the metadata names its directory.
 func TestUnnamedServesNothing(t *testing.T) {
 	inYard(t, func(t *testing.T, fs *vfs.Mem) {

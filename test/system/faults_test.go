@@ -34,7 +34,7 @@ var faults = map[string]func(*play) func(){
 }
 
 // brief are the faults of the short form.
-var brief = []string{"kill the leader", "kill the controller", "stop the leader", "restart", "cut off the leader", "leader not heard", fullDisk}
+var brief = []string{"kill the leader", "stop the leader", "restart", "cut off the controller", fullDisk}
 
 // kinds are the faults that can happen here.
 func (p *play) kinds() []string {

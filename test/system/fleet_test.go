@@ -24,10 +24,11 @@ const clusterID = "AAAAAAAAAAAAAAAAAAAAAQ"
 
 // fleet is a cluster of three processes, each on a folder of its own.
 type fleet struct {
-	nodes []*broker
-	addrs string // of all, for clients
-	links *links // nil: nodes reach each other directly
-	cl    *kgo.Client
+	nodes  []*broker
+	addrs  string   // of all, for clients
+	voters []string // where each listens for controllers
+	links  *links   // nil: nodes reach each other directly
+	cl     *kgo.Client
 }
 
 // newFleet formats three nodes on the given log directories. With links, they reach
@@ -36,15 +37,21 @@ func newFleet(t testing.TB, dirs []string, l *links) *fleet {
 	t.Helper()
 	f := &fleet{links: l}
 	var voters, addrs, listeners, told []string
+	free := freeAddresses(t, 5*len(dirs))
 	for i, dir := range dirs {
 		b := newBroker(t, []string{dir})
-		inside, controller := freeAddress(t), freeAddress(t)
+		at := free[5*i:]
+		inside, controller := at[1], at[2]
+		b.addr = at[0]
 		listeners = append(listeners, "PLAINTEXT://"+b.addr+",INSIDE://"+inside+",CONTROLLER://"+controller)
 		if l != nil {
-			inside, controller = l.front(t, i+1, inside), l.front(t, i+1, controller)
+			l.front(i+1, at[3], inside)
+			l.front(i+1, at[4], controller)
+			inside, controller = at[3], at[4]
 		}
 		told = append(told, "PLAINTEXT://"+b.addr+",INSIDE://"+inside+",CONTROLLER://"+controller)
 		voters = append(voters, fmt.Sprintf("%d@%s", i+1, controller))
+		f.voters = append(f.voters, controller)
 		f.nodes, addrs = append(f.nodes, b), append(addrs, b.addr)
 	}
 	f.addrs = strings.Join(addrs, ",")

@@ -53,7 +53,6 @@ type front struct {
 	addr   string
 	target string
 	ln     net.Listener // nil while nobody listens at the target
-	lost   chan struct{}
 }
 
 func newLinks(t testing.TB) *links {
@@ -63,15 +62,13 @@ func newLinks(t testing.TB) *links {
 	return l
 }
 
-// front begins to serve a front of a node and gives its address.
-func (l *links) front(t testing.TB, node int, target string) string {
-	t.Helper()
-	f := &front{links: l, node: node, addr: freeAddress(t), target: target, lost: make(chan struct{}, 1)}
+// front begins to serve a front of a node, at addr.
+func (l *links) front(node int, addr, target string) {
+	f := &front{links: l, node: node, addr: addr, target: target}
 	l.mu.Lock()
 	l.fronts = append(l.fronts, f)
 	l.mu.Unlock()
 	l.work.Go(f.serve)
-	return f.addr
 }
 
 func (l *links) close() {

@@ -127,12 +127,16 @@ func startLoad(t testing.TB, addr string, cfg loadConfig) *load {
 		ackedIn: make([]atomic.Int64, cfg.partitions)}
 	l.silence.begin(cfg.partitions)
 	l.live = l.newLedger(cfg.producers)
+	var opts []kgo.Opt
+	if cfg.replicas > 1 { // a node that is stopped answers nothing: others may have taken over meanwhile
+		opts = []kgo.Opt{kgo.ProduceRequestTimeout(2 * time.Second), kgo.RequestTimeoutOverhead(500 * time.Millisecond)}
+	}
 	for i := range cfg.producers {
 		codec := []kgo.CompressionCodec{kgo.NoCompression(), kgo.Lz4Compression(), kgo.ZstdCompression()}[i%3]
 		p := &producer{id: uint16(i), next: make([]uint64, cfg.partitions), acked: make([][]int64, cfg.partitions),
 			waiting: make([]int, cfg.partitions), freed: make(chan struct{}, 1),
-			cl: client(t, addr, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.RequiredAcks(kgo.AllISRAcks()), kgo.ProducerBatchCompression(codec),
-				kgo.MaxBufferedRecords(window*cfg.partitions), kgo.ProducerLinger(0), kgo.StopProducerOnDataLossDetected())}
+			cl: client(t, addr, append(opts, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.RequiredAcks(kgo.AllISRAcks()), kgo.ProducerBatchCompression(codec),
+				kgo.MaxBufferedRecords(window*cfg.partitions), kgo.ProducerLinger(0), kgo.StopProducerOnDataLossDetected())...)}
 		l.producers = append(l.producers, p)
 	}
 	for _, p := range l.producers {

@@ -75,16 +75,24 @@ func newBroker(t testing.TB, dirs []string, settings ...string) *broker {
 // to itself, and then holds it.
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	for range 100 {
+	return freeAddresses(t, 1)[0]
+}
+
+// freeAddresses finds several such ports, all different.
+func freeAddresses(t testing.TB, n int) (out []string) {
+	t.Helper()
+	for range 100 + n {
 		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(20000+rand.IntN(10000)))
 		if err != nil {
 			continue
 		}
-		defer l.Close()
-		return l.Addr().String()
+		defer l.Close() // when all are found
+		if out = append(out, l.Addr().String()); len(out) == n {
+			return out
+		}
 	}
 	t.Fatal("no free port")
-	return ""
+	return nil
 }
 
 func (b *broker) readyFile() string { return filepath.Join(b.work, "ready") }
