@@ -21,6 +21,7 @@ type Throttle struct {
 	mu struct {
 		sync.Mutex           // memory only
 		until      time.Time // when all that was given has been paid for
+		rate       int64     // for which until is true
 	}
 }
 
@@ -44,6 +45,7 @@ func (t *Throttle) ration(now time.Time) ration {
 		return r
 	}
 	t.mu.Lock()
+	t.rescaleLocked(now, r.rate)
 	r.until = t.mu.until
 	t.mu.Unlock()
 	if !r.until.After(now) {
@@ -52,10 +54,20 @@ func (t *Throttle) ration(now time.Time) ration {
 	return r
 }
 
+// rescaleLocked makes what is still to be paid for cost what it does at a rate: who
+// raises it does not wait for what was dear before.
+func (t *Throttle) rescaleLocked(now time.Time, rate int64) {
+	if left := t.mu.until.Sub(now); left > 0 && t.mu.rate > 0 && rate != t.mu.rate {
+		t.mu.until = now.Add(time.Duration(float64(left) * float64(t.mu.rate) / float64(rate)))
+	}
+	t.mu.rate = rate
+}
+
 // gave notes bytes that go out.
 func (t *Throttle) gave(bytes, rate int64, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.rescaleLocked(now, rate)
 	if t.mu.until.Before(now) {
 		t.mu.until = now
 	}

@@ -269,6 +269,39 @@ func TestLanes(t *testing.T) {
 	})
 }
 
+// TestThrottleRaised raises a rate at which what came would take an hour to pay for.
+func TestThrottleRaised(t *testing.T) {
+	desked(t, 1, func(d *desk) {
+		rate := func(n int64) {
+			d.change(func(s *follow.Settings) {
+				s.Rate, s.Throttled = n, func(tp kafka.TopicPartition) bool { return tp.Topic == topic }
+			})
+		}
+		asked := func() int {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			return len(d.at)
+		}
+		end := int64(0)
+		d.serve(func(r *msg.FetchRequest) *msg.FetchResponse {
+			for _, tp := range r.Topics {
+				end = tp.Partitions[0].FetchOffset + 1
+			}
+			return rowOf(func(p *msg.FetchResponseResponsePartition) {
+				p.Records, p.HighWatermark = stamped(end-1, 3, 1, 3600), 1<<40
+			})
+		})
+		rate(1)
+		time.Sleep(10 * time.Second)
+		before := asked()
+		rate(1 << 30)
+		time.Sleep(2 * time.Second)
+		if after := asked(); before > 2 || after < before+100 {
+			t.Errorf("asked %d times at a byte a second, %d more at a GiB", before, after-before)
+		}
+	})
+}
+
 // TestThrottled holds what is behind to a rate, and what is not to none.
 func TestThrottled(t *testing.T) {
 	for _, behind := range []bool{true, false} {

@@ -11,14 +11,28 @@ type pace struct {
 	mu struct {
 		sync.Mutex           // memory only
 		until      time.Time // when all that was taken has been paid for
+		rate       int64     // for which until is true, bytes a second
 	}
 }
 
-// wait is how long a throttled partition has to wait.
-func (p *pace) wait(now time.Time) time.Duration {
+// longestPaid is for how long a fetcher rests at most until it looks at the rate
+// again: who raises it does not wait for what was dear before.
+const longestPaid = time.Second
+
+// wait is how long a throttled partition has to wait before it looks again.
+func (p *pace) wait(now time.Time, rate int64) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.mu.until.Sub(now)
+	p.rescaleLocked(now, rate)
+	return min(p.mu.until.Sub(now), longestPaid)
+}
+
+// rescaleLocked makes what is still to be paid for cost what it does at a rate.
+func (p *pace) rescaleLocked(now time.Time, rate int64) {
+	if left := p.mu.until.Sub(now); left > 0 && p.mu.rate > 0 && rate != p.mu.rate {
+		p.mu.until = now.Add(time.Duration(float64(left) * float64(p.mu.rate) / float64(rate)))
+	}
+	p.mu.rate = rate
 }
 
 // throttled says whether a partition is held to the rate: it is named, and still
@@ -57,6 +71,7 @@ func (p *pace) took(of *part, bytes int) {
 	now := of.x.f.cfg.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.rescaleLocked(now, s.Rate)
 	if p.mu.until.Before(now) {
 		p.mu.until = now
 	}

@@ -43,7 +43,7 @@ func (p *part) wait(now time.Time) time.Duration {
 	}
 	wait := p.until.Sub(now)
 	if p.throttled() {
-		if paid := p.x.f.pace.wait(now); paid > 0 {
+		if paid := p.x.f.pace.wait(now, p.x.set.Rate); paid > 0 {
 			wait, p.x.paid = max(wait, paid), paid
 		}
 	}

@@ -1,6 +1,7 @@
 package metadata
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -89,10 +90,11 @@ func describeOther(req *msg.DescribeQuorumRequest) *msg.DescribeQuorumResponse {
 	return &resp
 }
 
-// replicaStates tells how far members are. The leader itself is always caught up.
+// replicaStates tells how far members are, by node. The leader itself is always
+// caught up.
 func replicaStates(list []quorum.Progress, st quorum.Status, now int64) []msg.DescribeQuorumResponseReplicaState {
 	var out []msg.DescribeQuorumResponseReplicaState
-	for _, p := range list {
+	for _, p := range byNode(list) {
 		r := msg.NewDescribeQuorumResponseReplicaState()
 		r.ReplicaID, r.ReplicaDirectoryID, r.LogEndOffset = p.Node, p.Directory, p.End
 		r.LastFetchTimestamp, r.LastCaughtUpTimestamp = p.Heard, p.Whole
@@ -104,14 +106,19 @@ func replicaStates(list []quorum.Progress, st quorum.Status, now int64) []msg.De
 	return out
 }
 
+func byNode(list []quorum.Progress) []quorum.Progress {
+	return slices.SortedStableFunc(slices.Values(list), func(a, b quorum.Progress) int { return cmp.Compare(a.Node, b.Node) })
+}
+
 // quorumNodes gives the addresses of the voters, on the listeners that they
 // registered for the controller, and of those learners that have one: they can
-// be given a vote.
+// be given a vote. One that is no broker registers none: it is where it said it
+// would be as it joined.
 func (m door) quorumNodes(st quorum.Status) []msg.DescribeQuorumResponseNode {
 	img := m.Image()
 	controllers := m.cfg.Properties.List("controller.listener.names")
 	var nodes []msg.DescribeQuorumResponseNode
-	for at, v := range slices.Concat(st.Voters, st.Learners) {
+	for at, v := range slices.Concat(byNode(st.Voters), byNode(st.Learners)) {
 		node := msg.DescribeQuorumResponseNode{NodeID: v.Node}
 		if b := img.Broker(v.Node); b != nil {
 			for _, name := range controllers {
@@ -120,6 +127,9 @@ func (m door) quorumNodes(st quorum.Status) []msg.DescribeQuorumResponseNode {
 						Name: e.Listener, Host: e.Host, Port: e.Port})
 				}
 			}
+		} else if p, ok := m.joined.get(v.Node); ok && len(controllers) > 0 {
+			node.Listeners = append(node.Listeners, msg.DescribeQuorumResponseNodeListener{
+				Name: controllers[0], Host: p.host, Port: p.port})
 		}
 		if at < len(st.Voters) || len(node.Listeners) > 0 {
 			nodes = append(nodes, node)
