@@ -108,12 +108,9 @@ func (r *Replica) assign(a partition.Assignment) {
 	fx := r.mu.part.Assign(a, r.env.nowMs())
 	role := r.mu.part.Role()
 	after := r.settle(fx)
-	if r.shared.Store(len(r.mu.part.Replicas()) > 1); r.shared.Load() {
-		r.env.sharing.Store(true)
-	}
+	r.shared.Store(len(r.mu.part.Replicas()) > 1)
 	var filling *Waiter
 	if fx.RoleChanged {
-		r.mu.resigned = false
 		filling = r.mu.filling.cut(maxOffset)
 		r.stamp = 0 // another leader may have stamped later times
 	}

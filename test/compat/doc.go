@@ -7,6 +7,9 @@
 // transactions and compares what they print; its conversations and differences
 // stand in testdata/tools.
 //
+// What needs a cluster has three nodes in three processes (startTrio): Apache's
+// tools for clusters, and clients that run on while the nodes restart in turn.
+//
 // The tests need the build tag compat, Java 17 with Maven, Python 3 and kcat;
 // `make compat` runs them. A tool that is missing fails the test that needs it:
 // a skip would look like a pass. Set COMPAT_BOOTSTRAP=host:port to aim the

@@ -36,6 +36,11 @@ var tools = map[string]string{
 	"dump-log":               "org.apache.kafka.tools.DumpLogSegments",
 	"broker-api-versions":    "org.apache.kafka.tools.BrokerApiVersionsCommand",
 	"metadata-quorum":        "org.apache.kafka.tools.MetadataQuorumCommand",
+	"reassign-partitions":    "org.apache.kafka.tools.reassign.ReassignPartitionsCommand",
+	"leader-election":        "org.apache.kafka.tools.LeaderElectionCommand",
+	"features":               "org.apache.kafka.tools.FeatureCommand",
+	"cluster":                "org.apache.kafka.tools.ClusterTool",
+	"replica-verification":   "org.apache.kafka.tools.ReplicaVerificationTool",
 }
 
 // tool runs one of Apache's programs and returns what it wrote to stdout.

@@ -119,6 +119,7 @@ public class Tools {
             // another tool
         }
         List<String> all = new ArrayList<>(List.of("--bootstrap-server", bootstrap));
+        if (args.stream().anyMatch(a -> a.startsWith("--bootstrap-") || a.equals("version-mapping"))) all.clear(); // it says so itself
         all.addAll(args);
         try {
             c.getMethod("main", String[].class).invoke(null, (Object) all.toArray(new String[0]));
