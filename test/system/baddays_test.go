@@ -191,7 +191,7 @@ func TestStrangers(t *testing.T) {
 // stranger is a node beside the three, that was formatted to join them.
 func (f *fleet) stranger(t testing.TB, id, cluster string) *broker {
 	t.Helper()
-	b, at := newBroker(t, folders(t, 1)), freeAddresses(t, 3)
+	b, at := newBroker(t, folders(t, 1)), freeAddresses(t, ownHost(), 3)
 	b.addr = at[0]
 	own := map[string]string{"node.id": id, "cluster.id": cluster, "log.dirs": b.dirs[0],
 		"listeners": "PLAINTEXT://" + b.addr + ",INSIDE://" + at[1] + ",CONTROLLER://" + at[2], "advertised.listeners": "auto",

@@ -37,7 +37,7 @@ func newFleet(t testing.TB, dirs []string, l *links) *fleet {
 	t.Helper()
 	f := &fleet{links: l}
 	var voters, addrs, listeners, told []string
-	free := freeAddresses(t, 5*len(dirs))
+	free := freeAddresses(t, ownHost(), 5*len(dirs))
 	for i, dir := range dirs {
 		b := newBroker(t, []string{dir})
 		at := free[5*i:]
@@ -65,6 +65,13 @@ func newFleet(t testing.TB, dirs []string, l *links) *fleet {
 		b.format(t)
 	}
 	return f
+}
+
+// ownHost is an address of this machine that no other test process uses: a node that
+// is down for a moment must find its port free when it comes back.
+func ownHost() string {
+	pid := os.Getpid()
+	return fmt.Sprintf("127.%d.%d.1", 1+pid/250%250, 1+pid%250)
 }
 
 // format makes the node's directory that of a voter.

@@ -4,8 +4,10 @@ package system
 
 import (
 	"context"
+	"errors"
 	"sync"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -50,6 +52,9 @@ func (l *load) follow(ctx context.Context, cl *kgo.Client, g *ledger) {
 			return
 		}
 		fetches.EachError(func(_ string, p int32, err error) {
+			if l.replicas > 1 && (errors.Is(err, kerr.UnknownTopicID) || errors.Is(err, kerr.UnknownTopicOrPartition)) {
+				return // a broker that has not heard of the topic yet, though another one has
+			}
 			l.fault("reading partition %d at %d: %v", p, g.at()[p], err)
 		})
 		fetches.EachRecord(func(r *kgo.Record) { g.take(l, r) })

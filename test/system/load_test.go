@@ -28,6 +28,7 @@ type load struct {
 	addr       string
 	topic      string
 	partitions int32
+	replicas   int16
 	largest    int           // bytes of a record
 	pace       time.Duration // between two records of a producer
 	producers  []*producer
@@ -123,7 +124,7 @@ func startLoad(t testing.TB, addr string, cfg loadConfig) *load {
 	if err != nil || res.Err != nil {
 		t.Fatalf("creating the topic: %v %v", err, res.Err)
 	}
-	l := &load{addr: addr, topic: name, partitions: int32(cfg.partitions), largest: cfg.largest, pace: cfg.pace, stop: make(chan struct{}),
+	l := &load{addr: addr, topic: name, partitions: int32(cfg.partitions), replicas: cfg.replicas, largest: cfg.largest, pace: cfg.pace, stop: make(chan struct{}),
 		ackedIn: make([]atomic.Int64, cfg.partitions)}
 	l.silence.begin(cfg.partitions)
 	l.live = l.newLedger(cfg.producers)

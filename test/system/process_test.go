@@ -75,14 +75,14 @@ func newBroker(t testing.TB, dirs []string, settings ...string) *broker {
 // to itself, and then holds it.
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	return freeAddresses(t, 1)[0]
+	return freeAddresses(t, "127.0.0.1", 1)[0]
 }
 
-// freeAddresses finds several such ports, all different.
-func freeAddresses(t testing.TB, n int) (out []string) {
+// freeAddresses finds several such ports of a host, all different.
+func freeAddresses(t testing.TB, host string, n int) (out []string) {
 	t.Helper()
 	for range 100 + n {
-		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(20000+rand.IntN(10000)))
+		l, err := net.Listen("tcp", host+":"+strconv.Itoa(20000+rand.IntN(10000)))
 		if err != nil {
 			continue
 		}
