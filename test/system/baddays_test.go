@@ -52,16 +52,6 @@ func threeFolders(t testing.TB) []string {
 	return []string{folders(t, 1)[0], folders(t, 1)[0], folders(t, 1)[0]}
 }
 
-// TestEmptyDisk takes a node's disk away: it comes back as one that joins, under a
-// new identity, gets all that it had, and what it holds then counts.
-func TestEmptyDisk(t *testing.T) {
-	f, l := loaded(t, threeFolders(t))
-	b := f.nodes[2]
-	b.kill()
-	f.goOn(t, l)
-	f.replace(t, l, b)
-}
-
 // replace starts a node on an empty disk, as one that joins; then what is on it has
 // to count. Everything is checked in the end.
 func (f *fleet) replace(t testing.TB, l *load, b *broker) {
@@ -124,9 +114,10 @@ func (b *broker) rejoin(t testing.TB) {
 	}
 }
 
-// TestOldDisk gives a node back what its disk held some time ago, as from a
-// snapshot of the machine: it says what is wrong and ends, and comes back empty.
-func TestOldDisk(t *testing.T) {
+// TestOldAndEmptyDisk gives a node back what its disk held some time ago, as from a
+// snapshot of the machine: it says what is wrong and ends. On an empty disk it comes
+// back as one that joins, under a new identity, and gets all that it had.
+func TestOldAndEmptyDisk(t *testing.T) {
 	f, l := loaded(t, threeFolders(t))
 	b := f.nodes[2]
 	b.kill()
