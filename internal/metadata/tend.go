@@ -41,7 +41,7 @@ func (m tender) tend(ctx context.Context) error {
 
 // forgetAfter is for how many looks a learner has to be silent before it is
 // forgotten.
-const forgetAfter = 20
+const forgetAfter = 5
 
 // forget takes learners out of the quorum that are no brokers, or no more, and
 // say nothing: those of decommissioned nodes. One that comes back after all asks

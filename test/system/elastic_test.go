@@ -1,0 +1,288 @@
+//go:build system
+
+package system
+
+import (
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestElastic grows a cluster of three to five under load, spreads what it has
+// over all of them, and takes two of the first away, which are voters too: nothing
+// that was acknowledged is lost, the throttle is kept to, progress is shown, and
+// three that all vote are left. SYSTEM_ELASTIC is how many times this is done; the
+// cluster has none of its first nodes after two.
+func TestElastic(t *testing.T) {
+	rounds := number(t, "SYSTEM_ELASTIC", 1)
+	d := &drill{t: t, nodes: threeNodes(t), next: 4}
+	for _, b := range d.nodes {
+		d.voters = append(d.voters, listenerOf(b, "CONTROLLER"))
+		d.ids = append(d.ids, int32(len(d.ids)+1))
+	}
+	d.run("topic", "create", "fill", "-p", "24", "-r", "3")
+	d.run("bench", "produce", "fill", "-n", "12000", "--size", "2000")
+	l := startLoad(t, d.addrs(), loadConfig{producers: 3, partitions: 6, largest: 500, replicas: 3})
+	stop := l.gently()
+	defer stop()
+	for range rounds {
+		d.round(l)
+	}
+	stop()
+	l.finish(t)
+	for _, b := range d.nodes {
+		b.kill()
+	}
+}
+
+// drill is a cluster whose nodes come and go.
+type drill struct {
+	t      *testing.T
+	nodes  []*broker
+	ids    []int32
+	voters []string // addresses of controllers
+	next   int32    // the id of the next node
+}
+
+// round brings two new nodes and takes the two oldest away.
+func (d *drill) round(l *load) {
+	d.join()
+	d.join()
+	d.acked(l, "with five nodes")
+	d.spread()
+	d.acked(l, "after the balance")
+	d.retire()
+	d.acked(l, "with four nodes")
+	d.retire()
+	d.acked(l, "with three nodes")
+	info := d.info()
+	if len(info) != 3 {
+		d.t.Errorf("%d nodes are left: %+v", len(info), info)
+	}
+	for _, n := range info {
+		if n.State != "in service" || n.Quorum != "voter" && n.Quorum != "leader" {
+			d.t.Errorf("node %d is %s and %s in the quorum", n.Node, n.State, n.Quorum)
+		}
+	}
+	whole(d.t, d.nodes[0], strings.Split(d.addrs(), ","))
+}
+
+func (d *drill) acked(l *load, when string) {
+	d.t.Helper()
+	if err := l.awaitAcked(100, 60*time.Second); err != nil {
+		d.t.Fatalf("%s: %v\n%s", when, err, d.logs())
+	}
+}
+
+func (d *drill) logs() (text string) {
+	for i, b := range d.nodes {
+		text += fmt.Sprintf("--- node %d\n%s", d.ids[i], b.tail())
+	}
+	return text
+}
+
+func (d *drill) addrs() string {
+	var all []string
+	for _, b := range d.nodes {
+		all = append(all, b.addr)
+	}
+	return strings.Join(all, ",")
+}
+
+// run gives what a command of the first node's binary prints.
+func (d *drill) run(args ...string) string {
+	d.t.Helper()
+	out, code := d.nodes[0].myelin(append(args, "-y", "--timeout", "30s", "-b", d.addrs())...)
+	if code != 0 {
+		d.t.Fatalf("myelin %s: exit %d\n%s\n%s", strings.Join(args, " "), code, out, d.logs())
+	}
+	return out
+}
+
+// join starts a node that the cluster does not know, and waits until it serves.
+func (d *drill) join() {
+	b := newBroker(d.t, folders(d.t, 1))
+	for _, s := range []string{fmt.Sprintf("node.id=%d", d.next), "cluster.id=AAAAAAAAAAAAAAAAAAAAAQ", "controller.quorum.bootstrap.servers=" + strings.Join(d.voters, ","),
+		"listeners=PLAINTEXT://" + b.addr + ",CONTROLLER://" + freeAddress(d.t), "min.insync.replicas=2", "log.dirs=" + b.dirs[0]} {
+		b.args = append(b.args, "--set", s)
+	}
+	if out, err := exec.Command(b.bin, append([]string{"storage", "format", "--no-initial-controllers"}, b.args...)...).CombinedOutput(); err != nil {
+		d.t.Fatalf("formatting: %v\n%s", err, out)
+	}
+	b.start(d.t)
+	d.nodes, d.ids, d.voters, d.next = append(d.nodes, b), append(d.ids, d.next), append(d.voters, listenerOf(b, "CONTROLLER")), d.next+1
+	d.await(fmt.Sprintf("node %d serves", d.ids[len(d.ids)-1]), func() bool {
+		for _, n := range d.info() {
+			if n.Node == d.ids[len(d.ids)-1] {
+				return n.State == "in service"
+			}
+		}
+		return false
+	})
+}
+
+// listenerOf is where a node listens, by the listener's name.
+func listenerOf(b *broker, name string) string {
+	for _, arg := range b.args {
+		if _, addr, ok := strings.Cut(arg, name+"://"); ok {
+			return addr
+		}
+	}
+	return ""
+}
+
+func (d *drill) await(what string, is func() bool) {
+	d.t.Helper()
+	for end := time.Now().Add(time.Minute); !is(); pause(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			d.t.Fatalf("not within a minute: %s\n%s", what, d.logs())
+		}
+	}
+}
+
+// nodeFacts is a row of `myelin cluster info`.
+type nodeFacts struct {
+	Node     int32
+	State    string
+	Quorum   string
+	Leaders  int
+	Replicas int
+	Bytes    int64
+}
+
+func (d *drill) info() (rows []nodeFacts) {
+	d.t.Helper()
+	text := d.run("cluster", "info", "-q", "-o", "json")
+	if err := json.Unmarshal([]byte(text), &rows); err != nil {
+		d.t.Fatalf("%v in %s", err, text)
+	}
+	return rows
+}
+
+// rate is the throttle of the drill, in bytes a second for each node.
+const rate = 4 << 20
+
+// spread balances the cluster and looks at what that does: each new node takes in
+// no more than the rate, and all carry alike after.
+func (d *drill) spread() {
+	var moves []struct {
+		To    []int32
+		From  []int32
+		Bytes int64 `json:"bytes_to_copy"`
+	}
+	text := d.run("cluster", "rebalance", "plan", "-q", "-o", "json")
+	if err := json.Unmarshal([]byte(text), &moves); err != nil {
+		d.t.Fatalf("%v in %s", err, text)
+	}
+	takes, most := map[int32]int64{}, int64(0)
+	for _, m := range moves {
+		for _, id := range m.To {
+			if !contains(m.From, id) {
+				takes[id] += m.Bytes / int64(max(1, added(m.From, m.To)))
+				most = max(most, takes[id])
+			}
+		}
+	}
+	begun := time.Now()
+	out := d.run("cluster", "rebalance", "apply", "--throttle", "4MiB")
+	took := time.Since(begun)
+	// The first quarter of a second's worth from each leader is free.
+	if least := time.Duration(float64(most)/rate*0.7*float64(time.Second)) - time.Second; took < least {
+		d.t.Errorf("%d bytes came to one node within %v, at most %d a second are wanted", most, took, rate)
+	}
+	if shown := regexp.MustCompile(`\d+ of \d+ partitions? moved, [\d.]+ MiB copied`).FindAllString(out, -1); len(shown) < 2 {
+		d.t.Errorf("progress is not shown:\n%s", out)
+	}
+	d.t.Logf("%d moves, %d bytes to the node that takes most, in %v", len(moves), most, took.Round(time.Millisecond))
+	info := d.info()
+	leaders, bytes := 0, int64(0)
+	for _, n := range info {
+		leaders, bytes = leaders+n.Leaders, bytes+n.Bytes
+	}
+	for _, n := range info {
+		mean, part := bytes/int64(len(info)), float64(leaders)/float64(len(info))
+		if n.Bytes < mean*8/10 || n.Bytes > mean*12/10 { // 10 %, and what was written meanwhile
+			d.t.Errorf("node %d carries %d bytes, the mean is %d", n.Node, n.Bytes, mean)
+		}
+		if float64(n.Leaders) < part*0.9-1 || float64(n.Leaders) > part*1.1+1 {
+			d.t.Errorf("node %d leads %d partitions, the mean is %v", n.Node, n.Leaders, part)
+		}
+	}
+}
+
+func contains(list []int32, id int32) bool {
+	for _, one := range list {
+		if one == id {
+			return true
+		}
+	}
+	return false
+}
+
+func added(from, to []int32) (n int) {
+	for _, id := range to {
+		if !contains(from, id) {
+			n++
+		}
+	}
+	return n
+}
+
+// retire takes the oldest node out of the cluster.
+func (d *drill) retire() {
+	id, b := fmt.Sprint(d.ids[0]), d.nodes[0]
+	out := d.run("cluster", "decommission", id)
+	for _, want := range []string{"gets a vote", "node " + id + ", directory ", "loses its vote", "stop it"} {
+		if !strings.Contains(out, want) {
+			d.t.Errorf("decommission %s does not say %q:\n%s", id, want, out)
+		}
+	}
+	b.stop(d.t)
+	d.nodes, d.ids, d.voters = d.nodes[1:], d.ids[1:], d.voters[1:]
+	d.await("node "+id+" is out of service", func() bool {
+		out, code := d.nodes[0].myelin("cluster", "decommission", id, "-y", "-b", d.addrs())
+		return code == 0 && strings.Contains(out, "is forgotten")
+	})
+	d.await("node "+id+" is no member of the quorum", func() bool {
+		for _, n := range d.info() {
+			if fmt.Sprint(n.Node) == id {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// gently lets the load write in short strokes, so that throttled replicas catch up
+// with it. It ends when what it returns is called.
+func (l *load) gently() (stop func()) {
+	end, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for on := true; ; on = !on {
+			l.held.Store(!on)
+			wait := 200 * time.Millisecond
+			if on {
+				wait = 20 * time.Millisecond
+			}
+			select {
+			case <-end:
+				l.held.Store(false)
+				return
+			case <-time.After(wait):
+			}
+		}
+	}()
+	ended := false
+	return func() {
+		if !ended {
+			ended = true
+			close(end)
+			<-done
+		}
+	}
+}
