@@ -5,7 +5,6 @@ package system
 import (
 	"encoding/json"
 	"fmt"
-	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
@@ -19,21 +18,20 @@ import (
 // cluster has none of its first nodes after two.
 func TestElastic(t *testing.T) {
 	rounds := number(t, "SYSTEM_ELASTIC", 1)
-	d := &drill{t: t, nodes: threeNodes(t), next: 4}
-	for _, b := range d.nodes {
-		d.voters = append(d.voters, listenerOf(b, "CONTROLLER"))
-		d.ids = append(d.ids, int32(len(d.ids)+1))
-	}
+	f := newFleet(t, threeFolders(t), nil)
+	f.start(t)
+	d := &drill{t: t, nodes: f.nodes, voters: f.voters, ids: []int32{1, 2, 3}, next: 4}
 	d.run("topic", "create", "fill", "-p", "24", "-r", "3")
 	d.run("bench", "produce", "fill", "-n", "12000", "--size", "2000")
-	l := startLoad(t, d.addrs(), loadConfig{producers: 3, partitions: 6, largest: 500, replicas: 3})
-	stop := l.gently()
-	defer stop()
+	l := startLoad(t, d.addrs(), loadConfig{producers: 3, partitions: 6, largest: 500, replicas: 3, pace: recordPace})
 	for range rounds {
 		d.round(l)
 	}
-	stop()
+	l.addr = d.addrs()
 	l.finish(t)
+	if t.Failed() {
+		t.Log(d.logs())
+	}
 	for _, b := range d.nodes {
 		b.kill()
 	}
@@ -68,7 +66,8 @@ func (d *drill) round(l *load) {
 			d.t.Errorf("node %d is %s and %s in the quorum", n.Node, n.State, n.Quorum)
 		}
 	}
-	whole(d.t, d.nodes[0], strings.Split(d.addrs(), ","))
+	last := &fleet{nodes: d.nodes, addrs: d.addrs(), cl: client(d.t, d.addrs())}
+	last.whole(d.t)
 }
 
 func (d *drill) acked(l *load, when string) {
@@ -105,16 +104,19 @@ func (d *drill) run(args ...string) string {
 
 // join starts a node that the cluster does not know, and waits until it serves.
 func (d *drill) join() {
-	b := newBroker(d.t, folders(d.t, 1))
-	for _, s := range []string{fmt.Sprintf("node.id=%d", d.next), "cluster.id=AAAAAAAAAAAAAAAAAAAAAQ", "controller.quorum.bootstrap.servers=" + strings.Join(d.voters, ","),
-		"listeners=PLAINTEXT://" + b.addr + ",CONTROLLER://" + freeAddress(d.t), "min.insync.replicas=2", "log.dirs=" + b.dirs[0]} {
+	b, free := newBroker(d.t, folders(d.t, 1)), freeAddresses(d.t, 3)
+	b.addr = free[0]
+	for _, s := range []string{fmt.Sprintf("node.id=%d", d.next), "cluster.id=" + clusterID, "controller.quorum.bootstrap.servers=" + strings.Join(d.voters, ","),
+		"listeners=PLAINTEXT://" + b.addr + ",INSIDE://" + free[1] + ",CONTROLLER://" + free[2], "inter.broker.listener.name=INSIDE",
+		"listener.security.protocol.map=PLAINTEXT:PLAINTEXT,INSIDE:PLAINTEXT,CONTROLLER:PLAINTEXT",
+		"min.insync.replicas=2", "log.dirs=" + b.dirs[0]} {
 		b.args = append(b.args, "--set", s)
 	}
-	if out, err := exec.Command(b.bin, append([]string{"storage", "format", "--no-initial-controllers"}, b.args...)...).CombinedOutput(); err != nil {
-		d.t.Fatalf("formatting: %v\n%s", err, out)
+	if out, code := b.myelin(append([]string{"storage", "format", "--no-initial-controllers"}, b.args...)...); code != 0 {
+		d.t.Fatalf("formatting: exit %d\n%s", code, out)
 	}
 	b.start(d.t)
-	d.nodes, d.ids, d.voters, d.next = append(d.nodes, b), append(d.ids, d.next), append(d.voters, listenerOf(b, "CONTROLLER")), d.next+1
+	d.nodes, d.ids, d.voters, d.next = append(d.nodes, b), append(d.ids, d.next), append(d.voters, free[2]), d.next+1
 	d.await(fmt.Sprintf("node %d serves", d.ids[len(d.ids)-1]), func() bool {
 		for _, n := range d.info() {
 			if n.Node == d.ids[len(d.ids)-1] {
@@ -123,16 +125,6 @@ func (d *drill) join() {
 		}
 		return false
 	})
-}
-
-// listenerOf is where a node listens, by the listener's name.
-func listenerOf(b *broker, name string) string {
-	for _, arg := range b.args {
-		if _, addr, ok := strings.Cut(arg, name+"://"); ok {
-			return addr
-		}
-	}
-	return ""
 }
 
 func (d *drill) await(what string, is func() bool) {
@@ -255,34 +247,4 @@ func (d *drill) retire() {
 		}
 		return true
 	})
-}
-
-// gently lets the load write in short strokes, so that throttled replicas catch up
-// with it. It ends when what it returns is called.
-func (l *load) gently() (stop func()) {
-	end, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		for on := true; ; on = !on {
-			l.held.Store(!on)
-			wait := 200 * time.Millisecond
-			if on {
-				wait = 20 * time.Millisecond
-			}
-			select {
-			case <-end:
-				l.held.Store(false)
-				return
-			case <-time.After(wait):
-			}
-		}
-	}()
-	ended := false
-	return func() {
-		if !ended {
-			ended = true
-			close(end)
-			<-done
-		}
-	}
 }
