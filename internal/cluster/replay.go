@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/myelin-stream/myelin/internal/invariant"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/wire/state"
 )
@@ -136,7 +137,9 @@ func (d *Delta) replayPartitionChange(r *state.PartitionChangeRecord) error {
 	p := &c.New.Partitions[r.PartitionID]
 	if r.Leader != leaderUnchanged {
 		p.Leader = r.Leader
-		p.LeaderEpoch++
+		if !invariant.Planted("controller/epoch") {
+			p.LeaderEpoch++
+		}
 	}
 	if r.LeaderRecoveryState != recoveryUnchanged {
 		p.Recovering = r.LeaderRecoveryState == 1

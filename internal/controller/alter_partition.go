@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/myelin-stream/myelin/internal/cluster"
+	"github.com/myelin-stream/myelin/internal/invariant"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/wire/msg"
 )
@@ -67,11 +68,11 @@ func (s *State) mayAlter(t *cluster.Topic, p *cluster.Partition, broker int32, r
 		return kafka.UnknownTopicOrPartition
 	case rp.LeaderEpoch > p.LeaderEpoch || rp.PartitionEpoch > p.PartitionEpoch:
 		return kafka.NotController // the broker knows more than this controller
-	case rp.LeaderEpoch < p.LeaderEpoch:
+	case rp.LeaderEpoch < p.LeaderEpoch && !invariant.Planted("controller/stale"):
 		return kafka.FencedLeaderEpoch
-	case p.Leader != broker:
+	case p.Leader != broker && !invariant.Planted("controller/stale"):
 		return kafka.InvalidRequest
-	case rp.PartitionEpoch < p.PartitionEpoch:
+	case rp.PartitionEpoch < p.PartitionEpoch && !invariant.Planted("controller/stale"):
 		return kafka.InvalidUpdateVersion
 	case !slices.Contains(isr, broker), rp.LeaderRecoveryState == 1 && (!p.Recovering || len(isr) > 1):
 		return kafka.InvalidRequest

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/myelin-stream/myelin/internal/invariant"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/replica"
 	"github.com/myelin-stream/myelin/internal/wire/msg"
@@ -287,7 +288,7 @@ func (x *fetcher) take(ctx context.Context) {
 
 // flush makes durable what the round appended, and waits for that a while.
 func (x *fetcher) flush(ctx context.Context) {
-	if len(x.filled) == 0 {
+	if len(x.filled) == 0 || invariant.Planted("follow/unflushed") {
 		return
 	}
 	replica.FlushFilled(x.filled)

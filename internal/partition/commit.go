@@ -3,6 +3,8 @@ package partition
 import (
 	"math"
 	"slices"
+
+	"github.com/myelin-stream/myelin/internal/invariant"
 )
 
 // Written notes that the leader's log now ends at next; the batches from base
@@ -32,6 +34,9 @@ func (p *Partition) Flushed(end int64) Effects {
 // or fell behind its leader's start: it now goes from start to end, and is on
 // stable storage up to flushed.
 func (p *Partition) Truncated(start, end, flushed int64) {
+	if invariant.Planted("partition/cut") {
+		flushed = p.local.flushed
+	}
 	p.local.written, p.local.flushed = end, flushed
 	p.hw = max(start, min(p.hw, end))
 	p.safe = min(p.safe, end)
@@ -95,7 +100,7 @@ func (p *Partition) advance(fx Effects) Effects {
 		fx.Durable = true
 	}
 	p.demands.met(flushed)
-	if len(p.at.ISR) < p.minISR() {
+	if len(p.at.ISR) < p.minISR() && !invariant.Planted("partition/min-isr") {
 		return fx
 	}
 	if hw := min(written, p.demands.first(flushed)); hw > p.hw {
@@ -107,6 +112,14 @@ func (p *Partition) advance(fx Effects) Effects {
 
 // counts says whether a follower is in the maximal ISR.
 func (p *Partition) counts(id int32) bool {
+	switch {
+	case invariant.Planted("partition/stranger"):
+		return id == p.remote[0].id
+	case invariant.Planted("partition/early") && p.pending != nil:
+		return slices.Contains(p.pending.isr, id)
+	case invariant.Planted("partition/pending"):
+		return slices.Contains(p.at.ISR, id)
+	}
 	return slices.Contains(p.at.ISR, id) || p.pending != nil && slices.Contains(p.pending.isr, id)
 }
 

@@ -3,6 +3,8 @@ package partition
 import (
 	"cmp"
 	"slices"
+
+	"github.com/myelin-stream/myelin/internal/invariant"
 )
 
 // Fetch is a follower's fetch as the leader sees it.
@@ -44,7 +46,7 @@ func (p *Partition) Fetched(f Fetch, now int64) Effects {
 
 	var fx Effects
 	if p.pending == nil && f.Eligible && !slices.Contains(p.at.ISR, f.Replica) &&
-		f.Offset >= p.hw && f.Offset >= p.epochStart {
+		(f.Offset >= p.hw && f.Offset >= p.epochStart || invariant.Planted("partition/joins")) {
 		fx.Propose = p.propose(append(slices.Clone(p.at.ISR), f.Replica))
 	}
 	return p.advance(fx)

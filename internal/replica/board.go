@@ -161,6 +161,9 @@ func (b *board) reveal(a *aftermath, hw int64) {
 	lso := hw
 	if first, ok := b.producers.FirstUnstable(hw); ok && !invariant.Planted("replica/lso") {
 		lso = min(lso, first)
+		if invariant.Planted("replica/lso-step") {
+			lso = min(hw, lso+1)
+		}
 	}
 	lso = max(lso, min(oldStable, hw))
 	b.hw.Store(hw)

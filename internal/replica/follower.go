@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/myelin-stream/myelin/internal/commitlog"
+	"github.com/myelin-stream/myelin/internal/invariant"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/partition"
 	"github.com/myelin-stream/myelin/internal/record"
@@ -68,7 +69,7 @@ func (r Follower) Position() (Position, error) {
 	}
 	at := r.at.Load()
 	p.Offset, p.LastEpoch, p.LogStart = r.mu.end, at.log.LatestEpoch(), at.log.Start()
-	if at.log.Flushed() < p.Offset && !r.caching.Load() {
+	if at.log.Flushed() < p.Offset && !r.caching.Load() && !invariant.Planted("follow/unflushed") {
 		at.schedule(true)
 		return p, r.wrap(ErrSettling)
 	}
@@ -313,6 +314,12 @@ func (r Follower) cutTo(to int64) error {
 		safe = 0
 	}
 	r.mu.Unlock()
+	switch {
+	case invariant.Planted("follow/far"):
+		to, safe = log.Start(), 0
+	case invariant.Planted("follow/little"):
+		to = end
+	}
 	if to < safe {
 		r.spoil(fmt.Errorf("cut to %d, committed and flushed to %d, end %d: %w", to, safe, end, errUnsafe))
 		return r.Offline()

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/myelin-stream/myelin/internal/coordinator"
+	"github.com/myelin-stream/myelin/internal/invariant"
 	"github.com/myelin-stream/myelin/internal/kafka"
 )
 
@@ -97,6 +98,9 @@ func (s *Service) finish(sh *shard, id string, tx *transaction) bool {
 	select {
 	case <-timer.C:
 	case <-sh.ctx.Done():
+	}
+	if invariant.Planted("txn/twice") {
+		s.mark(sh.ctx, id, Marker{Producer: tx.Producer, CoordinatorEpoch: sh.epoch, Commit: tx.status == PrepareCommit, Version: tx.client}, tx.partitions)
 	}
 	return s.mine(sh, id, tx, func(t *coordinator.Turn) { sh.put(t, id, tx.complete(t.Now.UnixMilli())) }) == nil
 }
