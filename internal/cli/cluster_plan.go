@@ -52,6 +52,62 @@ func (f *clusterFacts) planned(without []int32) (*plan.Plan, error) {
 	return made, nil
 }
 
+// grown is the plan that gives every partition of some topics, or of all, as many
+// replicas as are wanted. Those that it has stay where they are; each new one goes
+// to a rack that has none yet, and there to the node with the fewest bytes.
+func (f *clusterFacts) grown(replicas int, topics []string) (*plan.Plan, error) {
+	load := map[int32]int64{}
+	var open []*clusterNode
+	for _, n := range f.nodes {
+		if n.State == "in service" {
+			open = append(open, n)
+			load[n.Node] = n.Bytes
+		}
+	}
+	if len(open) < replicas {
+		return nil, &fault{exitFailed, fmt.Sprintf("%d replicas need as many nodes, and %d are in service", replicas, len(open))}
+	}
+	out := &plan.Plan{}
+	for _, name := range topics {
+		if !f.topics.Has(name) {
+			return nil, missing("there is no topic %s", name)
+		}
+	}
+	for _, t := range f.topics.Sorted() {
+		if len(topics) > 0 && !slices.Contains(topics, t.Topic) {
+			continue
+		}
+		for _, p := range t.Partitions.Sorted() {
+			m := plan.Move{Topic: t.Topic, ID: p.Partition, From: p.Replicas, To: slices.Clone(p.Replicas)}
+			for len(m.To) < replicas {
+				next := f.emptiest(open, load, m.To)
+				m.To, m.Bytes = append(m.To, next), m.Bytes+f.size(p)
+				load[next] += f.size(p) + 1 // empty partitions are spread too
+			}
+			if len(m.To) > len(m.From) {
+				out.Moves, out.Bytes = append(out.Moves, m), out.Bytes+m.Bytes
+			}
+		}
+	}
+	return out, nil
+}
+
+// emptiest is the node for another replica.
+func (f *clusterFacts) emptiest(open []*clusterNode, load map[int32]int64, has []int32) int32 {
+	var best *clusterNode
+	again := func(n *clusterNode) bool { // is its rack taken?
+		return n.Rack != "" && slices.ContainsFunc(has, func(id int32) bool { o := f.node(id); return o != nil && o.Rack == n.Rack })
+	}
+	for _, n := range open {
+		switch {
+		case slices.Contains(has, n.Node):
+		case best == nil, again(best) && !again(n), again(best) == again(n) && load[n.Node] < load[best.Node]:
+			best = n
+		}
+	}
+	return best.Node
+}
+
 // size is what one replica of a partition has: the largest, which is the leader's
 // while others catch up.
 func (f *clusterFacts) size(p kadm.PartitionDetail) (most int64) {

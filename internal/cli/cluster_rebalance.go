@@ -30,10 +30,33 @@ func rebalanceCmd(a *app) *cobra.Command {
 		rebalanceCancelCmd(a), rebalanceUnthrottleCmd(a))
 }
 
+// planFlags say what is to come of a plan.
+type planFlags struct {
+	without  []int32
+	replicas int
+	topics   []string
+}
+
+func (f *planFlags) flags(c *cobra.Command) {
+	c.Flags().Int32SliceVar(&f.without, "without", nil, "nodes that are to end up with nothing")
+	c.Flags().IntVar(&f.replicas, "replicas", 0, "instead, give every partition that has fewer this many replicas")
+	c.Flags().StringSliceVar(&f.topics, "topic", nil, "with --replicas: only the partitions of these topics")
+}
+
+func (f *planFlags) plan(facts *clusterFacts) (*plan.Plan, error) {
+	switch {
+	case f.replicas < 0 || f.replicas > 0 && len(f.without) > 0 || f.replicas == 0 && len(f.topics) > 0:
+		return nil, usage("--replicas wants a number, and goes with --topic, not with --without")
+	case f.replicas > 0:
+		return facts.grown(f.replicas, f.topics)
+	}
+	return facts.planned(f.without)
+}
+
 func rebalancePlanCmd(a *app) *cobra.Command {
 	var (
-		without []int32
-		file    string
+		want planFlags
+		file string
 	)
 	c := &cobra.Command{
 		Use: "plan", Short: "Show what would be moved, and what comes of it", Args: cobra.NoArgs,
@@ -49,7 +72,7 @@ func rebalancePlanCmd(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			p, err := f.planned(without)
+			p, err := want.plan(f)
 			if err != nil {
 				return err
 			}
@@ -61,31 +84,32 @@ func rebalancePlanCmd(a *app) *cobra.Command {
 			return showPlan(a, p)
 		},
 	}
-	c.Flags().Int32SliceVar(&without, "without", nil, "nodes that are to end up with nothing")
+	want.flags(c)
 	c.Flags().StringVar(&file, "write", "", "also write the plan to a file, in the form of Kafka's kafka-reassign-partitions")
 	return c
 }
 
 func rebalanceApplyCmd(a *app) *cobra.Command {
 	var (
-		without []int32
-		file    string
-		flags   moveFlags
+		want  planFlags
+		file  string
+		flags moveFlags
 	)
 	c := &cobra.Command{
 		Use: "apply", Short: "Make a plan and carry it out", Args: cobra.NoArgs,
 		Example: "  myelin cluster rebalance apply --throttle 50MiB\n" +
+			"  myelin cluster rebalance apply --replicas 3 --topic orders    # from one replica to three\n" +
 			"  myelin cluster rebalance apply --file plan.json",
 		RunE: func(c *cobra.Command, _ []string) error {
 			return move(a, c.Context(), flags, func(f *clusterFacts) (*plan.Plan, error) {
 				if file != "" {
 					return f.readPlan(file)
 				}
-				return f.planned(without)
+				return want.plan(f)
 			})
 		},
 	}
-	c.Flags().Int32SliceVar(&without, "without", nil, "nodes that are to end up with nothing")
+	want.flags(c)
 	c.Flags().StringVar(&file, "file", "", "carry out the plan in this file, in the form of Kafka's kafka-reassign-partitions")
 	flags.flags(c)
 	return c

@@ -160,7 +160,7 @@ func (f *clusterFacts) examineBalance(topics []kadm.TopicDetail) (all []finding)
 	}
 	if len(single) > 0 {
 		all = append(all, finding{"warning", "one-replica", single, "partitions with one replica are away as long as its node is, and lost with its disk",
-			"give them more: write them into a file for myelin cluster rebalance apply --file, or create topics with --replicas " + strconv.Itoa(min(3, serving))})
+			"give them more: myelin cluster rebalance apply --replicas " + strconv.Itoa(min(3, serving))})
 	}
 	if moved > 0 {
 		all = append(all, finding{"warning", "leaders", nil, fmt.Sprintf("%s led by another than the preferred replica", count(int64(moved), "partition")),

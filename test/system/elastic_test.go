@@ -5,6 +5,8 @@ package system
 import (
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -20,7 +22,7 @@ func TestElastic(t *testing.T) {
 	rounds := number(t, "SYSTEM_ELASTIC", 1)
 	f := newFleet(t, threeFolders(t), nil)
 	f.start(t)
-	d := &drill{t: t, nodes: f.nodes, voters: f.voters, ids: []int32{1, 2, 3}, next: 4}
+	d := &drill{t: t, cluster: clusterID, nodes: f.nodes, voters: f.voters, ids: []int32{1, 2, 3}, next: 4}
 	d.run("topic", "create", "fill", "-p", "24", "-r", "3")
 	d.run("bench", "produce", "fill", "-n", "12000", "--size", "2000")
 	l := startLoad(t, d.addrs(), loadConfig{producers: 3, partitions: 6, largest: 500, replicas: 3, pace: recordPace})
@@ -39,11 +41,12 @@ func TestElastic(t *testing.T) {
 
 // drill is a cluster whose nodes come and go.
 type drill struct {
-	t      *testing.T
-	nodes  []*broker
-	ids    []int32
-	voters []string // addresses of controllers
-	next   int32    // the id of the next node
+	t       *testing.T
+	cluster string // its id
+	nodes   []*broker
+	ids     []int32
+	voters  []string // addresses of controllers
+	next    int32    // the id of the next node
 }
 
 // round brings two new nodes and takes the two oldest away.
@@ -104,14 +107,9 @@ func (d *drill) run(args ...string) string {
 
 // join starts a node that the cluster does not know, and waits until it serves.
 func (d *drill) join() {
-	b, free := newBroker(d.t, folders(d.t, 1)), freeAddresses(d.t, 3)
+	b, free := newBroker(d.t, folders(d.t, 1)), freeAddresses(d.t, ownHost(), 3)
 	b.addr = free[0]
-	for _, s := range []string{fmt.Sprintf("node.id=%d", d.next), "cluster.id=" + clusterID, "controller.quorum.bootstrap.servers=" + strings.Join(d.voters, ","),
-		"listeners=PLAINTEXT://" + b.addr + ",INSIDE://" + free[1] + ",CONTROLLER://" + free[2], "inter.broker.listener.name=INSIDE",
-		"listener.security.protocol.map=PLAINTEXT:PLAINTEXT,INSIDE:PLAINTEXT,CONTROLLER:PLAINTEXT",
-		"min.insync.replicas=2", "log.dirs=" + b.dirs[0]} {
-		b.args = append(b.args, "--set", s)
-	}
+	d.set(b, d.next, free, "controller.quorum.bootstrap.servers="+strings.Join(d.voters, ","))
 	if out, code := b.myelin(append([]string{"storage", "format", "--no-initial-controllers"}, b.args...)...); code != 0 {
 		d.t.Fatalf("formatting: exit %d\n%s", code, out)
 	}
@@ -125,6 +123,17 @@ func (d *drill) join() {
 		}
 		return false
 	})
+}
+
+// set gives a node the settings of one of the cluster, on its three addresses.
+func (d *drill) set(b *broker, id int32, at []string, more ...string) {
+	b.args = nil
+	for _, s := range append([]string{fmt.Sprintf("node.id=%d", id), "cluster.id=" + d.cluster,
+		"listeners=PLAINTEXT://" + at[0] + ",INSIDE://" + at[1] + ",CONTROLLER://" + at[2], "inter.broker.listener.name=INSIDE",
+		"listener.security.protocol.map=PLAINTEXT:PLAINTEXT,INSIDE:PLAINTEXT,CONTROLLER:PLAINTEXT",
+		"min.insync.replicas=2", "log.dirs=" + b.dirs[0]}, more...) {
+		b.args = append(b.args, "--set", s)
+	}
 }
 
 func (d *drill) await(what string, is func() bool) {
@@ -247,4 +256,63 @@ func (d *drill) retire() {
 		}
 		return true
 	})
+}
+
+// TestGrow makes three nodes of one: a directory that was written by a node alone
+// becomes that of the first of three, two more join and get votes, the internal
+// topics grow by themselves and the others when they are asked to. Then the first
+// node dies, and all records and offsets are there. SYSTEM_OLD_BINARY is who writes
+// the directory, for instance an older version.
+func TestGrow(t *testing.T) {
+	const records = "3000"
+	first, at := newBroker(t, folders(t, 1)), freeAddresses(t, ownHost(), 3)
+	first.addr = at[0]
+	now := first.bin
+	if old := os.Getenv("SYSTEM_OLD_BINARY"); old != "" {
+		first.bin = old
+	}
+	d := &drill{t: t, nodes: []*broker{first}, ids: []int32{1}, voters: at[2:], next: 2}
+	first.start(t)
+	d.run("topic", "create", "orders", "-p", "4")
+	d.run("bench", "produce", "orders", "-n", records)
+	d.run("consume", "orders", "-g", "readers", "-n", records, "-q")
+	first.stop(t)
+
+	text, err := os.ReadFile(filepath.Join(first.dirs[0], "meta.properties"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "cluster.id=")
+	d.cluster, _, _ = strings.Cut(rest, "\n")
+	first.bin = now
+	d.set(first, 1, at, "controller.quorum.bootstrap.servers="+at[2])
+	first.start(t)
+	d.join()
+	d.join()
+	d.run("cluster", "quorum", "add-voter", "2")
+	d.run("cluster", "quorum", "add-voter", "3")
+	d.await("the internal topics have grown", func() bool {
+		for _, n := range d.info() {
+			if n.Replicas < 50 {
+				return false
+			}
+		}
+		return true
+	})
+	d.run("cluster", "rebalance", "apply", "--replicas", "3", "--topic", "orders")
+	all := &fleet{nodes: d.nodes, addrs: d.addrs(), cl: client(t, d.addrs())}
+	all.whole(t)
+	first.kill()
+	d.nodes, d.ids = d.nodes[1:], d.ids[1:]
+	d.await("another node leads all", func() bool {
+		out, code := d.nodes[0].myelin("group", "describe", "readers", "-b", d.addrs())
+		return code == 0 && strings.Contains(out, "lag 0")
+	})
+	if got := strings.Count(d.run("consume", "orders", "-n", records, "-q", "-f", "%o\n"), "\n"); fmt.Sprint(got) != records {
+		t.Errorf("%d records are left of %s", got, records)
+	}
+	d.run("bench", "produce", "orders", "-n", "10")
+	for _, b := range d.nodes {
+		b.kill()
+	}
 }
