@@ -13,13 +13,17 @@ import (
 	"github.com/myelin-stream/myelin/internal/vfs"
 )
 
-// watchEvery is how often a Home looks at its device and at the room on it.
-const watchEvery = time.Second
+const (
+	// watchEvery is how often a Home looks at the room on its volume, and askEvery
+	// how often at the calls of its device.
+	watchEvery = time.Second
+	askEvery   = watchEvery / 2
+)
 
 // How long a call of the device may take, in looks at it.
 const (
-	slowTicks    = 2  // more than 1 s: warned of
-	stalledTicks = 11 // more than 10 s: leadership should go elsewhere
+	slowTicks    = 3  // more than 1 s: warned of
+	stalledTicks = 21 // more than 10 s
 )
 
 // manyFailed is how many logs of a directory may fail for good before the
@@ -80,7 +84,7 @@ type Health struct {
 func (h *Home) Health() Health {
 	d := h.device
 	out := Health{Path: d.path, Offline: d.Failed() != nil, Room: d.Room(), Free: d.free.Load(), Total: d.total.Load(),
-		Ballast: d.ballast.Load(), Full: d.hits.Load(), Slowest: time.Duration(d.oldest.Load()) * watchEvery}
+		Ballast: d.ballast.Load(), Full: d.hits.Load(), Slowest: time.Duration(d.oldest.Load()) * askEvery}
 	out.ClockDoubted = h.clock.Doubted()
 	if l, ok := d.fs.(*vfs.Limited); ok {
 		out.Waiting, out.FailedReads = l.Waiting(), l.FailedReads()
@@ -88,8 +92,11 @@ func (h *Home) Health() Health {
 	return out
 }
 
-// Stalled says that a call to the device has been under way for more than 10 s:
-// partitions that have another replica should be led there.
+// Slow says that a call to the device has been under way for more than 1 s, as of
+// the last look.
+func (d *device) Slow() bool { return d.oldest.Load() > 0 }
+
+// Stalled says so of more than 10 s.
 func (d *device) Stalled() bool { return d.stalled.Load() }
 
 // Failed is why the whole directory is offline, nil while it is not. It wraps
@@ -163,7 +170,7 @@ func (d *device) watchRoom(ctx context.Context, also func()) {
 // watchDevice has a goroutine of its own, so that a device that does not even
 // tell its free space is noticed.
 func (d *device) watchDevice(ctx context.Context, tellAll func()) {
-	ticker := time.NewTicker(watchEvery)
+	ticker := time.NewTicker(askEvery)
 	defer ticker.Stop()
 	down := d.down
 	for {
@@ -200,7 +207,7 @@ func (d *device) tick() {
 			continue // it was told
 		}
 		d.logger.Warn("the device is slow: a call does not come back", "dir", d.path, "call", c.Kind.String(), "file", c.Name,
-			"age", time.Duration(c.Ticks-1)*watchEvery, "waiting", l.Waiting())
+			"age", time.Duration(c.Ticks-1)*askEvery, "waiting", l.Waiting())
 	}
 	d.warned = still
 	d.oldest.Store(oldest)

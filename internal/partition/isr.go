@@ -135,3 +135,28 @@ func (p *Partition) Lagging() int { return max(0, len(p.at.Replicas)-len(p.at.IS
 
 // BelowMinISR says whether acks=all is refused.
 func (p *Partition) BelowMinISR() bool { return len(p.at.ISR) < p.minISR() }
+
+// Owes says whether a batch that must be durable is not flushed here yet.
+func (p *Partition) Owes() bool {
+	n := len(p.demands.ranges)
+	return n > p.demands.head && p.demands.ranges[n-1].next > p.local.flushed
+}
+
+// Flush is up to where this replica's own log is flushed.
+func (p *Partition) Flush() int64 { return p.local.flushed }
+
+// Dispensable says whether the others could go on without this leader, whose own
+// disk hangs: as many as must be in sync are so and follow, and where this log has
+// something to flush they have flushed more of it. That all are on one slow disk is
+// no reason to elect another.
+func (p *Partition) Dispensable(now int64) bool {
+	n := 0
+	for i := range p.remote {
+		r := &p.remote[i]
+		ahead := r.end > p.local.flushed || r.end == p.local.written && now-r.lastFetch <= p.cfg.StallMax
+		if ahead && slices.Contains(p.at.ISR, r.id) {
+			n++
+		}
+	}
+	return p.role == Leader && n >= p.minISR()
+}

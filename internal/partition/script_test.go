@@ -62,6 +62,8 @@ func (s *stage) run(c *script.Cmd) string {
 		return code(s.p.Admit(kafka.NoEpoch, len(c.Args) > 0))
 	case "check":
 		return code(s.p.CheckEpoch(int32(c.Int(0)), len(c.Args) < 2))
+	case "dispensable":
+		return fmt.Sprintf("owes %v, dispensable %v", s.p.Owes(), s.p.Dispensable(c.IntKey("at", 0)))
 	case "safe":
 		return fmt.Sprint(s.p.Safe())
 	case "latest":

@@ -75,6 +75,7 @@ type Node struct {
 	times     moments  // when members were heard of, while this node leads
 	readings  readings // of Confirm
 	candidacy candidacy
+	tenure    tenure
 	ticker    *time.Timer
 	queue     []*proposal // proposed, without an index yet
 	waiting   []*proposal // in the log, by index
@@ -255,6 +256,9 @@ func (n *Node) run(ctx context.Context) (err error) {
 			n.raft.Tick()
 			if err := n.candidacy.tick(n.raft); err != nil {
 				return err
+			}
+			if to := n.tenure.tick(n.raft, n.leading, n.cfg.Home.Slow); to != raft.None {
+				n.cfg.Logger.Warn("the disk does not answer: the quorum is handed over", "to", n.nodeOf(to))
 			}
 			n.keepTime()
 		}

@@ -152,6 +152,9 @@ func (r *Replica) admit(b *Batch) error {
 	}
 	r.mu.Lock()
 	err := r.mu.part.Admit(b.Epoch, b.demanding())
+	if r.mu.resigned {
+		err = kafka.NotLeaderOrFollower
+	}
 	r.mu.Unlock()
 	if err == nil && b.Origin == Client {
 		err = r.log().Home().Crowded()

@@ -42,6 +42,7 @@ type board struct {
 		seen       int64     // of those, bytes below the high watermark
 		stableSeen int64     // and below the LSO
 		closed     error     // once set, waiters are refused with it
+		resigned   bool      // leadership was given up, whatever the image says yet: see resign.go
 	}
 }
 

@@ -19,13 +19,14 @@ type Replica struct {
 	mooring // the log, and where it lies
 	guards  // transactions about to begin
 
-	id    kafka.UUID
-	env   *env
-	set   atomic.Pointer[settings]
-	turn  turn
-	stamp int64 // LogAppendTime never steps back; belongs to whoever holds the turn
-	shut  bool  // the log was closed to be opened anew; belongs to who serves the lane
-	count Counters
+	id     kafka.UUID
+	env    *env
+	set    atomic.Pointer[settings]
+	turn   turn
+	stamp  int64  // LogAppendTime never steps back; belongs to whoever holds the turn
+	plight plight // its overseer's
+	shut   bool   // the log was closed to be opened anew; belongs to who serves the lane
+	count  Counters
 }
 
 // env is what all replicas of a table share.
@@ -35,6 +36,7 @@ type env struct {
 	entries sync.Pool
 	holders sync.Pool
 	shared  atomic.Pointer[settings] // those that a replica got last
+	sharing atomic.Bool              // a partition here has, or had, other replicas
 	now     func() time.Time
 	isr     partition.ISR
 	roled   func(*Replica) // nil: nobody is told

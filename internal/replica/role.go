@@ -108,9 +108,12 @@ func (r *Replica) assign(a partition.Assignment) {
 	fx := r.mu.part.Assign(a, r.env.nowMs())
 	role := r.mu.part.Role()
 	after := r.settle(fx)
-	r.shared.Store(len(r.mu.part.Replicas()) > 1)
+	if r.shared.Store(len(r.mu.part.Replicas()) > 1); r.shared.Load() {
+		r.env.sharing.Store(true)
+	}
 	var filling *Waiter
 	if fx.RoleChanged {
+		r.mu.resigned = false
 		filling = r.mu.filling.cut(maxOffset)
 		r.stamp = 0 // another leader may have stamped later times
 	}

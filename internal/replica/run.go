@@ -12,9 +12,13 @@ import (
 	"github.com/myelin-stream/myelin/internal/kafka"
 )
 
-// tickEvery is how often lagging followers are looked for, and folders to
-// remove.
-const tickEvery = 500 * time.Millisecond
+const (
+	// tickEvery is how often folders to remove are looked for.
+	tickEvery = 500 * time.Millisecond
+	// overseeEvery is how often followers that lag and disks that hang are looked
+	// for.
+	overseeEvery = 200 * time.Millisecond
+)
 
 // Run opens logs, applies roles and keeps house until ctx ends. Then it flushes
 // and closes all logs; its error is that of the closing. The flushers must run
@@ -43,7 +47,8 @@ func (t *Table) Run(ctx context.Context) error {
 	for range t.cfg.Movers {
 		workers.Go(func() { mover{t}.work(ctx) })
 	}
-	every(tickEvery, t.tick)
+	every(tickEvery, func() { t.clock.Add(1) })
+	every(overseeEvery, overseer{t}.oversee)
 	workers.Wait()
 	return t.closeAll()
 }
@@ -68,20 +73,6 @@ func repeat(ctx context.Context, d, late time.Duration, do func()) {
 			do()
 		}
 	}
-}
-
-// tick looks for followers that lag. It does no I/O.
-func (t *Table) tick() {
-	t.clock.Add(1)
-	if t.cfg.ISR == nil {
-		return
-	}
-	now := t.env.nowMs()
-	t.Each(func(r *Replica) {
-		if r.shared.Load() && r.Leads() {
-			r.tick(now)
-		}
-	})
 }
 
 // tidy looks for strays in a directory, for partitions to heal, and for folders

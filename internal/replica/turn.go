@@ -14,6 +14,7 @@ type turn struct {
 	mu struct {
 		sync.Mutex // memory only
 		held       bool
+		number     uint32 // of who holds it, for who looks whether it is still the same
 		head, tail *entry
 	}
 }
@@ -44,6 +45,7 @@ func (t *turn) enter(e *entry) (holds bool) {
 	defer t.mu.Unlock()
 	if !t.mu.held {
 		t.mu.held = true
+		t.mu.number++
 		return true
 	}
 	if t.mu.tail == nil {
@@ -92,11 +94,19 @@ func (t *turn) leave() {
 		t.mu.held = false
 	} else {
 		next = t.unlinkHead()
+		t.mu.number++
 	}
 	t.mu.Unlock()
 	if next != nil {
 		next.wake <- yours
 	}
+}
+
+// holder numbers who holds the turn; held is false while nobody does.
+func (t *turn) holder() (number uint32, held bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.mu.number, t.mu.held
 }
 
 // lock takes the turn for something else than an append; leave gives it back.

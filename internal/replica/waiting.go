@@ -26,6 +26,8 @@ func (b *board) AwaitCommitted(w *Waiter) {
 		err = b.wrap(kafka.NotLeaderOrFollower)
 	case end >= w.Offset: // also where the replica went to sleep since: what is there is there
 		ready = true
+	case b.mu.resigned:
+		err = b.wrap(kafka.NotLeaderOrFollower)
 	case b.mu.closed != nil:
 		err = b.mu.closed
 	default:
