@@ -118,6 +118,7 @@ func (h *DataHandlers) answerProduce(c *Call, p *producing, out *Reply) {
 		defer p.leave()
 	}
 	p.alone = p.lone(c)
+	p.resp.NodeEndpoints = p.resp.NodeEndpoints[:0]
 	out.Buf = p.resp.AppendBeforeResponses(out.Buf, c.Version, len(p.req.TopicData))
 	for i := range p.req.TopicData {
 		t := &p.req.TopicData[i]
@@ -163,6 +164,7 @@ func (h *DataHandlers) producePartition(c *Call, p *producing, out *Reply, b par
 	}
 	if p.slot == nil {
 		p.slot = c.Later(out, c.Time.Add(time.Duration(p.req.TimeoutMs)*time.Millisecond))
+		p.slot.guide = guide{h, c.Conn.Listener}
 	}
 	a := p.slot.ack(errorAt)
 	a.w.Offset, a.w.Durable = got.Last+1, got.Duplicate
@@ -263,6 +265,7 @@ func (h *DataHandlers) refuseRow(c *Call, row *msg.ProduceResponseResponsePartit
 	switch code {
 	case kafka.NotLeaderOrFollower:
 		row.CurrentLeader.LeaderID, row.CurrentLeader.LeaderEpoch = h.leader(b.topic, b.data.Index)
+		c.forProduce.resp.NodeEndpoints = h.endpoint(c.forProduce.resp.NodeEndpoints, row.CurrentLeader.LeaderID, c.Conn.Listener)
 	case kafka.KafkaStorageError:
 		message := err.Error() // it says what to do about a full disk
 		row.ErrorMessage = &message

@@ -39,6 +39,7 @@ type Slot struct {
 	refs atomic.Int32 // acks not done, one for the handler, one for the connection
 	pool *slotPool
 
+	guide   guide // of a Produce; else nil
 	row     *Row
 	conn    uint64
 	version int16
@@ -87,6 +88,7 @@ func (p *slotPool) take(c *Call) *Slot {
 	s.open.Store(1)
 	s.refs.Store(2)
 	s.used = 0
+	s.guide = guide{}
 	s.row, s.conn, s.version, s.began, s.size = c.row, c.Conn.ID, c.Version, c.Time, c.Size
 	return s
 }
@@ -173,6 +175,14 @@ func (s *Slot) Patch(frame []byte) {
 // Finish returns the frame as it is to be sent now.
 func (s *Slot) Finish() []byte {
 	s.Patch(s.frame)
+	if s.guide.h == nil || s.version < redirectVersion {
+		return s.frame
+	}
+	lost := false
+	s.each(func(a *ack) { lost = lost || a.code.Load() == int32(kafka.NotLeaderOrFollower) })
+	if lost {
+		s.frame = s.guide.redirect(s.frame, s.version)
+	}
 	return s.frame
 }
 

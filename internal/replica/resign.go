@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"github.com/myelin-stream/myelin/internal/commitlog"
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/partition"
 )
@@ -10,7 +11,8 @@ import (
 // itself there, with others in sync that could go on, gives its leadership up: it
 // answers NOT_LEADER_OR_FOLLOWER to who waits and who comes, and has the metadata
 // told that its replica is lost, so that one of the others is elected. Once the
-// disk answers, the metadata hears where the replica is, and it follows.
+// disk answers, the metadata hears where the replica is, and it follows. So does a
+// leader that refuses records because its disk is full.
 //
 // It says so by itself, without waiting for the image: that may come from a log on
 // the same disk.
@@ -24,6 +26,7 @@ type plight struct {
 	since   int64 // ms
 	turn    uint32
 	flushed int64
+	full    bool
 	lost    bool // the metadata was told that this replica is lost
 }
 
@@ -59,18 +62,19 @@ func (t overseer) judge(r *Replica, now int64) (Placed, bool) {
 		return Placed{}, false
 	}
 	at := Placed{TopicPartition: r.tp, TopicID: r.id, Dir: home}
-	waits := plighted{r}.look(now)
+	full := r.log().Home().Room() != commitlog.Plenty
+	waits := plighted{r}.look(now, full)
 	switch hangs := waits && now-r.plight.since > t.env.stall.Milliseconds(); {
 	case !waits && r.plight.lost:
 		r.plight.lost = false
 		r.mu.Lock()
 		r.mu.resigned = false
 		r.mu.Unlock()
-		t.env.logger.Info("the disk answers again", "partition", r.tp.String())
+		t.env.logger.Info("the disk serves again", "partition", r.tp.String())
 		return at, true
 	case hangs && !r.plight.lost && plighted{r}.resign(now):
 		r.plight.lost = true
-		t.env.logger.Warn("leadership is given up: the disk does not answer", "partition", r.tp.String(), "ms", now-r.plight.since)
+		t.env.logger.Warn("leadership is given up: the disk does not answer, or is full", "partition", r.tp.String(), "full", full, "ms", now-r.plight.since)
 		at.Dir = kafka.DirLost
 		return at, true
 	}
@@ -80,9 +84,9 @@ func (t overseer) judge(r *Replica, now int64) (Placed, bool) {
 // plighted is a replica as its overseer sees it.
 type plighted struct{ *Replica }
 
-// look says whether something waits for the disk, and notes since when it is the
-// same.
-func (r plighted) look(now int64) bool {
+// look says whether something waits for the disk, or nothing can come for it is
+// full, and notes since when that is so.
+func (r plighted) look(now int64, full bool) bool {
 	turn, held := r.turn.holder()
 	r.mu.Lock()
 	owes := r.mu.part.Owes()
@@ -92,10 +96,15 @@ func (r plighted) look(now int64) bool {
 	if !held {
 		turn = 0
 	}
-	if !held && !owes || turn != p.turn || flushed != p.flushed {
+	if full {
+		if !p.full {
+			p.since = now
+		}
+	} else if !held && !owes || p.full || turn != p.turn || flushed != p.flushed {
 		p.since, p.turn, p.flushed = now, turn, flushed
 	}
-	return (held || owes) && now > p.since
+	p.full = full
+	return full || (held || owes) && now > p.since
 }
 
 // resign gives leadership up if the others can do without.

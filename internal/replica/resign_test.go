@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -57,3 +58,35 @@ func TestResign(t *testing.T) {
 type ignored struct{}
 
 func (ignored) Propose(kafka.TopicPartition, partition.ISRChange) {}
+
+// TestResignFull has a leader's disk run nearly full: it refuses records, so another
+// is to lead.
+func TestResignFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told []Placed
+		fs := vfs.NewMem(vfs.MemConfig{Now: time.Now})
+		r := start(t, fs, "/data", func(c *Config) {
+			c.Dirs[0].ID, c.Named, c.ISR = topicID(177), func(list []Placed) { told = append(told, list...) }, ignored{}
+		})
+		defer func() { _ = r.stop() }()
+		watch, end := context.WithCancel(t.Context())
+		watched := make(chan error, 1)
+		go func() { watched <- r.home.Run(watch) }()
+		defer func() { end(); <-watched }()
+		role := partition.Assignment{Leader: self, LeaderEpoch: 3, Replicas: []int32{self, 2}, ISR: []int32{self, 2}}
+		rep := r.hold(func(a *Assignment) { a.Role, a.Dir = role, topicID(177) })
+		fs.SetBytes(fs.Used() + 1<<10)
+		for range 30 {
+			time.Sleep(200 * time.Millisecond)
+			rep.Fetched(partition.Fetch{Replica: 2, LeaderEpoch: 3, BrokerEpoch: 1, Eligible: true}, time.Now().UnixMilli())
+		}
+		if len(told) != 1 || told[0].Dir != kafka.DirLost {
+			t.Fatalf("told %v, room %v", told, r.home.Room())
+		}
+		fs.SetBytes(1 << 40)
+		time.Sleep(3 * time.Second)
+		if len(told) != 2 || told[1].Dir != topicID(177) {
+			t.Fatalf("told %v, room %v", told, r.home.Room())
+		}
+	})
+}

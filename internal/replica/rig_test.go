@@ -32,7 +32,7 @@ type rig struct {
 func start(t testing.TB, fs vfs.FS, dir string, change ...func(*Config)) *rig {
 	t.Helper()
 	logger := slog.New(slog.NewTextHandler(io.Discard, nil))
-	home, err := commitlog.OpenHome(commitlog.HomeConfig{FS: fs, Path: dir, Logger: logger, Now: time.Now})
+	home, err := commitlog.OpenHome(commitlog.HomeConfig{FS: fs, Path: dir, Logger: logger, Now: time.Now, Room: commitlog.RoomConfig{SoftBytes: 1 << 20}})
 	if err != nil {
 		t.Fatal(err)
 	}
