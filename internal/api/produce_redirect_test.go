@@ -23,7 +23,7 @@ func TestProduceRedirects(t *testing.T) {
 		moved := make(chan bool)
 		go func() {
 			defer close(moved)
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 			d := cluster.NewDelta(img.Load())
 			topic, p := state.NewTopicRecord(), state.NewPartitionRecord()
 			topic.Name, topic.TopicID = "t", idOf("t")

@@ -2,6 +2,8 @@ package replica
 
 import (
 	"context"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,10 +19,10 @@ import (
 // than the leader, it stays.
 func TestResign(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var told []Placed
+		said := new(placings)
 		fs := vfs.NewMem(vfs.MemConfig{Now: time.Now})
 		r := start(t, fs, "/data", func(c *Config) {
-			c.Dirs[0].ID, c.Named, c.ISR = topicID(177), func(list []Placed) { told = append(told, list...) }, ignored{}
+			c.Dirs[0].ID, c.Named, c.ISR = topicID(177), said.add, ignored{}
 		})
 		defer func() { _ = r.stop() }()
 		role := partition.Assignment{Leader: self, LeaderEpoch: 3, Replicas: []int32{self, 2, 3}, ISR: []int32{self, 2, 3}}
@@ -35,23 +37,41 @@ func TestResign(t *testing.T) {
 		must(t, rep, client(t, batchOf(1, 10), true))
 		waits := await(rep, 1, false, nil)
 		time.Sleep(3 * time.Second)
-		if len(told) > 0 || waits.calls() > 0 {
+		if told := said.list(); len(told) > 0 || waits.calls() > 0 {
 			t.Fatalf("told %v, answered %d: the followers are as slow", told, waits.calls())
 		}
 		has(1)
 		time.Sleep(time.Second)
-		if len(told) != 1 || told[0].Dir != kafka.DirLost || kafka.CodeOf(waits.told()) != kafka.NotLeaderOrFollower {
+		if told := said.list(); len(told) != 1 || told[0].Dir != kafka.DirLost || kafka.CodeOf(waits.told()) != kafka.NotLeaderOrFollower {
 			t.Fatalf("told %v, answered %d times: %v", told, waits.calls(), waits.told())
 		}
 		if _, err := rep.Append(client(t, batchOf(1, 10), true)); kafka.CodeOf(err) != kafka.NotLeaderOrFollower {
 			t.Error("it takes records:", err)
 		}
 		time.Sleep(10 * time.Second) // the sync is through
-		if len(told) != 2 || told[1].Dir != topicID(177) {
+		if told := said.list(); len(told) != 2 || told[1].Dir != topicID(177) {
 			t.Fatalf("told %v", told)
 		}
 		must(t, rep, client(t, batchOf(1, 10), false)) // nobody else was elected
 	})
+}
+
+// placings are what the metadata was told.
+type placings struct {
+	mu  sync.Mutex
+	all []Placed
+}
+
+func (p *placings) add(list []Placed) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.all = append(p.all, list...)
+}
+
+func (p *placings) list() []Placed {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.all)
 }
 
 // ignored is a controller that does not answer.
@@ -63,10 +83,10 @@ func (ignored) Propose(kafka.TopicPartition, partition.ISRChange) {}
 // is to lead.
 func TestResignFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var told []Placed
+		said := new(placings)
 		fs := vfs.NewMem(vfs.MemConfig{Now: time.Now})
 		r := start(t, fs, "/data", func(c *Config) {
-			c.Dirs[0].ID, c.Named, c.ISR = topicID(177), func(list []Placed) { told = append(told, list...) }, ignored{}
+			c.Dirs[0].ID, c.Named, c.ISR = topicID(177), said.add, ignored{}
 		})
 		defer func() { _ = r.stop() }()
 		watch, end := context.WithCancel(t.Context())
@@ -80,12 +100,12 @@ func TestResignFull(t *testing.T) {
 			time.Sleep(200 * time.Millisecond)
 			rep.Fetched(partition.Fetch{Replica: 2, LeaderEpoch: 3, BrokerEpoch: 1, Eligible: true}, time.Now().UnixMilli())
 		}
-		if len(told) != 1 || told[0].Dir != kafka.DirLost {
+		if told := said.list(); len(told) != 1 || told[0].Dir != kafka.DirLost {
 			t.Fatalf("told %v, room %v", told, r.home.Room())
 		}
 		fs.SetBytes(1 << 40)
 		time.Sleep(3 * time.Second)
-		if len(told) != 2 || told[1].Dir != topicID(177) {
+		if told := said.list(); len(told) != 2 || told[1].Dir != topicID(177) {
 			t.Fatalf("told %v, room %v", told, r.home.Room())
 		}
 	})
