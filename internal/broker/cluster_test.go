@@ -154,14 +154,22 @@ func (n *peerNode) picture() []byte {
 	return b
 }
 
+// samePicture waits until all of the nodes have the same metadata. They may be at
+// one index and a moment later at two, so it looks more than once.
 func (c *cohort) samePicture(nodes ...*peerNode) {
 	c.t.Helper()
 	c.settle(nodes...)
-	for _, n := range nodes[1:] {
-		if !bytes.Equal(n.picture(), nodes[0].picture()) {
-			c.t.Errorf("the metadata of nodes %d and %d differs", n.id, nodes[0].id)
+	for range 400 {
+		first, same := nodes[0].picture(), true
+		for _, n := range nodes[1:] {
+			same = same && bytes.Equal(n.picture(), first)
 		}
+		if same {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
 	}
+	c.t.Error("the metadata of the nodes differs")
 }
 
 // call sends one request to a node, as a client does.

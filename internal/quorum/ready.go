@@ -252,6 +252,7 @@ func (n *Node) applyChange(e *pb.Entry) error {
 	if err := n.insist(n.store.saveState); err != nil {
 		return err
 	}
+	n.publish() // who asked for the change sees it in the status
 	n.changes.end(nil)
 	return nil
 }
