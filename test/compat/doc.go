@@ -9,6 +9,8 @@
 //
 // What needs a cluster has three nodes in three processes (startTrio): Apache's
 // tools for clusters, and clients that run on while the nodes restart in turn.
+// With COMPAT_MIRROR=1 MirrorMaker 2 copies between them and a real Kafka, which
+// takes minutes.
 //
 // The tests need the build tag compat, Java 17 with Maven, Python 3 and kcat;
 // `make compat` runs them. A tool that is missing fails the test that needs it:

@@ -73,6 +73,7 @@ func classpath(t testing.TB, name string) string {
 var classpaths = map[string]func() (string, error){
 	"broker": sync.OnceValues(func() (string, error) { return resolve("broker") }),
 	"tools":  sync.OnceValues(func() (string, error) { return resolve("tools") }),
+	"mirror": sync.OnceValues(func() (string, error) { return resolve("mirror") }),
 }
 
 func resolve(name string) (string, error) {
