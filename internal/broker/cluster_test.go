@@ -194,22 +194,33 @@ func (c *cohort) call(n *peerNode, req msg.Request, resp msg.Response, version i
 
 func roundTrip(t *testing.T, conn net.Conn, req msg.Request, version int16) []byte {
 	t.Helper()
+	if err := sendTo(conn, req, version); err != nil {
+		t.Fatal(err)
+	}
+	body, err := receiveFrom(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return body
+}
+
+func sendTo(conn net.Conn, req msg.Request, version int16) error {
 	h := msg.RequestHeader{APIKey: req.Key(), APIVersion: version, CorrelationID: 1, ClientID: new("test")}
 	b := h.Append([]byte{0, 0, 0, 0}, msg.RequestHeaderVersion(req.Key(), version))
 	b = req.Append(b, version)
 	binary.BigEndian.PutUint32(b, uint32(len(b)-4))
-	if _, err := conn.Write(b); err != nil {
-		t.Fatal(err)
-	}
+	_, err := conn.Write(b)
+	return err
+}
+
+func receiveFrom(conn net.Conn) ([]byte, error) {
 	size := make([]byte, 4)
 	if _, err := io.ReadFull(conn, size); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	body := make([]byte, binary.BigEndian.Uint32(size))
-	if _, err := io.ReadFull(conn, body); err != nil {
-		t.Fatal(err)
-	}
-	return body
+	_, err := io.ReadFull(conn, body)
+	return body, err
 }
 
 // create makes a topic through a node and gives the code.
