@@ -5,7 +5,6 @@ import (
 	"net"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/myelin-stream/myelin/internal/kafka"
 	"github.com/myelin-stream/myelin/internal/wire"
@@ -35,22 +34,25 @@ func (l *talk) ask(req msg.Request, resp msg.Response, version int16) (answer fu
 	if err := sendTo(l.Conn, req, version); err != nil {
 		return func() bool { return false }
 	}
-	return func() bool {
-		body, err := receiveFrom(l.Conn)
-		if err != nil {
-			return false
-		}
-		var r wire.Reader
-		r.Reset(body)
-		if r.Int32(); msg.ResponseHeaderVersion(req.Key(), version) >= 1 {
-			r.SkipTags()
-		}
-		resp.Decode(&r, version)
-		if r.Failed() {
-			l.c.t.Error(r.Err())
-		}
-		return true
+	return func() bool { return l.hear(resp, req.Key(), version) }
+}
+
+// hear waits for an answer and says whether one came.
+func (l *talk) hear(resp msg.Response, key, version int16) bool {
+	body, err := receiveFrom(l.Conn)
+	if err != nil {
+		return false
 	}
+	var r wire.Reader
+	r.Reset(body)
+	if r.Int32(); msg.ResponseHeaderVersion(key, version) >= 1 {
+		r.SkipTags()
+	}
+	resp.Decode(&r, version)
+	if r.Failed() {
+		l.c.t.Error(r.Err())
+	}
+	return true
 }
 
 // coordinates is the node that others name as the coordinator of a key, once it is not
@@ -287,7 +289,7 @@ func TestCoordinatorDiesInARebalance(t *testing.T) {
 		}
 		c.start(was)
 		c.ready(was)
-		time.Sleep(time.Second)
+		c.inSync(kafka.OffsetsTopic, 3)
 		if code := c.beat(c.coordinates(0, "g"), b.MemberID, b.GenerationID); code != kafka.None {
 			t.Errorf("with all nodes back: %v", code)
 		}

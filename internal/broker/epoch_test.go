@@ -26,6 +26,7 @@ func (c *cohort) slay(n *peerNode) {
 	disk.StopBefore(disk.Ops())
 	n.stop()
 	<-n.done
+	n.done <- nil // for who waits for all
 	h := c.net.Host(fmt.Sprintf("node%d", n.id))
 	n.cfg.FS, n.cfg.Listen, n.cfg.Dial = left, h.Listen, h.Dial
 }
