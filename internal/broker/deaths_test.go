@@ -152,6 +152,7 @@ func TestCommitOutlivesItsCoordinator(t *testing.T) {
 		c.topic("t", 1, 3)
 		was := c.coordinates(0, "g")
 		c.inSync(kafka.OffsetsTopic, 3)
+		c.wantOffset(was, "g", -1) // it serves
 		deaf := c.talk("deaf", was)
 		c.net.Hold(fmt.Sprintf("node%d", was.id), "deaf")
 		resp := msg.NewOffsetCommitResponse()
@@ -177,6 +178,7 @@ func TestCommitOfALonelyCoordinator(t *testing.T) {
 		c.topic("t", 1, 3)
 		was := c.coordinates(0, "g")
 		c.inSync(kafka.OffsetsTopic, 3)
+		c.wantOffset(was, "g", -1) // it serves
 		first := msg.NewOffsetCommitResponse()
 		if !c.talk("client", was).ask(commitOf("g", 5), &first, 8)() || first.Topics[0].Partitions[0].ErrorCode != 0 {
 			t.Fatal("the first commit")
