@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -20,6 +21,7 @@ type partition[M Machine] struct {
 	live   *live[M]      // the turn's; nil while it is loaded
 	closed error         // the turn's; why it will never be live again
 	active atomic.Bool   // whether it is loaded, for those without the turn
+	told   time.Time     // the turn's; when the log was told last that it loads again
 
 	ctx  context.Context // ends when it is closed
 	quit context.CancelFunc
@@ -354,17 +356,25 @@ func (p *partition[M]) fail(l *live[M], why error) {
 	p.rt.spawn(func() {
 		p.take()
 		current := p.live == l
+		level := slog.LevelDebug
 		if current {
 			p.live = nil
 			l.stop(lost(why))
+			if now := p.rt.cfg.Now(); p.told.IsZero() || now.Sub(p.told) >= toldEvery {
+				p.told, level = now, slog.LevelWarn
+			}
 		}
 		p.give()
 		if current && p.ctx.Err() == nil {
-			p.rt.cfg.Logger.Warn("coordinator loads again", "topic", p.rt.cfg.Topic, "partition", p.id, "err", why)
+			p.rt.cfg.Logger.Log(p.ctx, level, "coordinator loads again", "topic", p.rt.cfg.Topic, "partition", p.id, "err", why)
 			p.load()
 		}
 	})
 }
+
+// toldEvery is how often the log is told that a partition loads again: on a full
+// disk each load fails at its first record.
+const toldEvery = time.Minute
 
 // close ends the partition for good and tells whoever waits.
 func (p *partition[M]) close(why error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/myelin-stream/myelin/internal/cluster"
@@ -73,19 +74,50 @@ func New(cfg Config) (*Errands, error) {
 	return e, nil
 }
 
-// ask asks a broker and gives up after a while. Its errors have a code:
-// NETWORK_EXCEPTION, unless the error says better.
+// lookEvery is how often who waits for a broker looks whether it is still in service.
+const lookEvery = 100 * time.Millisecond
+
+// ask asks a broker and gives up after a while, or as soon as the broker is out of
+// service: then others lead what it led. Its errors have a code: NETWORK_EXCEPTION,
+// unless the error says better.
 func (e *Errands) ask(ctx context.Context, way Asker, node int32, q question) error {
 	if way == nil {
 		return fmt.Errorf("broker %d: this node talks to no others: %w", node, kafka.NetworkException)
 	}
 	ctx, cancel := context.WithTimeout(ctx, e.cfg.Patience)
 	defer cancel()
+	gone := e.watch(ctx, node, cancel)
 	err := way(ctx, node, q.req, q.resp, q.version)
+	if gone() && err != nil {
+		return fmt.Errorf("broker %d is out of service: %w", node, kafka.NetworkException)
+	}
 	if err != nil && kafka.CodeOf(err) == kafka.UnknownServerError {
 		return fmt.Errorf("broker %d: %w: %w", node, kafka.NetworkException, err)
 	}
 	return err
+}
+
+// watch ends a request to a broker that goes out of service; gone ends the watching
+// and says whether it did.
+func (e *Errands) watch(ctx context.Context, node int32, end func()) (gone func() bool) {
+	var out atomic.Bool
+	start := make(chan *time.Timer, 1)
+	timer := time.AfterFunc(lookEvery, func() {
+		switch t := <-start; {
+		case ctx.Err() != nil:
+		case !e.cfg.Image().Alive(node):
+			out.Store(true)
+			end()
+		default:
+			start <- t
+			t.Reset(lookEvery)
+		}
+	})
+	start <- timer
+	return func() bool {
+		timer.Stop()
+		return out.Load()
+	}
 }
 
 // question is a request with the place for its answer.

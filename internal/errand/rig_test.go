@@ -30,6 +30,7 @@ type rig struct {
 		asked   []asked
 	}
 	answer func(node int32, req msg.Request, resp msg.Response) error
+	fenced int32 // who is out of service in the next image
 }
 
 type asked struct {
@@ -58,7 +59,7 @@ func (r *rig) lead(leaders map[string][]int32) {
 	d := cluster.NewDelta(cluster.Empty("c"))
 	var recs []state.Record
 	for id := int32(1); id <= 3; id++ {
-		recs = append(recs, &state.RegisterBrokerRecord{BrokerID: id, BrokerEpoch: 1})
+		recs = append(recs, &state.RegisterBrokerRecord{BrokerID: id, BrokerEpoch: 1, Fenced: id == r.fenced})
 	}
 	for name, of := range leaders {
 		id := topicID(name[len(name)-1])
