@@ -64,7 +64,7 @@ func (c *cohort) coordinates(kind int8, key string, dead ...*peerNode) *peerNode
 	c.until("a coordinator of "+key, func() bool {
 		req, resp := msg.NewFindCoordinatorRequest(), msg.NewFindCoordinatorResponse()
 		req.KeyType, req.CoordinatorKeys = kind, []string{key}
-		c.call(by, &req, &resp, 4)
+		c.call(by, &req, &resp, 6)
 		row := resp.Coordinators[0]
 		if row.ErrorCode != 0 {
 			return false

@@ -162,17 +162,8 @@ func TestCoordinatorDiesAmongMarkers(t *testing.T) {
 }
 
 func amongMarkers(t *testing.T, zombie bool) {
-	p := &tap{kept: map[string][]byte{}}
-	c := &cohort{t: t, net: memnet.New()}
-	for id := range int32(3) {
-		n := c.add(id+1, append([]string{threeVoters, "min.insync.replicas=2"}, quickGroups...)...)
-		n.cfg.Dial = p.dial(n.id, n.cfg.Dial)
-		c.start(n)
-	}
+	c, p := tappedNodes(t)
 	defer c.quiet()
-	c.ready(c.nodes...)
-	c.topic("out", 3, 3)
-	c.led("out", 3)
 	was := c.coordinates(1, "x")
 	c.inSync(kafka.TxnTopic, 3)
 	c.inSync("out", 3)
@@ -201,14 +192,7 @@ func amongMarkers(t *testing.T, zombie bool) {
 		c.slay(was)
 	}
 	is := c.coordinates(1, "x", was)
-	c.until("another leads everything", func() bool {
-		for id := range int32(3) {
-			if l := is.partition("out", id).Leader; l == was.id || l == kafka.NoBroker {
-				return false
-			}
-		}
-		return true
-	})
+	c.until("another leads everything", func() bool { return !c.leadsAny(is, was) })
 	c.noneOpen(others, "out")
 
 	w.write(is, "second")
@@ -241,6 +225,33 @@ func amongMarkers(t *testing.T, zombie bool) {
 	}
 	c.noneOpen(c.nodes, "out")
 	c.committed("out", []string{"first-0", "first-1", "first-2"})
+}
+
+// tappedNodes are three nodes, each of which leads a partition of topic out, with a tap
+// on what they send one another.
+func tappedNodes(t *testing.T) (*cohort, *tap) {
+	p := &tap{kept: map[string][]byte{}}
+	c := &cohort{t: t, net: memnet.New()}
+	for id := range int32(3) {
+		n := c.add(id+1, append([]string{threeVoters, "min.insync.replicas=2"}, quickGroups...)...)
+		n.cfg.Dial = p.dial(n.id, n.cfg.Dial)
+		c.start(n)
+	}
+	c.ready(c.nodes...)
+	c.topic("out", 3, 3)
+	c.led("out", 3)
+	return c, p
+}
+
+// leadsAny says whether a partition of topic out has no leader but n, by what another
+// node knows.
+func (c *cohort) leadsAny(by, n *peerNode) bool {
+	for id := range int32(3) {
+		if l := by.partition("out", id).Leader; l == n.id || l == kafka.NoBroker {
+			return true
+		}
+	}
+	return false
 }
 
 // speaksLate brings markers that somebody sent long ago; they have to be refused.
