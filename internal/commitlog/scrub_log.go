@@ -16,11 +16,14 @@ import (
 
 // logScrub is the scrubber at one open log. It reads without a lock, so whatever
 // it finds is looked at once more with tidying held, which keeps truncation,
-// retention and compaction away.
+// retention and compaction away. Where the log was cut off since the look at a
+// segment began, nothing is believed: at the old positions there may be other
+// batches now, which begin and end elsewhere.
 type logScrub struct {
 	*Scrubber
-	ctx context.Context
-	l   *Log
+	ctx  context.Context
+	l    *Log
+	cuts int // of the log, when the look at this segment began
 }
 
 func (x *logScrub) run() error {
@@ -53,6 +56,7 @@ func (x *logScrub) run() error {
 func (x *logScrub) segment(segs []*segment.Segment, i int) error {
 	seg := segs[i]
 	closed := i+1 < len(segs)
+	x.cuts = x.cutsNow()
 	size := seg.Durable()
 	blocks, _, err := seg.Blocks()
 	if err != nil {
@@ -163,14 +167,21 @@ func (x *logScrub) gap(f vfs.File, seg *segment.Segment, from, to int64) (made [
 	return made, ok, nil
 }
 
+// cutsNow is how often the end of the log was moved back.
+func (x *logScrub) cutsNow() int {
+	x.l.tidying.lock()
+	defer x.l.tidying.unlock()
+	return x.l.cuts // who changes it holds tidying too
+}
+
 // locked runs do while nobody takes anything away from the log, if the segment
-// is still there.
+// is still there and the log was not cut off.
 func (x *logScrub) locked(seg *segment.Segment, do func(segs []*segment.Segment, i int) error) error {
 	x.l.tidying.lock()
 	defer x.l.tidying.unlock()
 	segs := *x.l.segments.Load()
 	i := slices.Index(segs, seg)
-	if i < 0 || x.l.Failed() != nil {
+	if i < 0 || x.l.cuts != x.cuts || x.l.Failed() != nil {
 		return nil
 	}
 	return do(segs, i)

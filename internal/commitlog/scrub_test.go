@@ -156,6 +156,34 @@ func TestScrubPace(t *testing.T) {
 	})
 }
 
+// TestScrubBesideCut: what a scrubber is at is cut off, and written anew with
+// batches of other sizes: where the old ones ended is no damage.
+func TestScrubBesideCut(t *testing.T) {
+	for _, segments := range []int64{1 << 30, 40 << 10} { // the cut goes through the last segment, or makes an earlier one the last
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, Tunables{SegmentBytes: segments})
+			r.fill(64, 1, 1000)
+			r.must(r.log.Flush())
+			begun := time.Now()
+			s := NewScrubber(ScrubConfig{Home: r.home, BytesPerSecond: 10, Now: func() time.Time { return r.now.Add(time.Since(begun)) }})
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				s.Pass(t.Context())
+			}()
+			synctest.Wait() // it sleeps before its first read
+			r.must(r.log.TruncateTo(10))
+			r.fill(90, 1, 1300)
+			r.must(r.log.Flush())
+			<-done
+			if got := s.Stats(); got.Damaged != 0 || got.Passes != 1 || len(r.log.Damage()) != 0 {
+				t.Fatalf("segments of %d: %+v: %+v", segments, got, r.log.Damage())
+			}
+			r.stop()
+		})
+	}
+}
+
 // TestCheckSegment looks at files offline: nothing is wrong with what is not, and
 // what is wrong is named.
 func TestCheckSegment(t *testing.T) {
