@@ -271,7 +271,7 @@ func (p *producer) arrived(s *shipment, resp *msg.ProduceResponse, stuck map[tp]
 			r := &t.PartitionResponses[i]
 			at := slices.IndexFunc(s.load, func(b *parcel) bool { return b.to == tp{t.Name, r.Index} })
 			if at < 0 {
-				return fmt.Errorf("Produce was answered for %s-%d, of which nothing was sent", t.Name, r.Index)
+				return fmt.Errorf("a Produce was answered for %s-%d, of which nothing was sent", t.Name, r.Index)
 			}
 			answers++
 			if err := p.answered(s.load[at], r, stuck, s.again[at]); err != nil {
@@ -280,7 +280,7 @@ func (p *producer) arrived(s *shipment, resp *msg.ProduceResponse, stuck map[tp]
 		}
 	}
 	if answers != len(s.load) {
-		return fmt.Errorf("Produce of %d partitions has %d answers", len(s.load), answers)
+		return fmt.Errorf("a Produce of %d partitions has %d answers", len(s.load), answers)
 	}
 	return nil
 }
