@@ -39,7 +39,7 @@ type Slot struct {
 	refs atomic.Int32 // acks not done, one for the handler, one for the connection
 	pool *slotPool
 
-	guide   guide // of a Produce; else nil
+	guide   guide // of a Produce; else empty
 	row     *Row
 	conn    uint64
 	version int16

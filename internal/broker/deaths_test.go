@@ -144,15 +144,22 @@ func (c *cohort) wantOffset(n *peerNode, group string, want int64) {
 	}
 }
 
+// coordinated gives the coordinator of a group, which serves, and whose log is on
+// all three.
+func (c *cohort) coordinated(group string) *peerNode {
+	n := c.coordinates(0, group)
+	c.inSync(kafka.OffsetsTopic, 3)
+	c.wantOffset(n, group, -1)
+	return n
+}
+
 // A group coordinator dies after a commit is durable and before its client hears of
 // it: the next coordinator has it.
 func TestCommitOutlivesItsCoordinator(t *testing.T) {
 	onThree(t, nil, func(c *cohort) {
 		t := c.t
 		c.topic("t", 1, 3)
-		was := c.coordinates(0, "g")
-		c.inSync(kafka.OffsetsTopic, 3)
-		c.wantOffset(was, "g", -1) // it serves
+		was := c.coordinated("g")
 		deaf := c.talk("deaf", was)
 		c.net.Hold(fmt.Sprintf("node%d", was.id), "deaf")
 		resp := msg.NewOffsetCommitResponse()
@@ -176,9 +183,7 @@ func TestCommitOfALonelyCoordinator(t *testing.T) {
 	onThree(t, nil, func(c *cohort) {
 		t := c.t
 		c.topic("t", 1, 3)
-		was := c.coordinates(0, "g")
-		c.inSync(kafka.OffsetsTopic, 3)
-		c.wantOffset(was, "g", -1) // it serves
+		was := c.coordinated("g")
 		first := msg.NewOffsetCommitResponse()
 		if !c.talk("client", was).ask(commitOf("g", 5), &first, 8)() || first.Topics[0].Partitions[0].ErrorCode != 0 {
 			t.Fatal("the first commit")
@@ -255,9 +260,7 @@ func (c *cohort) beat(n *peerNode, member string, generation int32) kafka.Code {
 func TestCoordinatorDiesInARebalance(t *testing.T) {
 	onThree(t, nil, func(c *cohort) {
 		t := c.t
-		was := c.coordinates(0, "g")
-		c.inSync(kafka.OffsetsTopic, 3)
-		c.wantOffset(was, "g", -1) // it serves
+		was := c.coordinated("g")
 		a := msg.NewJoinGroupResponse()
 		c.call(was, joinOf(""), &a, 3)
 		synced := msg.NewSyncGroupResponse()

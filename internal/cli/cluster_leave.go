@@ -60,15 +60,11 @@ func decommission(a *app, ctx context.Context, id int32, flags moveFlags) error 
 	}); err != nil || a.dryRun {
 		return err
 	}
-	m, err := newMover(a, ctx)
+	m, f, err := survey(a, ctx)
 	if err != nil {
 		return err
 	}
 	defer m.cl.Close()
-	f, err := gather(a, ctx, m.cl)
-	if err != nil {
-		return err
-	}
 	n := f.node(id)
 	if n.Quorum == "voter" || n.Quorum == "leader" {
 		if err := m.passVote(ctx, f, id); err != nil {

@@ -91,6 +91,21 @@ func newMover(a *app, ctx context.Context) (*mover, error) {
 	return &mover{a, cl, adm}, nil
 }
 
+// survey is newMover with what the cluster is like now. Who gets one closes its
+// client.
+func survey(a *app, ctx context.Context) (*mover, *clusterFacts, error) {
+	m, err := newMover(a, ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	f, err := gather(a, ctx, m.cl)
+	if err != nil {
+		m.cl.Close()
+		return nil, nil, err
+	}
+	return m, f, nil
+}
+
 // under lists what is being reassigned, with what was copied of it.
 func (m *mover) under(ctx context.Context) ([]progress, error) {
 	got, err := askMoves(ctx, m.cl)

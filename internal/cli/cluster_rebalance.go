@@ -63,15 +63,11 @@ func rebalancePlanCmd(a *app) *cobra.Command {
 		Example: "  myelin cluster rebalance plan\n" +
 			"  myelin cluster rebalance plan --without 3 --write plan.json    # as if node 3 were to go",
 		RunE: func(c *cobra.Command, _ []string) error {
-			m, err := newMover(a, c.Context())
+			m, f, err := survey(a, c.Context())
 			if err != nil {
 				return err
 			}
 			defer m.cl.Close()
-			f, err := gather(a, c.Context(), m.cl)
-			if err != nil {
-				return err
-			}
 			p, err := want.plan(f)
 			if err != nil {
 				return err
@@ -126,15 +122,11 @@ func move(a *app, ctx context.Context, flags moveFlags, make func(*clusterFacts)
 			return err
 		}
 	}
-	m, err := newMover(a, ctx)
+	m, f, err := survey(a, ctx)
 	if err != nil {
 		return err
 	}
 	defer m.cl.Close()
-	f, err := gather(a, ctx, m.cl)
-	if err != nil {
-		return err
-	}
 	p, err := make(f)
 	if err != nil {
 		return err

@@ -304,8 +304,8 @@ func (r Follower) cut(epoch int32, to func(*commitlog.Log) int64) (int64, error)
 	return end, err
 }
 
-// cutTo is cut in a turn. The partition hears of the cut before it happens: what
-// is counted as flushed must never be more than there is.
+// cutTo is cut in a turn. The partition hears of it after: what a flush reports
+// meanwhile is bounded by what the log says, see recount.
 func (r Follower) cutTo(to int64) error {
 	log := r.log()
 	r.mu.Lock()

@@ -19,11 +19,7 @@ import (
 // than the leader, it stays.
 func TestResign(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		said := new(placings)
-		fs := vfs.NewMem(vfs.MemConfig{Now: time.Now})
-		r := start(t, fs, "/data", func(c *Config) {
-			c.Dirs[0].ID, c.Named, c.ISR = topicID(177), said.add, ignored{}
-		})
+		fs, said, r := overseen(t)
 		defer func() { _ = r.stop() }()
 		role := partition.Assignment{Leader: self, LeaderEpoch: 3, Replicas: []int32{self, 2, 3}, ISR: []int32{self, 2, 3}}
 		rep := r.hold(func(a *Assignment) { a.Role, a.Dir, a.Config.MinISR = role, topicID(177), 2 })
@@ -56,6 +52,15 @@ func TestResign(t *testing.T) {
 	})
 }
 
+// overseen starts a table whose directory has an id, under a controller that does
+// not answer, and keeps what the metadata is told.
+func overseen(t *testing.T) (*vfs.Mem, *placings, *rig) {
+	fs, said := vfs.NewMem(vfs.MemConfig{Now: time.Now}), new(placings)
+	return fs, said, start(t, fs, "/data", func(c *Config) {
+		c.Dirs[0].ID, c.Named, c.ISR = topicID(177), said.add, ignored{}
+	})
+}
+
 // placings are what the metadata was told.
 type placings struct {
 	mu  sync.Mutex
@@ -83,11 +88,7 @@ func (ignored) Propose(kafka.TopicPartition, partition.ISRChange) {}
 // is to lead.
 func TestResignFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		said := new(placings)
-		fs := vfs.NewMem(vfs.MemConfig{Now: time.Now})
-		r := start(t, fs, "/data", func(c *Config) {
-			c.Dirs[0].ID, c.Named, c.ISR = topicID(177), said.add, ignored{}
-		})
+		fs, said, r := overseen(t)
 		defer func() { _ = r.stop() }()
 		watch, end := context.WithCancel(t.Context())
 		watched := make(chan error, 1)

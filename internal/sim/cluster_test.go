@@ -63,6 +63,11 @@ func TestClusterSeeds(t *testing.T) {
 	if raced {
 		n = min(n, 1)
 	}
+	fleetSeeds(t, first, n)
+}
+
+// fleetSeeds plays n seeds from first on, two at a time, and prints their totals.
+func fleetSeeds(t *testing.T, first, n uint64, extra ...string) {
 	lanes := make(chan struct{}, 2)
 	var all sync.WaitGroup
 	var sum sums
@@ -70,7 +75,7 @@ func TestClusterSeeds(t *testing.T) {
 		lanes <- struct{}{}
 		all.Go(func() {
 			defer func() { <-lanes }()
-			sum.add(fleetSeed(t, seed))
+			sum.add(fleetSeed(t, seed, extra...))
 		})
 	}
 	all.Wait()
@@ -84,18 +89,7 @@ func TestFleets(t *testing.T) {
 		t.Skip("this runtime is not steady: see make sim")
 	}
 	first, n := env("SIM_SEED", 1), env("SIM_FLEETS", 3)
-	lanes := make(chan struct{}, 2)
-	var all sync.WaitGroup
-	var sum sums
-	for seed := first; seed < first+n; seed++ {
-		lanes <- struct{}{}
-		all.Go(func() {
-			defer func() { <-lanes }()
-			sum.add(fleetSeed(t, seed, "SIM_NODES=3"))
-		})
-	}
-	all.Wait()
-	t.Log(sum.String())
+	fleetSeeds(t, first, n, "SIM_NODES=3")
 }
 
 func fleetSeed(t *testing.T, seed uint64, more ...string) tally {

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// fullDisk is the fault under which a leader keeps its partitions and refuses
-// records, as a single node does.
+// fullDisk is the fault that needs a small disk of its own, which only root can
+// mount. A leader there gives its partitions away to who has room.
 const fullDisk = "full disk"
 
 // faults are what can happen. Each returns how it is undone.

@@ -113,9 +113,7 @@ func (p *play) strike(kind string) {
 	p.t.Helper()
 	p.load.silence.begin(int(p.load.partitions))
 	heal := faults[kind](p)
-	if kind != fullDisk {
-		p.served(kind, time.Now().Add(underWay))
-	}
+	p.served(kind, time.Now().Add(underWay))
 	healed := time.Now()
 	heal()
 	p.ready(p.t)
